@@ -1,0 +1,25 @@
+# make train [ARGS="dataset=folder dataset.root=PATH"] · make test [ARGS="-k name"] · make lint
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train test lint lock
+train: .venv/ready
+	@$(BIN)/python train.py $(ARGS)
+
+test: .venv/ready
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/ready
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Hash-locked, and made anew whenever the lock changes.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Needs uv on the path. One lock for Linux, macOS and Windows; it names no index address.
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --upgrade --output-file requirements.lock

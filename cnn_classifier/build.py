@@ -1,0 +1,129 @@
+"""Make an object from plain data that names its class: the one place where a configuration becomes code."""
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from cnn_classifier.errors import CheckpointError, ClassifierError, ConfigError
+
+# Checkpoints may come from anyone: only these are imported on their word.
+TRUSTED = ("cnn_classifier.models.", "torch.optim.", "torchvision.models.")
+
+
+def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:
+    """Call the class or builder named by `node["_target_"]` with the node's other values.
+
+    Args:
+        node: Plain data with a `_target_`.
+        kind: What the result must be an instance of; a class of another kind is never called.
+        values: Further arguments, which win over the node's.
+
+    Raises:
+        ConfigError: If there is no such class, it is of another kind, or it does not take these values.
+    """
+    name = str(node["_target_"])
+    target = locate(name)
+    is_builder = inspect.isfunction(target) and name.startswith("torchvision.models.")
+    if not is_builder and not (inspect.isclass(target) and issubclass(target, kind)):
+        raise ConfigError(f"_target_: {name} is not allowed here; expected a subclass of {kind.__name__}")
+    arguments = {key: value for key, value in node.items() if key != "_target_"} | values
+    bind(target, arguments, named=name, skip=values)
+    try:
+        return target(**arguments)
+    except ClassifierError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{name} refuses its values: {error}") from error
+
+
+def build_all(nodes: Mapping[str, Mapping[str, Any] | None], kind: type) -> list[Any]:
+    """Build every node of a group; a node set to null is left out."""
+    return [build(node, kind) for node in nodes.values() if node is not None]
+
+
+def locate(name: str) -> Any:
+    """The class or function of a dotted name.
+
+    Raises:
+        ConfigError: If it cannot be imported.
+    """
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        return getattr(import_module(module_name), attribute)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"_target_: {name} cannot be imported ({error}); expected package.module.Class"
+        ) from error
+
+
+def require_trusted(node: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
+    """Raise CheckpointError unless the target that a checkpoint names is ours or one that the caller vouches for."""
+    name = str(node.get("_target_"))
+    if not name.startswith((*TRUSTED, *trusted)):
+        raise CheckpointError(
+            f"the checkpoint names {name}, which is not part of cnn_classifier; "
+            "if you trust it, pass --trust or Predictor.from_checkpoint(path, trusted=[...])"
+        )
+
+
+def bind(target: Any, arguments: Mapping[str, Any], *, named: str, skip: Iterable[str] = ()) -> None:
+    """Check names and types of arguments against a signature without calling it.
+
+    Raises:
+        ConfigError: Naming the argument, its value, and what was expected.
+    """
+    signature = inspect.signature(target)
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
+    unknown = [key for key in arguments if key not in signature.parameters]
+    if unknown and not open_ended:
+        raise ConfigError(f"{named} has no {unknown[0]!r}{nearest(unknown[0], signature.parameters)}")
+    hints = annotations(target)
+    for key, value in arguments.items():
+        if key not in skip and not matches(value, hints.get(key, Any)):
+            raise ConfigError(f"{named}: {key}={value!r} is of the wrong type; expected {told(hints[key])}")
+
+
+def annotations(target: Any) -> dict[str, Any]:
+    """The argument types of a class or function; none where they cannot be resolved."""
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def matches(value: Any, hint: Any) -> bool:
+    """Whether a plain value fits a type hint; hints that plain data cannot fit are left to the constructor."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(matches(value, choice) for choice in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin in (Sequence, list):
+        return isinstance(value, list | tuple) and all(matches(item, inner[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (str, bool, type(None)):
+        return isinstance(value, hint)
+    return True
+
+
+def told(hint: Any) -> str:
+    """A type hint in words."""
+    return (
+        hint.__name__
+        if inspect.isclass(hint) and not typing.get_args(hint)
+        else str(hint).replace("collections.abc.", "")
+    )
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the likeliest spelling, or all the choices."""
+    names = sorted(choices)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; expected one of: {', '.join(names)}"

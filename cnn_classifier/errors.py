@@ -1,0 +1,38 @@
+"""What can go wrong for a user: one line (what, which value, what was expected, how to fix it), one exit code."""
+
+INTERNAL_EXIT_CODE = 1
+INTERRUPTED_EXIT_CODE = 130
+
+
+class ClassifierError(Exception):
+    """Base of every error that a user can cause; `exit_code` is what the command returns."""
+
+    exit_code = INTERNAL_EXIT_CODE
+
+
+class ConfigError(ClassifierError):
+    """A word of the command or a value of the configuration is wrong."""
+
+    exit_code = 2
+
+
+class DataError(ClassifierError):
+    """The images, their folders or their split cannot be used."""
+
+    exit_code = 3
+
+
+class CheckpointError(ClassifierError):
+    """A checkpoint is missing, damaged, not ours, or made for something else."""
+
+    exit_code = 4
+
+
+class StorageError(ClassifierError):
+    """A folder cannot be written."""
+
+    exit_code = 5
+
+
+class UnreadableImageError(DataError):
+    """One file or array is not an image that we can decode; the message is the reason alone."""

@@ -1,0 +1,121 @@
+"""`train`: what Hydra composes is checked, trained and summed up; everything that goes wrong is one line."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from cnn_classifier.config import COMPOSITION_ERRORS, CONF_DIR, check, explain, plain
+from cnn_classifier.data.folder import scan_source
+from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, ConfigError
+from cnn_classifier.sweep.summary import Outcome, table, write_table
+
+
+def train_command(words: Sequence[str], *, debug: bool) -> int:
+    """Run `train` with Hydra's own command line: overrides, `-m`, `--cfg job`, `--help`, completion.
+
+    Returns:
+        The exit code; of a sweep, that of the first run that failed.
+    """
+    outcomes: list[Outcome] = []
+    sweep_dirs: list[Path] = []
+
+    def job(config: DictConfig) -> float | None:
+        settings = HydraConfig.get()
+        if settings.mode.name == "MULTIRUN":
+            sweep_dirs.append(Path(settings.sweep.dir))
+        run_dir = Path(settings.runtime.output_dir)
+        outcomes.append(run(config, run_dir, list(settings.overrides.task), debug=debug))
+        if outcomes[-1].exit_code:
+            print(f"error: {outcomes[-1].message}", file=sys.stderr)
+        return outcomes[-1].accuracy  # what a sweeper optimises
+
+    sys.argv = [sys.argv[0], *words]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
+    except COMPOSITION_ERRORS as error:
+        raise explain(error) from error
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+    if sweep_dirs and any(outcome.run_dir.exists() for outcome in outcomes):
+        print(f"\n{table(outcomes)}\n{sweep_dirs[0] / 'summary.csv'}")
+        write_table(sweep_dirs[0] / "summary.csv", outcomes)
+    return next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0)
+
+
+def run(config: DictConfig, run_dir: Path, overrides: list[str], *, debug: bool) -> Outcome:
+    """One training, from checks to report; a failure becomes part of the outcome, so that a sweep goes on."""
+    try:
+        config.run_dir = str(run_dir)
+        check(config, overrides)
+        scan = scan_source(DatasetOptions(**plain(config.dataset)))
+
+        from cnn_classifier.train import train  # only now: torch takes seconds to import
+
+        result = train(config, scan)
+    except ClassifierError as error:
+        return Outcome(run_dir, overrides, error.exit_code, str(error))
+    except COMPOSITION_ERRORS as error:
+        return Outcome(run_dir, overrides, ConfigError.exit_code, str(explain(error)))
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into an exit with 1.
+        raise SystemExit(
+            INTERRUPTED_EXIT_CODE if isinstance(error.__context__, KeyboardInterrupt) else error.code
+        ) from None
+    except Exception as error:
+        if debug:
+            raise
+        told = f"{type(error).__name__}: {error} (this is a bug, or a library's refusal; --debug shows where)"
+        return Outcome(run_dir, overrides, INTERNAL_EXIT_CODE, told)
+    finally:
+        remove_if_empty(
+            run_dir
+        )  # Hydra makes the folder of a run that never began, or that resumed elsewhere
+    test, timing = result.report["test"], result.report["timing"]
+    print(headline(result.run_dir, result.checkpoint, test, timing))
+    return Outcome(
+        result.run_dir,
+        overrides,
+        accuracy=test["accuracy"],
+        f1_macro=test["f1_macro"],
+        seconds=timing["total_seconds"],
+    )
+
+
+def headline(run_dir: Path, checkpoint: Path, test: dict[str, float], timing: dict[str, float]) -> str:
+    """The numbers that matter, and where everything lies."""
+    here = Path.cwd()
+    shown = {
+        path: path.relative_to(here) if path.is_relative_to(here) else path
+        for path in (run_dir.resolve(), checkpoint)
+    }
+    folder, best = shown.values()
+    return (
+        f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
+        f"  in {timing['total_seconds']:.0f} s\n"
+        f"  report      {folder / 'report.json'}, pictures in {folder / 'figures'}\n"
+        f"  checkpoint  {best}\n"
+        f"  use it      cnn-classifier predict {best} IMAGE|FOLDER"
+    )
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder and the folders above it, up to the current one, as long as they are empty."""
+    here = Path.cwd()
+    for candidate in (folder, *folder.parents):
+        if (
+            candidate == here
+            or candidate in here.parents
+            or (candidate != folder and here not in candidate.parents)
+        ):
+            return
+        try:
+            candidate.rmdir()
+        except OSError:
+            return

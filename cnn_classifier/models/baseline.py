@@ -1,0 +1,55 @@
+"""The course project's starting point: Conv - ReLU - Pool twice, Flatten, Dense."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from cnn_classifier.models.layers import pooled_size, require_positive, require_share
+
+
+class Baseline(nn.Module):
+    """A plain network to compare others with: images (B, channels, image_size, image_size) -> logits (B, num_classes).
+
+    Args:
+        num_classes: Length of the logits.
+        channels: Channels of the images.
+        image_size: Side of the images in pixels; the flattening head fixes it.
+        widths: Filters of each Conv - ReLU - Pool block; each block halves the image.
+        dense: Units of the hidden dense layer.
+        dropout: Probability of dropping a hidden unit.
+
+    Raises:
+        ConfigError: If a value is out of range or the image is too small for the blocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        channels: int,
+        image_size: int,
+        widths: Sequence[int] = (32, 64),
+        dense: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        require_positive("widths", *widths)
+        require_positive("dense", dense)
+        require_share("dropout", dropout)
+        side = pooled_size(image_size, widths)
+        inputs = [channels, *widths[:-1]]
+        blocks = [
+            nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2))
+            for i, o in zip(inputs, widths, strict=True)
+        ]
+        self.features = nn.Sequential(*blocks)
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(widths[-1] * side**2, dense),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(dense, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))

@@ -1,0 +1,58 @@
+"""The seeds' optimised network: Conv - BatchNorm - ReLU - Pool - Dropout blocks and a dense head."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from cnn_classifier.models.layers import ConvBlock, initialise, pooled_size, require_positive, require_share
+
+
+class CNN(nn.Module):
+    """A small network to train from scratch: images (B, channels, image_size, image_size) -> logits (B, num_classes).
+
+    Args:
+        num_classes: Length of the logits.
+        channels: Channels of the images.
+        image_size: Side of the images in pixels; the flattening head fixes it.
+        widths: Filters of each block; each block halves the image.
+        dense: Units of the hidden dense layer.
+        dropout: Probability of dropping a value after each block.
+        dense_dropout: Probability of dropping a hidden unit.
+
+    Raises:
+        ConfigError: If a value is out of range or the image is too small for the blocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        channels: int,
+        image_size: int,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        dense: int = 256,
+        dropout: float = 0.2,
+        dense_dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        require_positive("widths", *widths)
+        require_positive("dense", dense)
+        require_share("dropout", dropout)
+        require_share("dense_dropout", dense_dropout)
+        side = pooled_size(image_size, widths)
+        inputs = [channels, *widths[:-1]]
+        self.features = nn.Sequential(
+            *(ConvBlock(i, o, dropout) for i, o in zip(inputs, widths, strict=True))
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(widths[-1] * side**2, dense, bias=False),
+            nn.BatchNorm1d(dense),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dense_dropout),
+            nn.Linear(dense, num_classes),
+        )
+        initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))

@@ -1,0 +1,103 @@
+"""The LightningModule: a network described by plain data, one step, and its optimiser."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from cnn_classifier import __version__
+from cnn_classifier.build import build
+from cnn_classifier.data.datamodule import Batch
+from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.optim import build_optimizer, build_schedulers
+
+CHECKPOINT_FORMAT = 1
+
+
+class ImageClassifier(LightningModule):
+    """Everything that a checkpoint stores: plain data to rebuild the network, and its weights.
+
+    Args:
+        model: `_target_` and arguments of the network; it is given `num_classes`, `channels` and `image_size`.
+        class_names: Name of each class; the length of the logits.
+        preprocess: `Preprocess.as_dict()`: how an image file becomes the network's input.
+        optimizer: `_target_` and arguments; needed to train only.
+        scheduler: `_target_`, arguments, `warmup_epochs` and perhaps `monitor`; needed to train only.
+        loss: `label_smoothing` and `class_weights`, one a class or None; needed to train only.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Mapping[str, Any],
+        class_names: Sequence[str],
+        preprocess: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any],
+        loss: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.class_names = list(class_names)
+        self.preprocess = Preprocess.from_dict(preprocess)
+        num_classes = len(self.class_names)
+        self.network: nn.Module = build(
+            model,
+            nn.Module,
+            num_classes=num_classes,
+            channels=self.preprocess.channels,
+            image_size=self.preprocess.image_size,
+        ).to(memory_format=torch.channels_last)
+        weights = loss["class_weights"]
+        if weights is not None and len(weights) != num_classes:
+            raise ConfigError(
+                f"loss.class_weights={list(weights)}: expected {num_classes} values, one a class"
+            )
+        self.criterion = nn.CrossEntropyLoss(
+            weight=None if weights is None else torch.tensor(weights, dtype=torch.float32),
+            label_smoothing=loss["label_smoothing"],
+        )
+        # validate_args reads values back from the device in every step.
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.val_f1_macro = MulticlassF1Score(num_classes, average="macro", validate_args=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) -> logits (B, K)."""
+        return self.network(images)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = self.criterion(logits, labels)
+        self.train_accuracy(logits, labels)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        images, labels = batch
+        logits = self(images)
+        # Plain cross-entropy, so that runs with other smoothing or weights can be compared.
+        self.log("val/loss", functional.cross_entropy(logits, labels), batch_size=len(labels))
+        self.val_accuracy(logits, labels)
+        self.val_f1_macro(logits, labels)
+        self.log("val/accuracy", self.val_accuracy)
+        self.log("val/f1_macro", self.val_f1_macro)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.hparams["optimizer"], self.network)
+        steps_per_epoch = max(
+            1, int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
+        )
+        return [optimizer], build_schedulers(
+            self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}

@@ -1,0 +1,19 @@
+"""Silence Lightning's remarks on choices that we made knowingly, so that what is printed is worth reading."""
+
+import logging
+import warnings
+
+REMARKS = (
+    ".*does not have many workers.*",  # batches are slices of decoded images
+    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run goes on in its own folder
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*Trying to infer the `batch_size`.*",
+)
+
+
+def quiet_lightning() -> None:
+    """Keep warnings that a user can act on, drop the others."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for remark in REMARKS:
+        warnings.filterwarnings("ignore", message=remark)

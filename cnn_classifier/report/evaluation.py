@@ -1,0 +1,139 @@
+"""What a classifier answered on labelled images, and the scores that follow from it."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import classification_report, confusion_matrix, top_k_accuracy_score
+
+TOP_K = 5
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The answers on a set of labelled images.
+
+    Args:
+        class_names: Name of each class; a label is an index into them.
+        labels: int64 (N,), the true classes.
+        probabilities: float64 (N, K).
+        paths: The N files.
+        unreadable: Files left out, with the reason.
+    """
+
+    class_names: Sequence[str]
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    paths: Sequence[str]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """The likeliest class of each image, (N,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confusion_matrix(self) -> npt.NDArray[np.int64]:
+        """How often each true class (row) was called each class (column), (K, K)."""
+        return confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
+
+    @cached_property
+    def by_class(self) -> dict[str, Any]:
+        """scikit-learn's classification report as a dict; what is undefined counts as 0."""
+        return classification_report(
+            self.labels,
+            self.predicted,
+            labels=range(len(self.class_names)),
+            target_names=list(self.class_names),
+            output_dict=True,
+            zero_division=0,
+        )
+
+    def scores(self) -> dict[str, float]:
+        """Headline numbers: loss, accuracy, macro and weighted averages, top-5 accuracy above 5 classes."""
+        of_truth = self.probabilities[np.arange(len(self.labels)), self.labels]
+        scores = {
+            "loss": float(-np.log(np.maximum(of_truth, 1e-15)).mean()),
+            "accuracy": float((self.predicted == self.labels).mean()),
+        }
+        for average in ("macro", "weighted"):
+            means = self.by_class[f"{average} avg"]
+            scores |= {
+                f"precision_{average}": means["precision"],
+                f"recall_{average}": means["recall"],
+                f"f1_{average}": means["f1-score"],
+            }
+        num_classes = len(self.class_names)
+        if num_classes > TOP_K:
+            scores["top_5_accuracy"] = float(
+                top_k_accuracy_score(self.labels, self.probabilities, k=TOP_K, labels=range(num_classes))
+            )
+        return scores
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Precision, recall, F1 and number of images of each class."""
+        rows = ((name, self.by_class[name]) for name in self.class_names)
+        return [
+            {
+                "class": name,
+                "precision": row["precision"],
+                "recall": row["recall"],
+                "f1": row["f1-score"],
+                "support": int(row["support"]),
+            }
+            for name, row in rows
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything that `report.json` says of the answers; with two classes the second is the positive one."""
+        content: dict[str, Any] = {
+            "test": self.scores(),
+            "per_class": self.per_class(),
+            "confusion_matrix": self.confusion_matrix.tolist(),
+            "class_names": list(self.class_names),
+            "unreadable": self.unreadable,
+        }
+        if len(self.class_names) == 2:
+            content["positive_class"] = self.per_class()[1]
+        return content
+
+    def mistakes(self) -> npt.NDArray[np.int64]:
+        """Indices of the images got wrong, the surest mistakes first."""
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        return wrong[np.argsort(-self.probabilities[wrong, self.predicted[wrong]], kind="stable")]
+
+    def text(self) -> str:
+        """The scores and the per-class table, for a terminal."""
+        scores = "  ".join(
+            f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name
+        )
+        width = max(len(name) for name in [*self.class_names, "class"])
+        lines = [f"{'class':<{width}}  precision  recall      f1  images"]
+        for row in self.per_class():
+            lines.append(
+                f"{row['class']:<{width}}  {row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:6d}"
+            )
+        return "\n".join([scores, "", *lines])
+
+    def write_tables(self, folder: Path) -> None:
+        """Write `confusion_matrix.csv` and `predictions.csv`."""
+        with (folder / "confusion_matrix.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["true \\ predicted", *self.class_names])
+            writer.writerows(
+                [name, *row] for name, row in zip(self.class_names, self.confusion_matrix, strict=True)
+            )
+        with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["path", "label", "predicted", "probability"])
+            for path, label, predicted, row in zip(
+                self.paths, self.labels, self.predicted, self.probabilities, strict=True
+            ):
+                writer.writerow(
+                    [path, self.class_names[label], self.class_names[predicted], f"{row[predicted]:.6f}"]
+                )

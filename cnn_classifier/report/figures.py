@@ -1,0 +1,91 @@
+"""The pictures of a report: each function takes plain values and draws one figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cnn_classifier.data.preprocess import Pixels
+
+BLUE, ORANGE, GREY = "#2f6fb7", "#e07b39", "#8a8a8a"
+MAX_WRITTEN_CLASSES = 20  # above this the numbers in a heat map's cells cannot be read
+
+
+def learning_curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss and accuracy of training and validation over the epochs."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for stage, colour in (("train", GREY), ("val", BLUE)):
+            points = [
+                (row["epoch"], row[f"{stage}/{metric}"]) for row in epochs if f"{stage}/{metric}" in row
+            ]
+            if points:
+                axes.plot(
+                    *zip(*points, strict=True),
+                    color=colour,
+                    label=stage,
+                    marker="." if len(points) < 40 else "",
+                )
+        plain_axes(axes, title=metric, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False)
+    return figure
+
+
+def confusion_heat_map(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+    """True classes as rows, predicted ones as columns; colour is the share of the row."""
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = min(16.0, 3.5 + 0.55 * len(class_names))
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
+    if len(class_names) <= MAX_WRITTEN_CLASSES:
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
+    """Images of each class in each split, side by side."""
+    figure = Figure(figsize=(max(5.0, 1.5 + 0.7 * len(class_names)), 4), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(counts)
+    for offset, ((split, values), colour) in enumerate(
+        zip(counts.items(), (BLUE, ORANGE, GREY), strict=False)
+    ):
+        axes.bar(np.arange(len(class_names)) + (offset - 1) * width, values, width, label=split, color=colour)
+    turned = sum(map(len, class_names)) > 60
+    axes.set_xticks(
+        range(len(class_names)), class_names, rotation=45 if turned else 0, ha="right" if turned else "center"
+    )
+    plain_axes(axes, title="images per class", xlabel="")
+    axes.legend(frameon=False)
+    return figure
+
+
+def image_grid(pictures: Sequence[Pixels], titles: Sequence[str], *, columns: int = 6) -> Figure:
+    """Pictures uint8 (H, W, C) with a line of text above each."""
+    rows = max(1, -(-len(pictures) // columns))
+    figure = Figure(figsize=(1.9 * columns, 2.2 * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
+        axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=9)
+    return figure
+
+
+def plain_axes(axes: Axes, *, title: str, xlabel: str) -> None:
+    """A title, and no frame where nothing is read off it."""
+    axes.set(title=title, xlabel=xlabel)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.25)

@@ -1,0 +1,38 @@
+"""Where things are kept between runs, and how a file is written whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from cnn_classifier.errors import StorageError
+
+
+def cache_home() -> Path:
+    """The folder for decoded images and embedded data: `CNN_CLASSIFIER_HOME`, or the user's cache folder."""
+    chosen = os.environ.get("CNN_CLASSIFIER_HOME")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_classifier")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON; a reader never sees half of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder that we are about to write into.
+
+    Raises:
+        StorageError: If it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be created ({error.strerror}); choose another folder") from error
+    if not os.access(folder, os.W_OK):
+        raise StorageError(f"{folder} cannot be written; choose another folder or change its permissions")
+    return folder

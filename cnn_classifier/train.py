@@ -1,0 +1,152 @@
+"""The spine: from a scanned folder to a tested checkpoint. Read this file to know what a training is."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from cnn_classifier.build import build_all
+from cnn_classifier.callbacks import EpochRecord
+from cnn_classifier.checkpoint import find_resume, run_dir_of
+from cnn_classifier.config import plain
+from cnn_classifier.data.datamodule import ImageFolderDataModule
+from cnn_classifier.data.folder import Scan
+from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.split import write_split
+from cnn_classifier.environment import environment
+from cnn_classifier.evaluate import evaluate_loader
+from cnn_classifier.module import ImageClassifier
+from cnn_classifier.predictor import Predictor
+from cnn_classifier.quiet import quiet_lightning
+from cnn_classifier.report.write import write_report, write_samples
+from cnn_classifier.storage import make_folder, write_json
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training leaves behind.
+
+    Args:
+        checkpoint: The best weights, all that prediction needs.
+        report: The content of `report.json`.
+        run_dir: The folder of the run.
+    """
+
+    checkpoint: Path
+    report: dict[str, Any]
+    run_dir: Path
+
+
+def train(config: DictConfig, scan: Scan) -> TrainResult:
+    """Fit the configured network on the scanned images, then test its best checkpoint.
+
+    Args:
+        config: As `config.load()` composes it.
+        scan: What `scan_source` found; it needs no torch, so a wrong folder fails within a second.
+
+    Raises:
+        ClassifierError: If the configuration, the data or a checkpoint to resume cannot be used.
+    """
+    started = time.perf_counter()
+    quiet_lightning()
+    seed_everything(config.seed, verbose=False)
+    data = ImageFolderDataModule(
+        scan=scan,
+        options=DatasetOptions(**plain(config.dataset)),
+        augment=build_all(plain(config.augment), nn.Module),
+        seed=config.seed,
+    )
+    module = ImageClassifier(
+        model=plain(config.model),
+        class_names=data.class_names,
+        preprocess=data.preprocess.as_dict(),
+        optimizer=plain(config.optimizer),
+        scheduler=plain(config.scheduler),
+        loss=resolve_loss(plain(config.loss), data),
+    )
+    resumed = find_resume(config.resume, Path(config.run_dir), module.hparams)
+    if resumed is not None:
+        config.run_dir = str(run_dir_of(resumed))  # the run goes on in its own folder
+    run_dir = Path(config.run_dir)
+    record = EpochRecord(run_dir, image_size=data.preprocess.image_size)
+    trainer = Trainer(
+        **plain(config.trainer),
+        callbacks=[record, *build_all(plain(config.callbacks), Callback)],
+        logger=build_all(plain(config.logger), Logger),
+    )
+    data.decode()
+    begin(run_dir, config, scan, data, resumed)
+
+    fit_started = time.perf_counter()
+    trainer.fit(module, datamodule=data, ckpt_path=resumed)
+    fit_seconds = time.perf_counter() - fit_started
+
+    best = best_checkpoint(trainer, run_dir)
+    predictor = Predictor.from_checkpoint(
+        best, device=str(trainer.strategy.root_device), trusted=[config.model._target_]
+    )
+    evaluation = evaluate_loader(predictor, data.loader("test"), data.paths["test"])
+    report = write_report(
+        run_dir,
+        evaluation,
+        data.preprocess.load,
+        checkpoint=str(best),
+        splits=data.class_counts,
+        unreadable={str(path): reason for path, reason in data.unreadable.items()},
+        epochs=record.epochs,
+        timing={
+            "train_images_per_second": record.images_per_second,
+            "prepare_seconds": fit_started - started,
+            "fit_seconds": fit_seconds,
+            "total_seconds": time.perf_counter() - started,
+        },
+        **environment(),
+    )
+    return TrainResult(best, report, run_dir)
+
+
+def begin(
+    run_dir: Path, config: DictConfig, scan: Scan, data: ImageFolderDataModule, resumed: Path | None
+) -> None:
+    """Write down what is about to run: from here on the run has a folder."""
+    make_folder(run_dir)
+    OmegaConf.save(config, run_dir / "config.yaml", resolve=True)
+    write_json(run_dir / "environment.json", environment())
+    write_split(run_dir / "split.csv", data.splits, scan)
+    by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
+    for sample in data.splits["train"]:
+        by_class[data.class_names[sample.label]].append(str(sample.path))
+    write_samples(run_dir, by_class, data.preprocess.load)
+    sizes = " · ".join(f"{split} {len(samples)}" for split, samples in data.splits.items())
+    print(f"{config.dataset.name}: {sizes} images in {len(data.class_names)} classes")
+    if data.unreadable:
+        path, reason = next(iter(data.unreadable.items()))
+        print(
+            f"left out {len(data.unreadable)} unreadable images (all in report.json), such as {path}: {reason}"
+        )
+    if resumed is not None:
+        print(f"resuming from {resumed}")
+
+
+def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:
+    """`class_weights=balanced` as numbers: rare classes weigh more, so that all count the same."""
+    if loss["class_weights"] != "balanced":
+        return loss
+    counts = data.class_counts["train"]
+    return loss | {"class_weights": [sum(counts) / (len(counts) * count) for count in counts]}
+
+
+def best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
+    """The checkpoint with the best monitored value; without such a callback, the weights as they are now."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
+            return Path(callback.best_model_path)
+    path = run_dir / "checkpoints" / "final.ckpt"
+    trainer.save_checkpoint(path)
+    return path
