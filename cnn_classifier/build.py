@@ -11,7 +11,9 @@ from typing import Any
 from cnn_classifier.errors import CheckpointError, ClassifierError, ConfigError
 
 # Checkpoints may come from anyone: only these are imported on their word.
-TRUSTED = ("cnn_classifier.models.", "torch.optim.", "torchvision.models.")
+TRUSTED = ("cnn_classifier.models.", "torchvision.models.")
+# What a class needs that the base install leaves out.
+EXTRAS = {"lightning.pytorch.loggers.TensorBoardLogger": "tensorboard"}
 
 
 def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:
@@ -36,6 +38,10 @@ def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:
         return target(**arguments)
     except ClassifierError:
         raise
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(name)
+        fix = f"pip install 'cnn_classifier[{extra}]'" if extra else f"pip install {error.name}"
+        raise ConfigError(f"{name} needs a package that is not installed; {fix}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{name} refuses its values: {error}") from error
 
@@ -55,9 +61,7 @@ def locate(name: str) -> Any:
     try:
         return getattr(import_module(module_name), attribute)
     except (ImportError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"_target_: {name} cannot be imported ({error}); expected package.module.Class"
-        ) from error
+        raise ConfigError(f"_target_: {name} cannot be imported ({error}); expected package.module.Class") from error
 
 
 def require_trusted(node: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
@@ -115,11 +119,14 @@ def matches(value: Any, hint: Any) -> bool:
 
 def told(hint: Any) -> str:
     """A type hint in words."""
-    return (
-        hint.__name__
-        if inspect.isclass(hint) and not typing.get_args(hint)
-        else str(hint).replace("collections.abc.", "")
-    )
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(told(choice) for choice in inner)
+    if origin is typing.Literal:
+        return ", ".join(str(choice) for choice in inner)
+    if origin in (Sequence, list):
+        return f"a list of {told(inner[0])}"
+    return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

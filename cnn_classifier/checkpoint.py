@@ -22,9 +22,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(
-            f"{path} does not exist; expected a checkpoint such as outputs/.../checkpoints/best.ckpt"
-        )
+        raise CheckpointError(f"{path} does not exist; expected a checkpoint such as outputs/.../checkpoints/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -57,9 +55,7 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> ImageCl
     try:
         classifier.load_state_dict(content["state_dict"])
     except RuntimeError as error:
-        raise CheckpointError(
-            f"{path}: the weights do not fit the network that it names ({error})"
-        ) from error
+        raise CheckpointError(f"{path}: the weights do not fit the network that it names ({error})") from error
     return classifier.eval()
 
 
@@ -87,9 +83,7 @@ def find_resume(resume: str | None, run_dir: Path, settings: Mapping[str, Any]) 
     path = Path(resume).expanduser()
     path = path / LAST if path.is_dir() else path
     if not path.is_file():
-        raise CheckpointError(
-            f"resume={resume}: {path} does not exist; give a checkpoint, a run folder or auto"
-        )
+        raise CheckpointError(f"resume={resume}: {path} does not exist; give a checkpoint, a run folder or auto")
     if told := difference(path, settings):
         raise CheckpointError(f"resume={resume}: {told}; repeat the command of that run, or start afresh")
     return path

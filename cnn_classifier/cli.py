@@ -1,26 +1,23 @@
-"""The one command: train, evaluate, predict. Nothing here imports torch before it is needed."""
+"""The one command. `train` belongs to Hydra, the rest to argparse; every error is one line and an exit code.
 
-import argparse
-import csv
-import json
+Nothing here imports torch before the configuration is checked and the folder scanned.
+"""
+
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cnn_classifier import __version__
-from cnn_classifier.errors import (
-    INTERNAL_EXIT_CODE,
-    INTERRUPTED_EXIT_CODE,
-    ClassifierError,
-    DataError,
-    StorageError,
-)
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 
-if TYPE_CHECKING:
-    from cnn_classifier.predictor import Prediction
+from cnn_classifier.commands import parser
+from cnn_classifier.config import COMPOSITION_ERRORS, CONF_DIR, Config, check, explain, plain
+from cnn_classifier.data.folder import scan_source
+from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, ConfigError
+from cnn_classifier.sweep.summary import Outcome, table, write_table
 
 
 def run(*words: str) -> None:
@@ -38,8 +35,6 @@ def main(argv: Sequence[str]) -> int:
     words = [word for word in argv if word != "--debug"]
     try:
         if words[:1] == ["train"]:
-            from cnn_classifier.hydra_app import train_command
-
             return train_command(words[1:], debug=debug)
         arguments = parser().parse_args(words)
         return arguments.command(arguments)
@@ -61,122 +56,109 @@ def main(argv: Sequence[str]) -> int:
         return INTERNAL_EXIT_CODE
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="cnn-classifier",
-        description="From a folder of images to a trained, tested, reusable classifier.",
-    )
-    top.add_argument("--version", action="version", version=f"cnn_classifier {__version__}")
-    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser(
-        "train", help="train and test a classifier; `train --help` lists the configuration", add_help=False
-    )
+def train_command(words: Sequence[str], *, debug: bool) -> int:
+    """Run `train` with Hydra's own command line: overrides, `-m`, `--cfg job`, `--help`, completion.
 
-    evaluate = commands.add_parser("evaluate", help="measure a checkpoint on a folder of class folders")
-    evaluate.add_argument("checkpoint", metavar="CKPT")
-    evaluate.add_argument("folder", metavar="FOLDER", help="FOLDER/class/*.jpg, or FOLDER/test/class/*.jpg")
-    evaluate.add_argument(
-        "--out", metavar="DIR", type=Path, help="write report.json, tables and figures there"
-    )
-    evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
-    evaluate.set_defaults(command=evaluate_command)
+    Returns:
+        The exit code; of a sweep, that of the first run that failed.
+    """
+    outcomes: list[Outcome] = []
+    sweep_dirs: list[Path] = []
 
-    predict = commands.add_parser("predict", help="say what is on images")
-    predict.add_argument("checkpoint", metavar="CKPT")
-    predict.add_argument("sources", metavar="IMAGE|FOLDER|GLOB", nargs="+")
-    predict.add_argument(
-        "--csv", metavar="OUT", type=Path, help="write path, label, probability and top classes"
-    )
-    predict.add_argument("--json", action="store_true", help="print one JSON list")
-    predict.add_argument(
-        "--top", metavar="K", type=positive, default=1, help="the K likeliest classes (default 1)"
-    )
-    predict.set_defaults(command=predict_command)
-    for command in (evaluate, predict):
-        command.add_argument("--device", help="cpu, cuda or mps; by default the fastest")
-        command.add_argument(
-            "--trust", metavar="PREFIX", action="append", default=[], help="import paths of your own networks"
-        )
-    return top
+    def job(config: Config) -> float | None:
+        settings = HydraConfig.get()
+        if settings.mode is RunMode.MULTIRUN:
+            sweep_dirs.append(Path(settings.sweep.dir))
+        run_dir = Path(settings.runtime.output_dir)
+        outcomes.append(run_job(config, run_dir, list(settings.overrides.task), debug=debug))
+        if outcomes[-1].exit_code:
+            print(f"error: {outcomes[-1].message}", file=sys.stderr)
+        return outcomes[-1].accuracy  # what a sweeper optimises
 
-
-def positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{word} is below 1")
-    return number
-
-
-def evaluate_command(arguments: argparse.Namespace) -> int:
-    from cnn_classifier.evaluate import evaluate_folder
-    from cnn_classifier.predictor import Predictor
-    from cnn_classifier.report.write import write_report
-
-    predictor = Predictor.from_checkpoint(
-        arguments.checkpoint, device=arguments.device, trusted=arguments.trust
-    )
-    evaluation = evaluate_folder(predictor, arguments.folder)
-    if arguments.out:
-        write_report(arguments.out, evaluation, predictor.preprocess.load, checkpoint=arguments.checkpoint)
-    print(json.dumps(evaluation.as_dict(), ensure_ascii=False) if arguments.json else evaluation.text())
-    tell_unreadable(evaluation.unreadable.items())
-    return 0
-
-
-def predict_command(arguments: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from cnn_classifier.predictor import Predictor, find_images
-
-    paths = find_images(arguments.sources)
-    predictor = Predictor.from_checkpoint(
-        arguments.checkpoint, device=arguments.device, trusted=arguments.trust
-    )
-    stream = predictor.stream(paths, top=arguments.top)
-    # A bar between lines of answers would be in their way.
-    quiet = None if arguments.csv or arguments.json else True
-    answers = iter(tqdm(stream, "predicting", len(paths), disable=quiet, leave=False))
-    if not arguments.csv and not arguments.json:
-        answers = shown(answers)
-    predictions = list(answers)
-    if arguments.csv:
-        write_csv(arguments.csv, predictions, arguments.top)
-    if arguments.json:
-        print(json.dumps([asdict(prediction) for prediction in predictions], indent=2, ensure_ascii=False))
-    unreadable = [(str(prediction.path), prediction.error) for prediction in predictions if prediction.error]
-    tell_unreadable(unreadable)
-    if len(unreadable) == len(predictions):
-        raise DataError(f"none of the {len(predictions)} files is a readable image")
-    return 0
-
-
-def shown(predictions: Iterable["Prediction"]) -> Iterator["Prediction"]:
-    """Print each answer as it comes."""
-    for prediction in predictions:
-        if not prediction.error:
-            print(f"{prediction.path}  {'  '.join(f'{name} {share:.4f}' for name, share in prediction.top)}")
-        yield prediction
-
-
-def write_csv(path: Path, predictions: Iterable["Prediction"], top: int) -> None:
-    """One line an image; the likeliest classes beyond the first follow in pairs of columns."""
-    more = [column for rank in range(2, top + 1) for column in (f"label_{rank}", f"probability_{rank}")]
+    argv, sys.argv = sys.argv, [sys.argv[0], *words]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", "probability", *more, "error"])
-            for prediction in predictions:
-                ranked = [value for name, share in prediction.top for value in (name, f"{share:.6f}")]
-                writer.writerow(
-                    [prediction.path, *ranked, *[""] * (2 * top - len(ranked)), prediction.error or ""]
-                )
-    except OSError as error:
-        raise StorageError(
-            f"--csv {path} cannot be written ({error.strerror}); choose another file"
-        ) from error
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
+    except COMPOSITION_ERRORS as error:
+        raise explain(error) from error
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        sys.argv = argv
+    if sweep_dirs:
+        sum_up(sweep_dirs[0], outcomes)
+    return next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0)
 
 
-def tell_unreadable(files: Iterable[tuple[str, str | None]]) -> None:
-    for path, reason in files:
-        print(f"unreadable: {path}: {reason}", file=sys.stderr)
+def run_job(config: Config, run_dir: Path, overrides: list[str], *, debug: bool) -> Outcome:
+    """One training, from checks to report; a failure becomes part of the outcome, so that a sweep goes on."""
+    try:
+        config.run_dir = str(run_dir)
+        check(config, overrides)
+        scan = scan_source(DatasetOptions(**plain(config.dataset)))
+
+        from cnn_classifier.train import train  # only now: torch takes seconds to import
+
+        result = train(config, scan)
+    except ClassifierError as error:
+        return Outcome(run_dir, overrides, error.exit_code, str(error))
+    except COMPOSITION_ERRORS as error:
+        return Outcome(run_dir, overrides, ConfigError.exit_code, str(explain(error)))
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit with 1
+            raise error.__context__ from None
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        told = f"{type(error).__name__}: {error} (this is a bug, or a library's refusal; --debug shows where)"
+        return Outcome(run_dir, overrides, INTERNAL_EXIT_CODE, told)
+    finally:
+        remove_if_empty(run_dir)  # Hydra makes the folder of a run that never began, or that resumed elsewhere
+    test, timing = result.report["test"], result.report["timing"]
+    print(headline(result.run_dir, result.checkpoint, test, timing))
+    return Outcome(
+        result.run_dir,
+        overrides,
+        accuracy=test["accuracy"],
+        f1_macro=test["f1_macro"],
+        seconds=timing["total_seconds"],
+    )
+
+
+def sum_up(sweep_dir: Path, outcomes: Sequence[Outcome]) -> None:
+    """Print the table of a sweep and write it; a sweep of which nothing began leaves no folder."""
+    print(f"\n{table(outcomes)}")
+    if any(outcome.run_dir.exists() for outcome in outcomes):
+        write_table(sweep_dir / "summary.csv", outcomes)
+        print(sweep_dir / "summary.csv")
+    else:
+        (sweep_dir / "multirun.yaml").unlink(missing_ok=True)
+        remove_if_empty(sweep_dir)
+
+
+def headline(run_dir: Path, checkpoint: Path, test: dict[str, float], timing: dict[str, float]) -> str:
+    """The numbers that matter, and where everything lies."""
+    here = Path.cwd()
+    shown = {
+        path: path.relative_to(here) if path.is_relative_to(here) else path for path in (run_dir.resolve(), checkpoint)
+    }
+    folder, best = shown.values()
+    return (
+        f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
+        f"  in {timing['total_seconds']:.0f} s\n"
+        f"  report      {folder / 'report.json'}, pictures in {folder / 'figures'}\n"
+        f"  checkpoint  {best}\n"
+        f"  use it      cnn-classifier predict {best} IMAGE|FOLDER"
+    )
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder and the folders above it, up to the current one, as long as they are empty."""
+    here = Path.cwd()
+    for candidate in (folder, *folder.parents):
+        if candidate == here or candidate in here.parents or (candidate != folder and here not in candidate.parents):
+            return
+        try:
+            candidate.rmdir()
+        except OSError:
+            return

@@ -21,6 +21,7 @@ from cnn_classifier.errors import ConfigError
 _PACKAGED = Path(__file__).parent / "conf"
 CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
 
+Config = DictConfig
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 # Smallest and largest value of the numbers that the YAML sets; None is open.
@@ -43,7 +44,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
 }
 
 
-def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) -> DictConfig:
+def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) -> Config:
     """The configuration that `python train.py` would use with these words, for notebooks and tests.
 
     Args:
@@ -56,12 +57,18 @@ def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) ->
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = compose("config", list(overrides))
+            if OmegaConf.is_interpolation(config, "run_dir"):  # of the command's own folders
+                now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+                config.run_dir = str(run_dir or Path("outputs", config.dataset.name, now))
             check(config, overrides)
     except COMPOSITION_ERRORS as error:
         raise explain(error) from error
-    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    config.run_dir = str(run_dir or Path("outputs", config.dataset.name, now))
     return config
+
+
+def save(config: Config, path: Path) -> None:
+    """Write the configuration as YAML, interpolations resolved."""
+    OmegaConf.save(config, path, resolve=True)
 
 
 def plain(node: Any) -> Any:
@@ -69,7 +76,7 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
 
-def check(config: DictConfig, overrides: Sequence[str]) -> None:
+def check(config: Config, overrides: Sequence[str]) -> None:
     """Check what can be known without torch: each override's type against the value it replaces, and all ranges.
 
     Needs an initialised Hydra.
@@ -89,9 +96,7 @@ def check(config: DictConfig, overrides: Sequence[str]) -> None:
                 select(config, override),
                 OmegaConf.select(defaults, override.key_or_group),
             )
-    values = {name: plain(node) for name, node in config.items() if isinstance(node, DictConfig)} | {
-        "seed": config.seed
-    }
+    values = {name: plain(node) for name, node in config.items() if isinstance(node, Config)} | {"seed": config.seed}
     for key, (low, high) in RANGES.items():
         check_range(key, find(values, key), low, high)
     bind(DatasetOptions, values["dataset"], named="dataset")
@@ -102,7 +107,7 @@ def is_group(override: Override) -> bool:
     return (CONF_DIR / override.key_or_group).is_dir() or override.key_or_group.startswith("hydra")
 
 
-def select(config: DictConfig, override: Override) -> Any:
+def select(config: Config, override: Override) -> Any:
     return OmegaConf.select(config, override.key_or_group)
 
 
@@ -130,12 +135,10 @@ def check_range(key: str, value: Any, low: float | None, high: float | None) -> 
             raise ConfigError(f"{key}={value} is out of range; expected {expected}")
 
 
-def find(values: Mapping[str, Any], key: str) -> Any:
+def find(values: Any, key: str) -> Any:
     """The value of a dotted key; None if the chosen group has no such key."""
     for part in key.split("."):
-        if not isinstance(values, Mapping) or part not in values:
-            return None
-        values = values[part]
+        values = values.get(part) if isinstance(values, Mapping) else None
     return values
 
 
@@ -144,12 +147,8 @@ def explain(error: Exception) -> ConfigError:
     text = str(error)
     if found := re.search(r"Could not override '([\w./@-]+)'", text):
         key = found[1]
-        return ConfigError(
-            f"{key} is not in the configuration{suggestion(key)}; a new key is added with +{key}="
-        )
-    if found := re.search(
-        r"Could not find '([\w./-]+)'\n\nAvailable options in '([\w./-]+)':\n((?:\t.*\n?)+)", text
-    ):
+        return ConfigError(f"{key} is not in the configuration{suggestion(key)}; a new key is added with +{key}=")
+    if found := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':\n((?:\t.*\n?)+)", text):
         name, group, options = found[1], found[2], found[3].split()
         return ConfigError(
             f"{group}={name.removeprefix(f'{group}/')} does not exist; expected one of: {', '.join(options)}"
@@ -158,9 +157,13 @@ def explain(error: Exception) -> ConfigError:
 
 
 def suggestion(key: str) -> str:
-    """A hint for a key that the configuration does not have."""
-    parent, _, name = key.rpartition(".")
+    """A hint for a key that the configuration does not have: the likeliest spelling of its first unknown part."""
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("config")
-    node = OmegaConf.select(config, parent) if parent else config
-    return nearest(name, [str(known) for known in node]) if isinstance(node, DictConfig) else ""
+        node = compose("config")
+    for part in key.split("."):
+        if not isinstance(node, DictConfig):
+            return ""
+        if part not in node:
+            return nearest(part, [str(known) for known in node])
+        node = node[part]
+    return ""

@@ -40,9 +40,7 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
     samples = samples_to_test(scan, predictor.class_names)
     paths = [sample.path for sample in samples]
     defaults = DatasetOptions()
-    images = image_store(
-        paths, predictor.preprocess, cache=defaults.cache, cache_limit_gb=defaults.cache_limit_gb
-    )
+    images = image_store(paths, predictor.preprocess, cache=defaults.cache, cache_limit_gb=defaults.cache_limit_gb)
     readable = [index for index in range(len(samples)) if index not in images.unreadable]
     if not readable:
         raise DataError(f"none of the {len(samples)} images below {folder} can be read")

@@ -55,9 +55,7 @@ class ImageClassifier(LightningModule):
         ).to(memory_format=torch.channels_last)
         weights = loss["class_weights"]
         if weights is not None and len(weights) != num_classes:
-            raise ConfigError(
-                f"loss.class_weights={list(weights)}: expected {num_classes} values, one a class"
-            )
+            raise ConfigError(f"loss.class_weights={list(weights)}: expected {num_classes} values, one a class")
         self.criterion = nn.CrossEntropyLoss(
             weight=None if weights is None else torch.tensor(weights, dtype=torch.float32),
             label_smoothing=loss["label_smoothing"],
@@ -92,12 +90,8 @@ class ImageClassifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.hparams["optimizer"], self.network)
-        steps_per_epoch = max(
-            1, int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
-        )
-        return [optimizer], build_schedulers(
-            self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch
-        )
+        steps_per_epoch = max(1, int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1))
+        return [optimizer], build_schedulers(self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}

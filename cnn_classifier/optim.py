@@ -17,16 +17,14 @@ def build_optimizer(recipe: Mapping[str, Any], network: nn.Module) -> Optimizer:
     regularises nothing (arXiv:1706.05350).
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in trainable if parameter.ndim >= 2]},
         {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0},
     ]
     return build(recipe, Optimizer, params=[group for group in groups if group["params"]])
 
 
-def build_schedulers(
-    recipe: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int
-) -> list[dict[str, Any]]:
+def build_schedulers(recipe: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int) -> list[dict[str, Any]]:
     """Lightning's scheduler entries: the recipe's own, after every epoch, and its warm-up, after every step.
 
     The warm-up multiplies whatever rate the schedule asks for, so it goes with any torch scheduler.

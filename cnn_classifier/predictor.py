@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -53,9 +52,7 @@ class Predictor:
         batch_size: Images a forward pass.
     """
 
-    def __init__(
-        self, classifier: ImageClassifier, *, device: str | None = None, batch_size: int = 32
-    ) -> None:
+    def __init__(self, classifier: ImageClassifier, *, device: str | None = None, batch_size: int = 32) -> None:
         self.device = torch.device(device) if device else fastest_device()
         self.classifier = classifier.eval().to(self.device)
         self.class_names = classifier.class_names
@@ -130,10 +127,11 @@ def find_images(words: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for word in words:
         path = Path(word).expanduser()
-        here = sorted(image_files(path)) if path.is_dir() else [path] if path.is_file() else []
-        here = here or sorted(
-            Path(match) for match in glob(str(path), recursive=True) if Path(match).is_file()
-        )
+        if path.is_dir():
+            here = sorted(image_files(path))
+        else:  # a file whose name looks like a pattern is still that file
+            matches = [path] if path.is_file() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+            here = sorted(match for match in matches if match.is_file())
         if not here:
             what = "holds no images" if path.is_dir() else "does not exist and matches nothing"
             raise DataError(f"{word} {what}; give an image, a folder of images or a pattern")

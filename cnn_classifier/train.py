@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from cnn_classifier.build import build_all
+from cnn_classifier.build import bind, build_all
 from cnn_classifier.callbacks import EpochRecord
 from cnn_classifier.checkpoint import find_resume, run_dir_of
-from cnn_classifier.config import plain
+from cnn_classifier.config import Config, plain, save
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.split import write_split
 from cnn_classifier.environment import environment
+from cnn_classifier.errors import ConfigError
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
@@ -43,7 +44,7 @@ class TrainResult:
     run_dir: Path
 
 
-def train(config: DictConfig, scan: Scan) -> TrainResult:
+def train(config: Config, scan: Scan) -> TrainResult:
     """Fit the configured network on the scanned images, then test its best checkpoint.
 
     Args:
@@ -75,8 +76,8 @@ def train(config: DictConfig, scan: Scan) -> TrainResult:
         config.run_dir = str(run_dir_of(resumed))  # the run goes on in its own folder
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir, image_size=data.preprocess.image_size)
-    trainer = Trainer(
-        **plain(config.trainer),
+    trainer = build_trainer(
+        plain(config.trainer),
         callbacks=[record, *build_all(plain(config.callbacks), Callback)],
         logger=build_all(plain(config.logger), Logger),
     )
@@ -111,12 +112,10 @@ def train(config: DictConfig, scan: Scan) -> TrainResult:
     return TrainResult(best, report, run_dir)
 
 
-def begin(
-    run_dir: Path, config: DictConfig, scan: Scan, data: ImageFolderDataModule, resumed: Path | None
-) -> None:
+def begin(run_dir: Path, config: Config, scan: Scan, data: ImageFolderDataModule, resumed: Path | None) -> None:
     """Write down what is about to run: from here on the run has a folder."""
     make_folder(run_dir)
-    OmegaConf.save(config, run_dir / "config.yaml", resolve=True)
+    save(config, run_dir / "config.yaml")
     write_json(run_dir / "environment.json", environment())
     write_split(run_dir / "split.csv", data.splits, scan)
     by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
@@ -127,11 +126,18 @@ def begin(
     print(f"{config.dataset.name}: {sizes} images in {len(data.class_names)} classes")
     if data.unreadable:
         path, reason = next(iter(data.unreadable.items()))
-        print(
-            f"left out {len(data.unreadable)} unreadable images (all in report.json), such as {path}: {reason}"
-        )
+        print(f"left out {len(data.unreadable)} unreadable images (all in report.json), such as {path}: {reason}")
     if resumed is not None:
         print(f"resuming from {resumed}")
+
+
+def build_trainer(arguments: dict[str, Any], *, callbacks: list[Callback], logger: list[Logger]) -> Trainer:
+    """Lightning's Trainer; what it refuses becomes a ConfigError."""
+    bind(Trainer, arguments, named="trainer")
+    try:
+        return Trainer(**arguments, callbacks=callbacks, logger=logger)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:

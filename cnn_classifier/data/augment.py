@@ -51,9 +51,7 @@ class RandomAffine(BatchTransform):
         translate: Largest shift, as a share of the image's side, in each direction.
     """
 
-    def __init__(
-        self, *, degrees: float = 0.0, zoom: Sequence[float] = (1.0, 1.0), translate: float = 0.0
-    ) -> None:
+    def __init__(self, *, degrees: float = 0.0, zoom: Sequence[float] = (1.0, 1.0), translate: float = 0.0) -> None:
         super().__init__()
         if len(zoom) != 2 or not 0 < zoom[0] <= zoom[1]:
             raise ValueError(f"`zoom`={list(zoom)} is out of range; expected [smallest, largest] above 0")

@@ -73,9 +73,7 @@ class StreamedImages:
         return None
 
 
-def image_store(
-    paths: Sequence[Path], preprocess: Preprocess, *, cache: str, cache_limit_gb: float
-) -> ImageStore:
+def image_store(paths: Sequence[Path], preprocess: Preprocess, *, cache: str, cache_limit_gb: float) -> ImageStore:
     """The pixels of these files, packed if the mode, the limit and the disk allow it."""
     size = len(paths) * preprocess.image_size**2 * preprocess.channels
     if cache == "none" or size > cache_limit_gb * 1e9:
@@ -96,9 +94,7 @@ def cache_key(paths: Sequence[Path], preprocess: Preprocess) -> str:
     )
     for path in paths:
         status = path.stat()
-        digest.update(
-            f"\0{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}".encode("utf-8", "surrogateescape")
-        )
+        digest.update(f"\0{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 
@@ -125,9 +121,7 @@ def pack(paths: Sequence[Path], preprocess: Preprocess, folder: Path) -> None:
             if not folder.is_dir():  # otherwise another run packed the same images first
                 raise
     except OSError as error:
-        raise StorageError(
-            f"{folder.parent}: {error.strerror}; free space there or set CNN_CLASSIFIER_HOME"
-        ) from error
+        raise StorageError(f"{folder.parent}: {error.strerror}; free space there or set CNN_CLASSIFIER_HOME") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -82,9 +82,7 @@ class ImageFolderDataModule(LightningDataModule):
         DataError: If no split is possible.
     """
 
-    def __init__(
-        self, *, scan: Scan, options: DatasetOptions, augment: Sequence[nn.Module], seed: int
-    ) -> None:
+    def __init__(self, *, scan: Scan, options: DatasetOptions, augment: Sequence[nn.Module], seed: int) -> None:
         super().__init__()
         self.class_names = scan.class_names
         self.preprocess = options.preprocess
@@ -133,8 +131,9 @@ class ImageFolderDataModule(LightningDataModule):
 
     def loader(self, split: str, *, shuffle: bool = False) -> BatchLoader:
         """Batches of one split, in the order of its samples unless shuffled."""
-        self.setup(split)
         samples: list[Sample] = self.splits[split]
+        if self.images is None:
+            raise RuntimeError("decode() comes before loader()")
         return BatchLoader(
             self.images,
             np.array([self.index[sample.path] for sample in samples]),

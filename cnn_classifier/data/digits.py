@@ -1,6 +1,5 @@
 """The embedded data set: 1,797 handwritten digits that ship with scikit-learn, as a folder of PNGs."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,7 +30,7 @@ def write_digits() -> Path:
         grey = np.round(pixels * (255 / 16)).astype(np.uint8)
         Image.fromarray(grey).save(class_folder / f"{index:04d}.png")
     try:
-        os.replace(partial, folder)  # whole or not at all, also where two runs start together
+        partial.replace(folder)  # whole or not at all, also where two runs start together
     except OSError:
         shutil.rmtree(partial)
     return folder

@@ -60,23 +60,15 @@ def scan_source(options: DatasetOptions) -> Scan:
     """
     if options.named_folders:
         if "train" not in options.named_folders:
-            raise ConfigError(
-                "dataset.train_dir is not set; give it beside dataset.val_dir and dataset.test_dir"
-            )
-        return scan_splits(
-            options.named_folders, root=Path(options.root).expanduser() if options.root else None
-        )
+            raise ConfigError("dataset.train_dir is not set; give it beside dataset.val_dir and dataset.test_dir")
+        return scan_splits(options.named_folders, root=Path(options.root).expanduser() if options.root else None)
     if options.root:
         return scan_root(Path(options.root).expanduser())
     if options.source in SOURCES:
         return scan_root(SOURCES[options.source]())
     if options.source:
-        raise ConfigError(
-            f"dataset.source={options.source} is unknown; expected one of: {', '.join(SOURCES)}"
-        )
-    raise ConfigError(
-        f"dataset.root is not set; say where the images of {options.name!r} are: dataset.root=PATH"
-    )
+        raise ConfigError(f"dataset.source={options.source} is unknown; expected one of: {', '.join(SOURCES)}")
+    raise ConfigError(f"dataset.root is not set; say where the images of {options.name!r} are: dataset.root=PATH")
 
 
 def scan_root(root: Path) -> Scan:
@@ -96,22 +88,16 @@ def scan_splits(folders: dict[str, Path], root: Path | None) -> Scan:
     for split, folder in folders.items():
         require_folder(folder, f"dataset.{split}_dir")
     class_names = require_classes(folders["train"])
-    for split, folder in folders.items():
-        require_same_classes(
-            class_names, [found.name for found in subfolders(folder)], folders["train"], folder
-        )
+    for folder in folders.values():
+        require_same_classes(class_names, [found.name for found in subfolders(folder)], folders["train"], folder)
     ignored: Counter[str] = Counter()
     samples = [
-        sample
-        for split, folder in folders.items()
-        for sample in scan_classes(folder, class_names, split, ignored)
+        sample for split, folder in folders.items() for sample in scan_classes(folder, class_names, split, ignored)
     ]
     return Scan(root or common_root(folders.values()), samples, class_names, ignored)
 
 
-def scan_classes(
-    folder: Path, class_names: list[str], split: str | None, ignored: Counter[str]
-) -> list[Sample]:
+def scan_classes(folder: Path, class_names: list[str], split: str | None, ignored: Counter[str]) -> list[Sample]:
     """Every image below `folder/class`, for every class."""
     samples: list[Sample] = []
     for label, name in enumerate(class_names):
@@ -135,7 +121,7 @@ def image_files(folder: Path, ignored: Counter[str] | None = None) -> Iterator[P
         for name in file_names:
             if is_hidden(name):
                 continue
-            extension = os.path.splitext(name)[1].lower()
+            extension = Path(name).suffix.lower()
             if extension in EXTENSIONS:
                 yield Path(parent, name)
             elif ignored is not None:
@@ -172,12 +158,8 @@ def require_same_classes(expected: list[str], found: list[str], expected_in: Pat
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     if missing or extra:
-        told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also has {', '.join(extra)}"] * bool(
-            extra
-        )
-        raise DataError(
-            f"{found_in} {' and '.join(told)}; expected the same class folders as in {expected_in}"
-        )
+        told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also has {', '.join(extra)}"] * bool(extra)
+        raise DataError(f"{found_in} {' and '.join(told)}; expected the same class folders as in {expected_in}")
 
 
 def common_root(folders: Iterable[Path]) -> Path:

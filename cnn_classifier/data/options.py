@@ -70,13 +70,9 @@ class DatasetOptions:
             "val_fraction",
             "less than 1 together with test_fraction",
         )
-        self._require(
-            self.limit_per_class is None or self.limit_per_class >= 1, "limit_per_class", "at least 1"
-        )
+        self._require(self.limit_per_class is None or self.limit_per_class >= 1, "limit_per_class", "at least 1")
         self._require(self.folds is None or self.folds >= 2, "folds", "at least 2")
-        self._require(
-            0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}"
-        )
+        self._require(0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}")
         self._require(1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
         self._require(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grey)")
         self._require(self.resize in RESIZE_POLICIES, "resize", " or ".join(RESIZE_POLICIES))

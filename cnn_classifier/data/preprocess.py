@@ -16,7 +16,23 @@ Pixels = npt.NDArray[np.uint8]
 # Pillow sniffs the content, not the name; formats outside this list (EPS runs Ghostscript) are never tried.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .avif .jp2".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".avif",
+        ".jp2",
+    ]
 )
 RESIZE_POLICIES = ("squash", "crop", "pad")
 # Pillow itself only warns up to twice this size; a photo of 179 megapixels is no photo.
@@ -97,9 +113,7 @@ def decode(source: Path | str | Image.Image | npt.NDArray[Any], channels: int) -
 def from_array(array: npt.NDArray[Any]) -> Image.Image:
     """A Pillow image of a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
     pixels = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
-    if pixels.dtype != np.uint8 or not (
-        pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (3, 4))
-    ):
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (3, 4))):
         raise UnreadableImageError(
             f"an array of {array.dtype} {array.shape} is no image; expected uint8 (H, W), (H, W, 3) or (H, W, 4)"
         )

@@ -143,13 +143,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(file)
             rows = list(reader)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"dataset.split_file: {path} cannot be read ({error}); give the split.csv of a run"
-        ) from error
+        raise DataError(f"dataset.split_file: {path} cannot be read ({error}); give the split.csv of a run") from error
     if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows):
-        raise DataError(
-            f"dataset.split_file: {path} has other columns; expected {','.join(COLUMNS)} on every line"
-        )
+        raise DataError(f"dataset.split_file: {path} has other columns; expected {','.join(COLUMNS)} on every line")
     return rows
 
 

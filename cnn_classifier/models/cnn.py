@@ -41,9 +41,7 @@ class CNN(nn.Module):
         require_share("dense_dropout", dense_dropout)
         side = pooled_size(image_size, widths)
         inputs = [channels, *widths[:-1]]
-        self.features = nn.Sequential(
-            *(ConvBlock(i, o, dropout) for i, o in zip(inputs, widths, strict=True))
-        )
+        self.features = nn.Sequential(*(ConvBlock(i, o, dropout) for i, o in zip(inputs, widths, strict=True)))
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(widths[-1] * side**2, dense, bias=False),

@@ -16,9 +16,7 @@ def require_share(name: str, value: float) -> None:
 def require_positive(name: str, *values: int) -> None:
     """Raise ConfigError unless there are widths and every one of them is at least 1."""
     if not values or min(values) < 1:
-        raise ConfigError(
-            f"model.{name}={list(values)} is out of range; expected one or more whole numbers above 0"
-        )
+        raise ConfigError(f"model.{name}={list(values)} is out of range; expected one or more whole numbers above 0")
 
 
 def pooled_size(image_size: int, widths: Sequence[int]) -> int:
@@ -30,8 +28,8 @@ def pooled_size(image_size: int, widths: Sequence[int]) -> int:
     side: int = image_size >> len(widths)
     if side < 1:
         raise ConfigError(
-            f"dataset.image_size={image_size} is too small for the network: model.widths={list(widths)} halves the image "
-            f"{len(widths)} times; expected at least {1 << len(widths)} pixels, or fewer widths"
+            f"dataset.image_size={image_size} is too small for the network: model.widths={list(widths)} halves the "
+            f"image {len(widths)} times; expected at least {1 << len(widths)} pixels, or fewer widths"
         )
     return side
 
@@ -41,9 +39,7 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, in_channels: int, width: int, dropout: float) -> None:
         super().__init__(
-            nn.Conv2d(
-                in_channels, width, 3, padding=1, bias=False
-            ),  # the norm that follows has its own shift
+            nn.Conv2d(in_channels, width, 3, padding=1, bias=False),  # the norm that follows has its own shift
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2),

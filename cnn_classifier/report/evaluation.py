@@ -109,31 +109,22 @@ class Evaluation:
 
     def text(self) -> str:
         """The scores and the per-class table, for a terminal."""
-        scores = "  ".join(
-            f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name
-        )
+        scores = "  ".join(f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name)
         width = max(len(name) for name in [*self.class_names, "class"])
-        lines = [f"{'class':<{width}}  precision  recall      f1  images"]
-        for row in self.per_class():
-            lines.append(
-                f"{row['class']:<{width}}  {row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:6d}"
-            )
-        return "\n".join([scores, "", *lines])
+        line = "{class:<{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {support:6}"
+        rows = [line.format(width=width, **row) for row in self.per_class()]
+        return "\n".join([scores, "", f"{'class':<{width}}  precision  recall      f1  images", *rows])
 
     def write_tables(self, folder: Path) -> None:
         """Write `confusion_matrix.csv` and `predictions.csv`."""
         with (folder / "confusion_matrix.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["true \\ predicted", *self.class_names])
-            writer.writerows(
-                [name, *row] for name, row in zip(self.class_names, self.confusion_matrix, strict=True)
-            )
+            writer.writerows([name, *row] for name, row in zip(self.class_names, self.confusion_matrix, strict=True))
         with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["path", "label", "predicted", "probability"])
             for path, label, predicted, row in zip(
                 self.paths, self.labels, self.predicted, self.probabilities, strict=True
             ):
-                writer.writerow(
-                    [path, self.class_names[label], self.class_names[predicted], f"{row[predicted]:.6f}"]
-                )
+                writer.writerow([path, self.class_names[label], self.class_names[predicted], f"{row[predicted]:.6f}"])

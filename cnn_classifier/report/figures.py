@@ -20,9 +20,7 @@ def learning_curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for stage, colour in (("train", GREY), ("val", BLUE)):
-            points = [
-                (row["epoch"], row[f"{stage}/{metric}"]) for row in epochs if f"{stage}/{metric}" in row
-            ]
+            points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in epochs if f"{stage}/{metric}" in row]
             if points:
                 axes.plot(
                     *zip(*points, strict=True),
@@ -59,9 +57,7 @@ def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequenc
     figure = Figure(figsize=(max(5.0, 1.5 + 0.7 * len(class_names)), 4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(counts)
-    for offset, ((split, values), colour) in enumerate(
-        zip(counts.items(), (BLUE, ORANGE, GREY), strict=False)
-    ):
+    for offset, ((split, values), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE, GREY), strict=False)):
         axes.bar(np.arange(len(class_names)) + (offset - 1) * width, values, width, label=split, color=colour)
     turned = sum(map(len, class_names)) > 60
     axes.set_xticks(

@@ -16,9 +16,7 @@ GRID = 18  # pictures in a grid
 LoadPicture = Callable[[str], Pixels]
 
 
-def write_report(
-    folder: Path, evaluation: Evaluation, load_picture: LoadPicture, **more: Any
-) -> dict[str, Any]:
+def write_report(folder: Path, evaluation: Evaluation, load_picture: LoadPicture, **more: Any) -> dict[str, Any]:
     """Write everything that an evaluation tells, and return the content of `report.json`.
 
     Args:
@@ -56,9 +54,7 @@ def write_samples(folder: Path, samples: Mapping[str, Sequence[str]], load_pictu
 
 def spaced(paths: Sequence[str], count: int) -> list[str]:
     """So many of the files, evenly spaced."""
-    return [
-        paths[index] for index in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)
-    ]
+    return [paths[index] for index in np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int)]
 
 
 def mistake_title(evaluation: Evaluation, index: int) -> str:

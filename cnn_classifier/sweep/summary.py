@@ -41,9 +41,7 @@ class Outcome:
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The best test accuracy first, failed runs last."""
-    return sorted(
-        outcomes, key=lambda outcome: -1 if outcome.accuracy is None else outcome.accuracy, reverse=True
-    )
+    return sorted(outcomes, key=lambda outcome: -1 if outcome.accuracy is None else outcome.accuracy, reverse=True)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -51,8 +49,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     rows = [list(COLUMNS), *(outcome.row() for outcome in ranked(outcomes))]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 

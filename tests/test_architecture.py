@@ -1,0 +1,128 @@
+"""Guards of the design: imports go one way, torch comes late, every YAML fits its class, files stay small."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import Trainer
+from omegaconf import OmegaConf
+
+from cnn_classifier.build import bind, locate
+from cnn_classifier.config import CONF_DIR, load, plain
+from cnn_classifier.data.options import DatasetOptions
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "cnn_classifier"
+# A module imports from its own row and the rows below it, never from a row above.
+ROWS = [
+    ["cli"],
+    ["commands"],
+    ["train", "sweep"],
+    ["evaluate"],
+    ["predictor", "callbacks"],
+    ["checkpoint"],
+    ["module"],
+    ["data.datamodule"],
+    ["data", "models", "optim", "report", "config", "environment", "quiet"],
+    ["build", "storage"],
+    ["errors"],
+]
+TORCH_FREE = [
+    "cli", "commands", "config", "build", "errors", "storage", "sweep.summary",
+    "data.folder", "data.split", "data.preprocess", "data.options", "data.digits", "data.cache", "report.write",
+]  # fmt: skip
+# What the spine adds to the values of a YAML.
+GIVEN = {
+    "model": {"num_classes": 2, "channels": 3, "image_size": 128},
+    "optimizer": {"params": []},
+    "scheduler": {"optimizer": None},
+}
+NOT_ARGUMENTS = {"scheduler": {"warmup_epochs", "monitor"}}
+YAML_FILES = sorted(path for path in CONF_DIR.rglob("*.yaml") if path.parent != CONF_DIR)
+
+
+def modules() -> dict[str, Path]:
+    names = {path: path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in PACKAGE.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for path, name in names.items() if name != "__init__"}
+
+
+def row_of(module: str) -> int:
+    rows = [row for row, names in enumerate(ROWS) for name in names if module == name]
+    return rows[0] if rows else row_of(module.rpartition(".")[0])
+
+
+def imported(path: Path) -> set[str]:
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    names = {node.module.removeprefix("cnn_classifier.") for node in nodes if (node.module or "").startswith("cnn_classifier.")}
+    return names
+
+
+def test_imports_go_one_way() -> None:
+    assert len(modules()) > 25
+    wrong = [
+        f"{module} imports {used}"
+        for module, path in modules().items()
+        for used in imported(path)
+        if row_of(used) < row_of(module)
+    ]
+    assert wrong == []
+
+
+def test_torch_is_not_imported_by_what_answers_at_once() -> None:
+    for module in TORCH_FREE:
+        asked = f"import sys, cnn_classifier.{module}; sys.exit('torch' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0, module
+
+
+def test_hydra_stays_in_the_configuration_and_the_command() -> None:
+    users = [
+        name
+        for name, path in modules().items()
+        for line in path.read_text().splitlines()
+        if line.startswith(("import hydra", "from hydra", "import omegaconf", "from omegaconf"))
+    ]
+    assert set(users) == {"config", "cli"}
+
+
+def test_files_stay_below_200_lines_and_functions_below_50() -> None:
+    for name, path in modules().items():
+        assert len(path.read_text().splitlines()) <= 200, name
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 72, f"{name}.{node.name}"
+
+
+def test_every_model_is_a_module_and_a_yaml_of_one_name() -> None:
+    yaml = {path.stem for path in (CONF_DIR / "model").glob("*.yaml")}
+    python = {path.stem for path in (PACKAGE / "models").glob("*.py")} - {"__init__", "layers"}
+    assert yaml == python == {"baseline", "cnn"}
+
+
+def test_there_are_as_many_configurations_as_we_think() -> None:
+    assert len(YAML_FILES) >= 20
+
+
+@pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_every_yaml_composes_and_fits_what_it_configures(path: Path) -> None:
+    group = path.parent.name
+    node = plain(load([f"{group}={path.stem}"], run_dir="here")[group])
+    if group == "dataset":
+        bind(DatasetOptions, node, named="dataset")
+        return
+    if group == "trainer":
+        bind(Trainer, node, named="trainer")
+        return
+    for leaf in [node] if "_target_" in node else node.values():
+        skipped = {"_target_"} | NOT_ARGUMENTS.get(group, set())
+        arguments = {key: value for key, value in leaf.items() if key not in skipped} | GIVEN.get(group, {})
+        bind(locate(leaf["_target_"]), arguments, named=path.name, skip=GIVEN.get(group, {}))
+
+
+def test_the_data_set_defaults_of_yaml_and_signature_are_the_same() -> None:
+    folder = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "dataset" / "folder.yaml"))
+    defaults = DatasetOptions()
+    assert {key: getattr(defaults, key) for key in folder} == {
+        key: tuple(value) if isinstance(value, list) else value for key, value in folder.items()
+    }

@@ -1,0 +1,232 @@
+"""The main job, from a folder to a report, on pictures that a small network learns in a moment."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MakeFolder
+
+from cnn_classifier.cli import main
+
+TINY = [
+    "dataset=folder",
+    "dataset.image_size=16",
+    "dataset.batch_size=8",
+    "model.widths=[8,16]",
+    "model.dense=16",
+    "model.dropout=0",
+    "optimizer.lr=0.01",
+    "scheduler=constant",
+    "trainer=cpu",
+]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test runs in an empty folder, where `outputs` will appear."""
+    folder = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def photos(make_folder: MakeFolder) -> Path:
+    return make_folder({"train/cats": 20, "train/dogs": 20, "test/cats": 8, "test/dogs": 8})
+
+
+def train(root: Path, *words: str, epochs: int = 2, run_dir: str = "run") -> Path:
+    """Train on a folder and return the run folder."""
+    assert main(["train", *TINY, f"dataset.root={root}", f"run_dir={run_dir}", f"trainer.max_epochs={epochs}", *words]) == 0
+    return Path(run_dir)
+
+
+def report_of(run_dir: Path) -> dict:
+    return json.loads((run_dir / "report.json").read_text())
+
+
+def test_a_tiny_folder_is_learnt_to_100_percent(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = train(photos, epochs=12)
+
+    assert report_of(run_dir)["test"]["accuracy"] == 1.0
+    told = capsys.readouterr().out
+    assert "train 36 · val 4 · test 16 images in 2 classes" in told
+    assert "epoch 12/12  train loss" in told
+    assert "test accuracy 1.0000" in told
+    assert "run/checkpoints/best.ckpt" in told
+
+
+def test_the_run_folder_tells_everything(photos: Path) -> None:
+    run_dir = train(photos)
+
+    report = report_of(run_dir)
+    assert {"loss", "accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted"} <= report["test"].keys()
+    assert report["class_names"] == ["cats", "dogs"]
+    assert report["positive_class"]["class"] == "dogs"
+    assert [row["support"] for row in report["per_class"]] == [8, 8]
+    assert sum(map(sum, report["confusion_matrix"])) == 16
+    assert report["splits"] == {"train": [18, 18], "val": [2, 2], "test": [8, 8]}
+    assert [row["epoch"] for row in report["epochs"]] == [1, 2]
+    assert {"image_size", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "seconds"} <= report["epochs"][0].keys()
+    assert {"train_images_per_second", "fit_seconds", "total_seconds"} <= report["timing"].keys()
+    assert report["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert Path(report["checkpoint"]).samefile(run_dir / "checkpoints" / "best.ckpt")
+    written = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*") if path.is_file()}
+    assert written >= {
+        "config.yaml", "environment.json", "metrics.csv", "split.csv", "predictions.csv", "confusion_matrix.csv",
+        "checkpoints/last.ckpt", "figures/samples.png", "figures/learning_curves.png",
+        "figures/class_distribution.png", "figures/confusion_matrix.png",
+    }  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_weights(photos: Path) -> None:
+    weights = [
+        torch.load(train(photos, run_dir=name) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("first", "second")
+    ]
+
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_checkpoint_is_plain_data_that_describes_itself(photos: Path) -> None:
+    content = torch.load(train(photos) / "checkpoints" / "best.ckpt", weights_only=True)
+
+    assert content["hyper_parameters"]["class_names"] == ["cats", "dogs"]
+    assert content["hyper_parameters"]["preprocess"]["image_size"] == 16
+    assert content["hyper_parameters"]["model"]["_target_"] == "cnn_classifier.models.cnn.CNN"
+    assert not [key for key in content["state_dict"] if "_orig_mod" in key]
+
+
+def test_a_checkpoint_alone_predicts_the_same_in_a_fresh_process(photos: Path, tmp_path: Path) -> None:
+    run_dir = train(photos, epochs=4)
+    moved = (run_dir / "checkpoints" / "best.ckpt").rename(tmp_path / "moved.ckpt")
+    asked = f"""
+import json
+from cnn_classifier import Predictor
+answers = Predictor.from_checkpoint({str(moved)!r}).predict([row.split(',')[0] for row in open({str(run_dir / "predictions.csv")!r})][1:])
+print(json.dumps([[answer.label, answer.probability] for answer in answers]))
+"""
+    fresh = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+
+    with (run_dir / "predictions.csv").open() as file:
+        expected = [(row["predicted"], float(row["probability"])) for row in csv.DictReader(file)]
+    assert [(label, pytest.approx(probability, abs=1e-5)) for label, probability in expected] == [
+        tuple(answer) for answer in json.loads(fresh.stdout)
+    ]
+
+
+def test_evaluate_repeats_the_test_of_the_training(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = train(photos)
+    capsys.readouterr()
+
+    assert main(["evaluate", str(run_dir / "checkpoints" / "best.ckpt"), str(photos), "--json", "--out", "again"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["test"] == pytest.approx(report_of(run_dir)["test"], abs=1e-6)
+    assert Path("again/report.json").exists()
+    assert Path("again/figures/confusion_matrix.png").exists()
+
+
+def test_predict_lists_unreadable_images_and_answers_the_rest(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = train(photos, epochs=12) / "checkpoints" / "best.ckpt"
+    (photos / "test" / "cats" / "broken.jpg").write_text("no picture")
+    capsys.readouterr()
+
+    assert main(["predict", str(checkpoint), str(photos / "test" / "cats"), "--csv", "answers.csv", "--top", "2"]) == 0
+
+    with Path("answers.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows if not row["error"]] == ["cats"] * 8
+    assert [row["label_2"] for row in rows if not row["error"]] == ["dogs"] * 8
+    assert [Path(row["path"]).name for row in rows if row["error"]] == ["broken.jpg"]
+    assert "unreadable" in capsys.readouterr().err
+
+
+def test_an_unreadable_image_is_left_out_of_training_and_named(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "train" / "dogs" / "broken.jpg").write_text("no picture")
+
+    run_dir = train(photos)
+
+    assert [Path(path).name for path in report_of(run_dir)["unreadable"]] == ["broken.jpg"]
+    assert "broken.jpg" not in (run_dir / "split.csv").read_text()
+    assert "left out 1 unreadable images" in capsys.readouterr().out
+
+
+def test_a_run_can_be_given_the_split_of_another(make_folder: MakeFolder) -> None:
+    photos = make_folder({"cats": 20, "dogs": 20})
+    first = train(photos, "seed=1", run_dir="first")
+
+    second = train(photos, "seed=2", f"dataset.split_file={first / 'split.csv'}", run_dir="second")
+
+    assert (first / "split.csv").read_text() == (second / "split.csv").read_text()
+
+
+def test_resume_goes_on_in_the_same_folder_and_keeps_every_epoch(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    interrupted = train(photos, epochs=2, run_dir="runs/first")
+    (interrupted / "report.json").unlink()  # as if it had been killed
+
+    train(photos, "resume=auto", epochs=3, run_dir="runs/second")
+
+    assert not Path("runs/second").exists()
+    assert [row["epoch"] for row in report_of(interrupted)["epochs"]] == [1, 2, 3]
+    assert len((interrupted / "metrics.csv").read_text().splitlines()) == 4
+    assert "resuming from" in capsys.readouterr().out
+
+
+def test_resume_auto_starts_afresh_where_nothing_was_saved(photos: Path) -> None:
+    assert [row["epoch"] for row in report_of(train(photos, "resume=auto"))["epochs"]] == [1, 2]
+
+
+def test_a_checkpoint_for_other_classes_is_not_resumed(
+    photos: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(photos, run_dir="cats_dogs")
+    birds = make_folder({"birds": 20, "cats": 20}, name="birds")
+
+    words = ["train", *TINY, f"dataset.root={birds}", "run_dir=birds", "resume=cats_dogs"]
+    assert main(words) == 4
+
+    assert "the checkpoint has class_names ['cats', 'dogs'], this run has ['birds', 'cats']" in capsys.readouterr().err
+    assert not Path("birds").exists()
+
+
+def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "-m", *TINY, f"dataset.root={photos}", "trainer.max_epochs=1", "model=baseline,cnn"]
+
+    assert main([*words, "dataset.image_size=2,16", "hydra.sweep.dir=sweep"]) == 2  # 2 pixels are too few
+
+    told = capsys.readouterr()
+    assert told.err.count("is too small for the network") == 2
+    with Path("sweep/summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] == "ok" for row in rows] == [True, True, False, False]
+    assert sorted(path.name for path in Path("sweep").iterdir() if path.is_dir()) == ["2", "3"]  # of image_size=16
+    assert "model=cnn" in told.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model=baseline", "augment=strong", "optimizer=sgd", "scheduler=plateau"],
+        ["optimizer=adam", "scheduler=cosine", "loss.label_smoothing=0.1", "loss.class_weights=balanced"],
+        ["dataset.channels=1", "dataset.resize=pad", "dataset.cache=none", "augment=none"],
+        ["trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "scheduler.warmup_epochs=1.0"],
+        ["dataset.folds=4", "dataset.fold=1", "logger=tensorboard", "trainer.precision=bf16-mixed"],
+        ["logger=csv", "callbacks.best=null", "callbacks.early_stopping=null", "dataset.limit_per_class=10"],
+        ["+augment.blur._target_=torchvision.transforms.v2.GaussianBlur", "+augment.blur.kernel_size=3"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_choice_trains_to_a_report(photos: Path, words: list[str]) -> None:
+    swapped = [word for word in TINY if not (word.startswith("scheduler=") and any("scheduler=" in w for w in words))]
+    baseline = [word for word in swapped if "model=baseline" not in words or not word.startswith("model.dropout")]
+
+    assert main(["train", *baseline, f"dataset.root={photos}", "run_dir=run", "trainer.max_epochs=1", *words]) == 0
+
+    assert 0 <= report_of(Path("run"))["test"]["accuracy"] <= 1
