@@ -44,7 +44,9 @@ YAML_FILES = sorted(path for path in CONF_DIR.rglob("*.yaml") if path.parent != 
 
 
 def modules() -> dict[str, Path]:
-    names = {path: path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in PACKAGE.rglob("*.py")}
+    names = {
+        path: path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in PACKAGE.rglob("*.py")
+    }
     return {name.removesuffix(".__init__"): path for path, name in names.items() if name != "__init__"}
 
 
@@ -55,8 +57,11 @@ def row_of(module: str) -> int:
 
 def imported(path: Path) -> set[str]:
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    names = {node.module.removeprefix("cnn_classifier.") for node in nodes if (node.module or "").startswith("cnn_classifier.")}
-    return names
+    return {
+        node.module.removeprefix("cnn_classifier.")
+        for node in nodes
+        if (node.module or "").startswith("cnn_classifier.")
+    }
 
 
 def test_imports_go_one_way() -> None:

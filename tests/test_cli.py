@@ -156,7 +156,9 @@ print("torch" in sys.modules, file=sys.stderr)
 
 
 def test_the_shim_is_the_command(empty_folder: Path) -> None:
-    done = subprocess.run([sys.executable, ROOT / "train.py", "model=resnt"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", "model=resnt"], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 2
     assert done.stderr.startswith("error: model=resnt does not exist")
@@ -180,7 +182,13 @@ def test_digits_choose_an_augmentation_without_flips_unless_told_otherwise() -> 
 
 def test_predictions_as_json_are_one_list(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_folder({"cats": 10, "dogs": 10})
-    words = ["dataset=folder", f"dataset.root={root}", "dataset.image_size=16", "model=baseline", "trainer.max_epochs=1"]
+    words = [
+        "dataset=folder",
+        f"dataset.root={root}",
+        "dataset.image_size=16",
+        "model=baseline",
+        "trainer.max_epochs=1",
+    ]
     assert main(["train", *words, "run_dir=run"]) == 0
     capsys.readouterr()
 

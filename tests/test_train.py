@@ -40,7 +40,10 @@ def photos(make_folder: MakeFolder) -> Path:
 
 def train(root: Path, *words: str, epochs: int = 2, run_dir: str = "run") -> Path:
     """Train on a folder and return the run folder."""
-    assert main(["train", *TINY, f"dataset.root={root}", f"run_dir={run_dir}", f"trainer.max_epochs={epochs}", *words]) == 0
+    assert (
+        main(["train", *TINY, f"dataset.root={root}", f"run_dir={run_dir}", f"trainer.max_epochs={epochs}", *words])
+        == 0
+    )
     return Path(run_dir)
 
 
@@ -70,7 +73,9 @@ def test_the_run_folder_tells_everything(photos: Path) -> None:
     assert sum(map(sum, report["confusion_matrix"])) == 16
     assert report["splits"] == {"train": [18, 18], "val": [2, 2], "test": [8, 8]}
     assert [row["epoch"] for row in report["epochs"]] == [1, 2]
-    assert {"image_size", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "seconds"} <= report["epochs"][0].keys()
+    assert {"image_size", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "seconds"} <= report["epochs"][
+        0
+    ].keys()
     assert {"train_images_per_second", "fit_seconds", "total_seconds"} <= report["timing"].keys()
     assert report["versions"]["torch"] == torch.__version__.split("+")[0]
     assert Path(report["checkpoint"]).samefile(run_dir / "checkpoints" / "best.ckpt")
@@ -103,13 +108,15 @@ def test_a_checkpoint_is_plain_data_that_describes_itself(photos: Path) -> None:
 def test_a_checkpoint_alone_predicts_the_same_in_a_fresh_process(photos: Path, tmp_path: Path) -> None:
     run_dir = train(photos, epochs=4)
     moved = (run_dir / "checkpoints" / "best.ckpt").rename(tmp_path / "moved.ckpt")
-    asked = f"""
-import json
+    asked = """
+import csv, json, sys
 from cnn_classifier import Predictor
-answers = Predictor.from_checkpoint({str(moved)!r}).predict([row.split(',')[0] for row in open({str(run_dir / "predictions.csv")!r})][1:])
+paths = [row["path"] for row in csv.DictReader(open(sys.argv[2]))]
+answers = Predictor.from_checkpoint(sys.argv[1]).predict(paths)
 print(json.dumps([[answer.label, answer.probability] for answer in answers]))
 """
-    fresh = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", asked, str(moved), str(run_dir / "predictions.csv")]
+    fresh = subprocess.run(command, capture_output=True, text=True, check=True)
 
     with (run_dir / "predictions.csv").open() as file:
         expected = [(row["predicted"], float(row["probability"])) for row in csv.DictReader(file)]
@@ -165,7 +172,9 @@ def test_a_run_can_be_given_the_split_of_another(make_folder: MakeFolder) -> Non
     assert (first / "split.csv").read_text() == (second / "split.csv").read_text()
 
 
-def test_resume_goes_on_in_the_same_folder_and_keeps_every_epoch(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_goes_on_in_the_same_folder_and_keeps_every_epoch(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     interrupted = train(photos, epochs=2, run_dir="runs/first")
     (interrupted / "report.json").unlink()  # as if it had been killed
 

@@ -41,7 +41,7 @@ def confusion_heat_map(matrix: npt.NDArray[np.int64], class_names: Sequence[str]
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    name_ticks(axes, class_names)
     axes.set_yticks(range(len(class_names)), class_names)
     axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
     if len(class_names) <= MAX_WRITTEN_CLASSES:
@@ -59,17 +59,15 @@ def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequenc
     width = 0.8 / len(counts)
     for offset, ((split, values), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE, GREY), strict=False)):
         axes.bar(np.arange(len(class_names)) + (offset - 1) * width, values, width, label=split, color=colour)
-    turned = sum(map(len, class_names)) > 60
-    axes.set_xticks(
-        range(len(class_names)), class_names, rotation=45 if turned else 0, ha="right" if turned else "center"
-    )
+    name_ticks(axes, class_names)
     plain_axes(axes, title="images per class", xlabel="")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper right", frameon=False, ncols=len(counts))
     return figure
 
 
 def image_grid(pictures: Sequence[Pixels], titles: Sequence[str], *, columns: int = 6) -> Figure:
     """Pictures uint8 (H, W, C) with a line of text above each."""
+    columns = max(1, min(columns, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
     figure = Figure(figsize=(1.9 * columns, 2.2 * rows), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
@@ -85,3 +83,10 @@ def plain_axes(axes: Axes, *, title: str, xlabel: str) -> None:
     axes.set(title=title, xlabel=xlabel)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
+
+
+def name_ticks(axes: Axes, class_names: Sequence[str]) -> None:
+    """Class names along the bottom, turned where they would run into each other."""
+    turned = max(map(len, class_names)) > 5 or len(class_names) > 20
+    style: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    axes.set_xticks(range(len(class_names)), class_names, **style)

@@ -1,0 +1,214 @@
+"""A checkpoint alone answers for files and arrays, and one that cannot be trusted does nothing at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cnn_classifier.errors import CheckpointError, DataError
+from cnn_classifier.module import ImageClassifier
+from cnn_classifier.predictor import Prediction, Predictor, find_images
+
+MakeFolder = Callable[..., Path]
+SETTINGS: dict[str, Any] = {
+    "model": {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "dense": 4},
+    "class_names": ["birds", "cats", "dogs"],
+    "preprocess": {"image_size": 8, "channels": 3, "resize": "squash", "mean": [0.5] * 3, "std": [0.25] * 3},
+    "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1},
+    "scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "warmup_epochs": 0.0},
+    "loss": {"label_smoothing": 0.0, "class_weights": None},
+}
+
+
+def classifier(**settings: Any) -> ImageClassifier:
+    torch.manual_seed(0)
+    return ImageClassifier(**SETTINGS | settings)
+
+
+def checkpoint(path: Path, module: ImageClassifier, **changed: Any) -> Path:
+    """What a training would have saved, with some of it changed."""
+    content = {
+        "cnn_classifier": {"format": 1, "version": "0"},
+        "hyper_parameters": dict(module.hparams),
+        "state_dict": module.state_dict(),
+    }
+    torch.save(content | changed, path)
+    return path
+
+
+@pytest.fixture
+def predictor(tmp_path: Path) -> Predictor:
+    return Predictor.from_checkpoint(checkpoint(tmp_path / "best.ckpt", classifier()), device="cpu")
+
+
+@pytest.fixture
+def files(make_folder: MakeFolder) -> list[Path]:
+    return sorted(make_folder({"birds": 2, "cats": 2, "dogs": 2}).rglob("*.png"))
+
+
+def probabilities(predictions: list[Prediction]) -> list[float]:
+    return [prediction.probability for prediction in predictions]
+
+
+def test_a_checkpoint_answers_as_the_module_that_it_was_made_of(predictor: Predictor, files: list[Path]) -> None:
+    module = Predictor(classifier(), device="cpu")
+    assert probabilities(predictor.predict(files)) == pytest.approx(probabilities(module.predict(files)))
+    assert predictor.class_names == ["birds", "cats", "dogs"]
+    assert not predictor.classifier.training
+
+
+def test_files_as_paths_or_words_and_arrays_give_the_same_answer(predictor: Predictor, files: list[Path]) -> None:
+    pixels = predictor.preprocess.load(files[0])
+    from_path, from_word, from_array = predictor.predict([files[0], str(files[0]), pixels])
+    assert from_path == from_word
+    assert (from_path.path, from_array.path) == (str(files[0]), None)
+    assert from_array.probability == pytest.approx(from_path.probability)
+    assert predictor.predict(files[0]) == predictor.predict([files[0]])
+    assert predictor.predict([]) == []
+
+
+def test_the_likeliest_classes_come_first_and_sum_to_one(predictor: Predictor, files: list[Path]) -> None:
+    answer = predictor.predict(files[:1])[0]
+    assert sorted(name for name, _ in answer.top) == ["birds", "cats", "dogs"]
+    assert [share for _, share in answer.top] == sorted((share for _, share in answer.top), reverse=True)
+    assert sum(share for _, share in answer.top) == pytest.approx(1)
+    assert (answer.label, answer.probability) == answer.top[0]
+    assert predictor.predict(files[:1], top=2)[0].top == answer.top[:2]
+
+
+def test_unreadable_images_carry_an_error_and_do_not_shift_the_others(files: list[Path], tmp_path: Path) -> None:
+    predictor = Predictor(classifier(), device="cpu", batch_size=2)
+    (tmp_path / "broken.jpg").write_text("not found", encoding="utf-8")
+    broken = tmp_path / "broken.jpg"
+    sources = [broken, broken, files[0], broken, files[2], np.zeros((8, 8, 2), np.uint8), files[4]]
+    answers = predictor.predict(sources)
+    assert [answer.path for answer in answers] == [None if isinstance(s, np.ndarray) else str(s) for s in sources]
+    assert answers[0] == Prediction(str(broken), error="cannot identify image file")
+    assert answers[5].error is not None
+    assert answers[5].error.startswith("an array of uint8 (8, 8, 2) is no image")
+    alone = probabilities([predictor.predict([file])[0] for file in (files[0], files[2], files[4])])
+    assert probabilities([answers[2], answers[4], answers[6]]) == pytest.approx(alone)
+    assert len(set(alone)) == 3
+
+
+def test_answers_come_one_by_one_before_the_last_image_is_asked_for(files: list[Path]) -> None:
+    asked: list[Path] = []
+
+    def endless() -> Any:
+        for file in files * 1000:
+            asked.append(file)
+            yield file
+
+    next(Predictor(classifier(), device="cpu", batch_size=2).stream(endless()))
+    assert len(asked) == 2
+
+
+def test_images_are_found_by_file_folder_and_pattern(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = files[0].parent.parent
+    (root / "cats" / "notes.txt").write_text("no image", encoding="utf-8")
+    assert find_images([str(files[3])]) == [files[3]]
+    assert find_images([str(root)]) == files
+    assert find_images([str(root / "cats" / "*.png"), str(files[0])]) == [*files[2:4], files[0]]
+    assert find_images([str(root / "**" / "001.png")]) == files[1::2]
+    monkeypatch.chdir(root)
+    assert find_images(["cats/*1.png"]) == [Path("cats", "001.png")]
+
+
+def test_a_file_named_like_a_pattern_is_that_file(files: list[Path]) -> None:
+    odd = files[0].rename(files[0].with_name("photo[1].png"))
+    assert find_images([str(odd)]) == [odd]
+
+
+def test_words_that_lead_to_no_image_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        DataError, match=r"none\.png does not exist and matches nothing; give an image, a folder of images"
+    ):
+        find_images([str(tmp_path / "none.png")])
+    with pytest.raises(DataError, match=r"\*\.jpg does not exist and matches nothing"):
+        find_images([str(tmp_path / "*.jpg")])
+    with pytest.raises(DataError, match=r"empty holds no images; give an image, a folder of images or a pattern$"):
+        find_images([str(tmp_path / "empty")])
+
+
+class TouchesWhenLoaded:
+    """What a malicious pickle does: run a function of its own choice."""
+
+    def __init__(self, sentinel: Path) -> None:
+        self.sentinel = sentinel
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.sentinel),)
+
+
+def test_a_malicious_pickle_does_nothing(tmp_path: Path) -> None:
+    sentinel = tmp_path / "sentinel"
+    path = checkpoint(tmp_path / "evil.ckpt", classifier(), callbacks=TouchesWhenLoaded(sentinel))
+    with pytest.raises(CheckpointError, match=r"evil\.ckpt cannot be loaded as plain data"):
+        Predictor.from_checkpoint(path)
+    assert not sentinel.exists()
+    torch.load(path, weights_only=False)
+    assert sentinel.exists()  # it would have
+
+
+def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"none\.ckpt does not exist; expected a checkpoint such as outputs"):
+        Predictor.from_checkpoint(tmp_path / "none.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello", encoding="utf-8")
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    whole = checkpoint(tmp_path / "whole.ckpt", classifier()).read_bytes()
+    (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
+    for name in ("text", "empty", "half"):
+        with pytest.raises(CheckpointError, match=rf"{name}\.ckpt cannot be loaded as plain data \("):
+            Predictor.from_checkpoint(tmp_path / f"{name}.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(
+        CheckpointError, match=r"foreign\.ckpt was not written by cnn_classifier; train one with `python train"
+    ):
+        Predictor.from_checkpoint(tmp_path / "foreign.ckpt")
+
+
+def test_a_checkpoint_that_does_not_fit_this_version_says_so(tmp_path: Path) -> None:
+    newer = checkpoint(tmp_path / "newer.ckpt", classifier(), cnn_classifier={"format": 99, "version": "9.9"})
+    with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
+        Predictor.from_checkpoint(newer)
+    narrow = classifier(model=SETTINGS["model"] | {"dense": 5}).state_dict()
+    other = checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=narrow)
+    with pytest.raises(CheckpointError, match=r"other\.ckpt: the weights do not fit the network that it names"):
+        Predictor.from_checkpoint(other)
+
+
+def test_a_foreign_network_is_loaded_for_those_who_vouch_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_for_this_test.py").write_text(
+        "from torch import nn\n"
+        "class Tiny(nn.Sequential):\n"
+        "    def __init__(self, *, num_classes: int, channels: int, image_size: int) -> None:\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(channels * image_size**2, num_classes))\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {"_target_": "mine_for_this_test.Tiny"}
+    path = checkpoint(tmp_path / "mine.ckpt", classifier(model=own))
+    with pytest.raises(
+        CheckpointError, match=r"^the checkpoint names mine_for_this_test\.Tiny, which is not part of cnn_classifier"
+    ):
+        Predictor.from_checkpoint(path)
+    answer = Predictor.from_checkpoint(path, device="cpu", trusted=["mine_for_this_test."]).predict(
+        np.zeros((8, 8), np.uint8)
+    )
+    assert answer[0].label in SETTINGS["class_names"]
+
+
+def test_a_checkpoint_cannot_call_a_function_by_naming_it_as_its_network(tmp_path: Path) -> None:
+    sentinel = tmp_path / "sentinel"
+    hyper_parameters = dict(classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(sentinel)}}
+    path = checkpoint(tmp_path / "evil.ckpt", classifier(), hyper_parameters=hyper_parameters)
+    with pytest.raises(CheckpointError, match=r"^the checkpoint names os\.mkdir, .* if you trust it, pass --trust"):
+        Predictor.from_checkpoint(path)
+    assert not sentinel.exists()
