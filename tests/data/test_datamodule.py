@@ -1,0 +1,106 @@
+"""Batches are what they should be, in an order that a seed and an epoch decide."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cnn_classifier.data.datamodule import EpochOrder, ImageFolderDataModule
+from cnn_classifier.data.folder import scan_source
+from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.errors import DataError
+
+MakeFolder = Callable[..., Path]
+
+
+def data_of(root: Path, *, seed: int = 1, **options: Any) -> ImageFolderDataModule:
+    options = DatasetOptions(root=str(root), **{"image_size": 8, "batch_size": 4, **options})
+    return ImageFolderDataModule(scan=scan_source(options), options=options, augment=[], seed=seed)
+
+
+@pytest.fixture
+def root(make_folder: MakeFolder) -> Path:
+    return make_folder({"train/cats": 9, "train/dogs": 9, "test/cats": 3, "test/dogs": 2})
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        shuffled = EpochOrder(20, seed=seed, shuffle=True)
+        for passed in range(epoch + 1):
+            shuffled.set_epoch(passed)
+        return shuffled.indices().tolist()
+
+    resumed = EpochOrder(20, seed=1, shuffle=True)
+    resumed.set_epoch(3)
+    assert resumed.indices().tolist() == order(1, 3)
+    assert sorted(order(1, 3)) == list(range(20))
+    assert len({tuple(order(1, 2)), tuple(order(1, 3)), tuple(order(2, 3))}) == 3
+
+
+def test_batches_are_bytes_with_channels_second_and_whole_numbers(root: Path) -> None:
+    data = data_of(root)
+    data.setup("fit")
+    images, labels = next(iter(data.train_dataloader()))
+    assert (images.shape, images.dtype) == ((4, 3, 8, 8), torch.uint8)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert (labels.shape, labels.dtype) == ((4,), torch.int64)
+
+
+def test_images_keep_their_labels_through_the_shuffle(root: Path) -> None:
+    data = data_of(root)
+    data.setup("fit")
+    for images, labels in data.train_dataloader():
+        cats_are_red = images[:, 0].float().mean(dim=(1, 2)) > images[:, 2].float().mean(dim=(1, 2))
+        assert torch.equal(labels, torch.where(cats_are_red, 0, 1))
+
+
+def test_the_last_smaller_batch_is_left_out_in_training_only(root: Path) -> None:
+    data = data_of(root, batch_size=3)
+    data.setup("fit")
+    train, test = data.train_dataloader(), data.loader("test")
+    assert [len(labels) for _, labels in train] == [3] * 5  # of 16
+    assert [len(labels) for _, labels in test] == [3, 2]
+    assert (len(train), len(test)) == (5, 2)
+
+
+def test_an_unshuffled_loader_answers_in_the_order_of_its_paths(root: Path) -> None:
+    data = data_of(root)
+    data.setup("test")
+    images = torch.cat([images for images, _ in data.loader("test")])
+    expected = [torch.tensor(data.preprocess.load(path)).permute(2, 0, 1) for path in data.paths["test"]]
+    assert torch.equal(images, torch.stack(expected))
+
+
+def test_batches_are_normalised_on_their_way_to_the_network(root: Path) -> None:
+    images, labels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8), torch.tensor([0, 1])
+    batch, same_labels = data_of(root, mean=[0.5], std=[0.25]).on_after_batch_transfer((images, labels), 0)
+    assert batch.unique().tolist() == [-2.0, 2.0]
+    assert same_labels is labels
+
+
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_unreadable_images_leave_the_splits_and_are_listed(root: Path, cache: str) -> None:
+    broken = root / "test" / "cats" / "001.png"
+    broken.write_bytes(b"")
+    data = data_of(root, cache=cache)
+    data.decode()
+    assert data.unreadable == {broken: "cannot identify image file"}
+    assert data.class_counts["test"] == [2, 2]
+    assert broken not in data.paths["test"]
+    assert [len(labels) for _, labels in data.loader("test")] == [4]
+
+
+def test_images_that_can_none_be_read_are_an_error_with_the_first_reason(root: Path) -> None:
+    for path in root.rglob("*.png"):
+        path.write_text("not found", encoding="utf-8")
+    with pytest.raises(DataError, match=r"^none of the 23 images can be read; the first is .*\.png: cannot identify"):
+        data_of(root).decode()
+
+
+def test_a_class_that_cannot_be_read_in_a_split_is_named(root: Path) -> None:
+    for path in (root / "test" / "dogs").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"^class 'dogs' has too few images to be in the test split"):
+        data_of(root).decode()
