@@ -27,7 +27,7 @@ def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:
     Raises:
         ConfigError: If there is no such class, it is of another kind, or it does not take these values.
     """
-    name = str(node["_target_"])
+    name = str(node.get("_target_"))
     target = locate(name)
     is_builder = inspect.isfunction(target) and name.startswith("torchvision.models.")
     if not is_builder and not (inspect.isclass(target) and issubclass(target, kind)):
@@ -35,7 +35,7 @@ def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:
     arguments = {key: value for key, value in node.items() if key != "_target_"} | values
     bind(target, arguments, named=name, skip=values)
     try:
-        return target(**arguments)
+        made = target(**arguments)
     except ClassifierError:
         raise
     except ModuleNotFoundError as error:
@@ -44,6 +44,9 @@ def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:
         raise ConfigError(f"{name} needs a package that is not installed; {fix}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"{name} refuses its values: {error}") from error
+    if not isinstance(made, kind):
+        raise ConfigError(f"_target_: {name} makes no {kind.__name__}; expected a builder of one")
+    return made
 
 
 def build_all(nodes: Mapping[str, Mapping[str, Any] | None], kind: type) -> list[Any]:
@@ -60,7 +63,7 @@ def locate(name: str) -> Any:
     module_name, _, attribute = name.rpartition(".")
     try:
         return getattr(import_module(module_name), attribute)
-    except (ImportError, ValueError, AttributeError) as error:
+    except (ImportError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"_target_: {name} cannot be imported ({error}); expected package.module.Class") from error
 
 

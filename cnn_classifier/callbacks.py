@@ -1,6 +1,5 @@
 """What happens around the epochs: a line and a row for each, and a calm progress bar."""
 
-import csv
 import statistics
 import sys
 import time
@@ -10,6 +9,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from tqdm import tqdm
+
+from cnn_classifier.storage import write_csv
 
 SECONDS_BETWEEN_UPDATES = 0.5
 
@@ -62,7 +63,8 @@ class EpochRecord(Callback):
         }
         self.epochs.append(row)
         if trainer.is_global_zero:
-            write_metrics(self.folder / "metrics.csv", self.epochs)
+            # All rows anew: after a resume the file holds every epoch once.
+            write_csv(self.folder / "metrics.csv", [list(row), *(list(past.values()) for past in self.epochs)])
             tqdm.write(epoch_line(row, trainer.max_epochs or 0))
 
     @property
@@ -70,14 +72,6 @@ class EpochRecord(Callback):
         """Median of the epochs after the first, loading included, validation excluded."""
         speeds = [row["images_per_second"] for row in self.epochs]
         return statistics.median(speeds[1:] or speeds) if speeds else None
-
-
-def write_metrics(path: Path, epochs: list[dict[str, Any]]) -> None:
-    """Write all rows anew: after a resume the file holds every epoch once."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(epochs[0]))
-        writer.writeheader()
-        writer.writerows(epochs)
 
 
 def epoch_line(row: dict[str, Any], max_epochs: int) -> str:

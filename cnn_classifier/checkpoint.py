@@ -1,6 +1,8 @@
 """Read checkpoints safely, and find the one to resume from."""
 
 import pickle
+import re
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,21 @@ from typing import Any
 import torch
 
 from cnn_classifier.build import require_trusted
-from cnn_classifier.errors import CheckpointError
+from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.module import CHECKPOINT_FORMAT, ImageClassifier
 
+# What torch raises on files that are no checkpoints.
+UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    struct.error,
+)
 LAST = Path("checkpoints", "last.ckpt")
 
 
@@ -25,16 +39,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not exist; expected a checkpoint such as outputs/.../checkpoints/best.ckpt")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} cannot be loaded as plain data ({reason}); give a checkpoint that we wrote"
-        ) from error
+    except UNPICKLING_ERRORS as error:
+        # torch's own message advises to load the file without the safety.
+        found = re.search(r"(?i:unsupported global):? (?:GLOBAL )?(\S+)", str(error))
+        reason = f"it names {found[1]}, which is code" if found else "it is damaged or something else"
+        raise CheckpointError(f"{path} is no checkpoint of plain data: {reason}; give one that we wrote") from error
     ours = content.get("cnn_classifier") if isinstance(content, dict) else None
-    if not isinstance(ours, dict):
+    if not isinstance(ours, dict) or not {"hyper_parameters", "state_dict"} <= content.keys():
         raise CheckpointError(f"{path} was not written by cnn_classifier; train one with `python train.py`")
-    if ours["format"] > CHECKPOINT_FORMAT:
-        raise CheckpointError(f"{path} was written by cnn_classifier {ours['version']}; upgrade to read it")
+    if ours.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"{path} was written by cnn_classifier {ours.get('version')}; upgrade to read it")
     return content
 
 
@@ -50,12 +64,13 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> ImageCl
     """
     content = read_checkpoint(path)
     settings = content["hyper_parameters"]
-    require_trusted(settings["model"], trusted)
-    classifier = ImageClassifier(**settings)
     try:
+        require_trusted(settings["model"], trusted)
+        classifier = ImageClassifier(**settings)
         classifier.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit the network that it names ({error})") from error
+    except (ConfigError, TypeError, KeyError, RuntimeError) as error:
+        told = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: its weights and its network do not fit together ({told})") from error
     return classifier.eval()
 
 

@@ -6,6 +6,7 @@ Nothing here imports torch before the configuration is checked and the folder sc
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import hydra
@@ -22,6 +23,9 @@ from cnn_classifier.sweep.summary import Outcome, table, write_table
 
 def run(*words: str) -> None:
     """The console entry point: `run("train")` is `cnn-classifier train` with the words of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # file names may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main([*words, *sys.argv[1:]]))
 
 

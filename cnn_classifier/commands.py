@@ -1,7 +1,6 @@
 """`evaluate` and `predict`: their words, and what is done with them."""
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnn_classifier import __version__
-from cnn_classifier.errors import DataError, StorageError
+from cnn_classifier.errors import DataError
+from cnn_classifier.quiet import silence_remarks
+from cnn_classifier.storage import write_csv
 
 if TYPE_CHECKING:
     from cnn_classifier.predictor import Prediction
@@ -65,6 +66,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     from cnn_classifier.predictor import Predictor
     from cnn_classifier.report.write import write_report
 
+    silence_remarks()
     predictor = Predictor.from_checkpoint(arguments.checkpoint, device=arguments.device, trusted=arguments.trust)
     evaluation = evaluate_folder(predictor, arguments.folder)
     if arguments.out:
@@ -80,6 +82,7 @@ def predict_command(arguments: argparse.Namespace) -> int:
 
     from cnn_classifier.predictor import Predictor, find_images
 
+    silence_remarks()
     paths = find_images(arguments.sources)
     predictor = Predictor.from_checkpoint(arguments.checkpoint, device=arguments.device, trusted=arguments.trust)
     stream = predictor.stream(paths, top=arguments.top)
@@ -90,7 +93,7 @@ def predict_command(arguments: argparse.Namespace) -> int:
         answers = shown(answers)
     predictions = list(answers)
     if arguments.csv:
-        write_csv(arguments.csv, predictions, arguments.top)
+        write_csv(arguments.csv, answer_rows(predictions, arguments.top))
     if arguments.json:
         print(json.dumps([asdict(prediction) for prediction in predictions], indent=2, ensure_ascii=False))
     unreadable = [(str(prediction.path), prediction.error) for prediction in predictions if prediction.error]
@@ -108,18 +111,13 @@ def shown(predictions: Iterable["Prediction"]) -> Iterator["Prediction"]:
         yield prediction
 
 
-def write_csv(path: Path, predictions: Iterable["Prediction"], top: int) -> None:
-    """One line an image; the likeliest classes beyond the first follow in pairs of columns."""
+def answer_rows(predictions: Iterable["Prediction"], top: int) -> Iterator[list[str]]:
+    """A header and one row an image; the likeliest classes beyond the first follow in pairs of columns."""
     more = [column for rank in range(2, top + 1) for column in (f"label_{rank}", f"probability_{rank}")]
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", "probability", *more, "error"])
-            for prediction in predictions:
-                ranked = [value for name, share in prediction.top for value in (name, f"{share:.6f}")]
-                writer.writerow([prediction.path, *ranked, *[""] * (2 * top - len(ranked)), prediction.error or ""])
-    except OSError as error:
-        raise StorageError(f"--csv {path} cannot be written ({error.strerror}); choose another file") from error
+    yield ["path", "label", "probability", *more, "error"]
+    for prediction in predictions:
+        ranked = [value for name, share in prediction.top for value in (name, f"{share:.6f}")]
+        yield [str(prediction.path), *ranked, *[""] * (2 * top - len(ranked)), prediction.error or ""]
 
 
 def tell_unreadable(files: Iterable[tuple[str, str | None]]) -> None:

@@ -27,7 +27,8 @@ def build_optimizer(recipe: Mapping[str, Any], network: nn.Module) -> Optimizer:
 def build_schedulers(recipe: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int) -> list[dict[str, Any]]:
     """Lightning's scheduler entries: the recipe's own, after every epoch, and its warm-up, after every step.
 
-    The warm-up multiplies whatever rate the schedule asks for, so it goes with any torch scheduler.
+    The warm-up multiplies the current rate, so it goes with every schedule that does the same: cosine, step,
+    exponential, constant, plateau. Schedules that set the rate anew (LambdaLR, warm restarts) want `warmup_epochs=0`.
 
     Args:
         recipe: `_target_`, its arguments, `warmup_epochs`, and `monitor` for schedules that look at a metric.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cnn_classifier.data.augment import normalise, to_float
 from cnn_classifier.data.cache import DECODE_THREADS
 from cnn_classifier.data.folder import image_files
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.errors import DataError, UnreadableImageError
+from cnn_classifier.errors import ConfigError, DataError, UnreadableImageError
 from cnn_classifier.module import ImageClassifier
 
 Source = Path | str | npt.NDArray[np.uint8]
@@ -81,6 +82,8 @@ class Predictor:
 
     def stream(self, sources: Iterable[Source], *, top: int = 5) -> Iterator[Prediction]:
         """As `predict`, one by one; images are decoded in threads, one batch at a time."""
+        if top < 1:
+            raise ConfigError(f"top={top} is out of range; expected at least 1")
         remaining = iter([sources] if isinstance(sources, str | Path | np.ndarray) else sources)
         with ThreadPoolExecutor(DECODE_THREADS) as pool:
             while chunk := list(islice(remaining, self.batch_size)):
@@ -130,8 +133,8 @@ def find_images(words: Iterable[str]) -> list[Path]:
         if path.is_dir():
             here = sorted(image_files(path))
         else:  # a file whose name looks like a pattern is still that file
-            matches = [path] if path.is_file() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-            here = sorted(match for match in matches if match.is_file())
+            matches = [str(path)] if path.is_file() else glob(str(path), recursive=True)  # noqa: PTH207 pathlib refuses **.jpg
+            here = sorted(Path(match) for match in matches if Path(match).is_file())
         if not here:
             what = "holds no images" if path.is_dir() else "does not exist and matches nothing"
             raise DataError(f"{word} {what}; give an image, a folder of images or a pattern")

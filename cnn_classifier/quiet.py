@@ -1,4 +1,4 @@
-"""Silence Lightning's remarks on choices that we made knowingly, so that what is printed is worth reading."""
+"""Silence libraries' remarks on choices that we made knowingly, so that what is printed is worth reading."""
 
 import logging
 import warnings
@@ -9,10 +9,12 @@ REMARKS = (
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ".*Trying to infer the `batch_size`.*",
+    ".*could be decompression bomb DOS attack.*",  # our own limit is twice Pillow's first warning
+    ".*Glyph .* missing from font.*",  # class names in scripts that matplotlib's font lacks
 )
 
 
-def quiet_lightning() -> None:
+def silence_remarks() -> None:
     """Keep warnings that a user can act on, drop the others."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for remark in REMARKS:

@@ -1,7 +1,9 @@
 """Where things are kept between runs, and how a file is written whole or not at all."""
 
+import csv
 import json
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,22 @@ def cache_home() -> Path:
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON; a reader never sees half of it."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
     partial.replace(path)
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as CSV; names that are no UTF-8 keep their bytes.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    try:
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows(rows)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written ({error.strerror}); choose another file") from error
 
 
 def make_folder(folder: Path) -> Path:

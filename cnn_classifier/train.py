@@ -24,7 +24,7 @@ from cnn_classifier.errors import ConfigError
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
-from cnn_classifier.quiet import quiet_lightning
+from cnn_classifier.quiet import silence_remarks
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
 
@@ -55,7 +55,7 @@ def train(config: Config, scan: Scan) -> TrainResult:
         ClassifierError: If the configuration, the data or a checkpoint to resume cannot be used.
     """
     started = time.perf_counter()
-    quiet_lightning()
+    silence_remarks()
     seed_everything(config.seed, verbose=False)
     data = ImageFolderDataModule(
         scan=scan,

@@ -107,7 +107,7 @@ def test_a_wrong_checkpoint_is_one_line_and_exit_code_4(
     photos = make_folder({"cats": 1, "dogs": 1})
     (tmp_path / "text.ckpt").write_text("weights")
 
-    for name, told in (("missing.ckpt", "does not exist"), ("text.ckpt", "cannot be loaded as plain data")):
+    for name, told in (("missing.ckpt", "does not exist"), ("text.ckpt", "is no checkpoint of plain data")):
         for command in ("predict", "evaluate"):
             assert main([command, str(tmp_path / name), str(photos)]) == 4
             assert told in capsys.readouterr().err

@@ -139,7 +139,9 @@ class Malicious:
 def test_a_malicious_pickle_does_nothing(tmp_path: Path) -> None:
     sentinel = tmp_path / "sentinel"
     path = checkpoint(tmp_path / "evil.ckpt", classifier(), callbacks=Malicious(sentinel))
-    with pytest.raises(CheckpointError, match=r"evil\.ckpt cannot be loaded as plain data"):
+    with pytest.raises(
+        CheckpointError, match=r"evil\.ckpt is no checkpoint of plain data: it names \S+, which is code"
+    ):
         Predictor.from_checkpoint(path)
     assert not sentinel.exists()
     torch.load(path, weights_only=False)
@@ -177,7 +179,7 @@ def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> 
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     for name, content in {"text": b"hello", "empty": b"", "half": whole[: len(whole) // 2]}.items():
         (tmp_path / f"{name}.ckpt").write_bytes(content)
-    no_plain_data = r"\.ckpt cannot be loaded as plain data \(.*\); give a checkpoint that we wrote$"
+    no_plain_data = r"\.ckpt is no checkpoint of plain data: it is damaged or something else; give one that we wrote$"
     messages = {
         "none": r"none\.ckpt does not exist; expected a checkpoint such as outputs/",
         "text": "text" + no_plain_data,
@@ -195,5 +197,5 @@ def test_a_checkpoint_that_does_not_fit_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
         Predictor.from_checkpoint(newer)
     wider = classifier(model=SETTINGS["model"] | {"dense": 5}).state_dict()
-    with pytest.raises(CheckpointError, match=r"other\.ckpt: the weights do not fit the network that it names"):
+    with pytest.raises(CheckpointError, match=r"other\.ckpt: its weights and its network do not fit together"):
         Predictor.from_checkpoint(checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=wider))

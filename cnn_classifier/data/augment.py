@@ -23,6 +23,12 @@ class BatchTransform(v2.Transform):
         raise NotImplementedError
 
 
+def require(holds: bool, message: str) -> None:
+    """Raise ValueError unless a constructor's value is in its range."""
+    if not holds:
+        raise ValueError(message)
+
+
 def uniform(images: Tensor, low: float, high: float) -> Tensor:
     """One number an image, (B,)."""
     return torch.empty(len(images), device=images.device).uniform_(low, high)
@@ -33,6 +39,7 @@ class RandomFlip(BatchTransform):
 
     def __init__(self, *, p: float = 0.5) -> None:
         super().__init__()
+        require(0 <= p <= 1, f"`p`={p} is out of range; expected a probability from 0 to 1")
         self.p = p
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -53,8 +60,12 @@ class RandomAffine(BatchTransform):
 
     def __init__(self, *, degrees: float = 0.0, zoom: Sequence[float] = (1.0, 1.0), translate: float = 0.0) -> None:
         super().__init__()
-        if len(zoom) != 2 or not 0 < zoom[0] <= zoom[1]:
-            raise ValueError(f"`zoom`={list(zoom)} is out of range; expected [smallest, largest] above 0")
+        require(degrees >= 0, f"`degrees`={degrees} is out of range; expected at least 0")
+        require(translate >= 0, f"`translate`={translate} is out of range; expected at least 0")
+        require(
+            len(zoom) == 2 and 0 < zoom[0] <= zoom[1],
+            f"`zoom`={list(zoom)} is out of range; expected [smallest, largest] above 0",
+        )
         self.degrees, self.zoom, self.translate = degrees, tuple(zoom), translate
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -76,6 +87,11 @@ class RandomColour(BatchTransform):
 
     def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0) -> None:
         super().__init__()
+        strongest = min(brightness, contrast, saturation), max(brightness, contrast, saturation)
+        require(
+            strongest[0] >= 0 and strongest[1] <= 1,
+            f"`brightness`={brightness}, `contrast`={contrast}, `saturation`={saturation}: expected shares from 0 to 1",
+        )
         self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:

@@ -109,11 +109,13 @@ def scan_classes(folder: Path, class_names: list[str], split: str | None, ignore
 
 
 def image_files(folder: Path, ignored: Counter[str] | None = None) -> Iterator[Path]:
-    """Every file with an image's extension below a folder; hidden ones and links back up are passed over."""
+    """Every file with an image's extension below a folder; hidden ones and links upwards are passed over."""
+    top = os.path.realpath(folder)
     seen = set()
     for parent, folder_names, file_names in os.walk(folder, followlinks=True):
         here = os.path.realpath(parent)
-        if here in seen:  # a link to a folder we came through: following it would never end
+        # A link to where we have been would never end, one to above would make other classes' images ours.
+        if here in seen or Path(here) in Path(top).parents:
             folder_names.clear()
             continue
         seen.add(here)
@@ -163,4 +165,4 @@ def require_same_classes(expected: list[str], found: list[str], expected_in: Pat
 
 
 def common_root(folders: Iterable[Path]) -> Path:
-    return Path(os.path.commonpath([folder.resolve() for folder in folders]))
+    return Path(os.path.commonpath([folder.absolute() for folder in folders]))

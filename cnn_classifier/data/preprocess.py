@@ -1,5 +1,6 @@
 """The one way from an image file to the pixels a network sees: train, evaluate and predict all come through here."""
 
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,17 @@ EXTENSIONS = frozenset(
     ]
 )
 RESIZE_POLICIES = ("squash", "crop", "pad")
+# What Pillow's decoders raise on broken files, found by fuzzing them.
+DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 # Pillow itself only warns up to twice this size; a photo of 179 megapixels is no photo.
 MAX_PIXELS = 2 * 89_478_485
 
@@ -105,15 +117,20 @@ def decode(source: Path | str | Image.Image | npt.NDArray[Any], channels: int) -
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
             return convert(image, channels)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DECODER_ERRORS as error:
         # Pillow's message repeats the path; ours names it once, where the files are listed.
-        raise UnreadableImageError(str(error).replace(f" {str(source)!r}", "")) from error
+        told = getattr(error, "strerror", None) or str(error).replace(f" {str(source)!r}", "")
+        raise UnreadableImageError(told) from error
 
 
 def from_array(array: npt.NDArray[Any]) -> Image.Image:
     """A Pillow image of a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
     pixels = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
-    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (3, 4))):
+    if (
+        pixels.dtype != np.uint8
+        or not pixels.size
+        or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (3, 4)))
+    ):
         raise UnreadableImageError(
             f"an array of {array.dtype} {array.shape} is no image; expected uint8 (H, W), (H, W, 3) or (H, W, 4)"
         )
@@ -123,9 +140,19 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
 def convert(image: Image.Image, channels: int) -> Image.Image:
     """Turn upright, lay transparency on white, and bring every mode to RGB or grey of 8 bits."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips at 255, all white
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = to_8_bits(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB" if channels == 3 else "L")
+
+
+def to_8_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or floats in [0, 1], as 8 bits; Pillow's own conversion clips, to all white or black."""
+    pixels = np.asarray(image)
+    if image.mode == "F":
+        pixels = pixels * (255 if pixels.max() <= 1 else 1)
+    elif image.mode.startswith("I;16") or pixels.max() > 255:
+        pixels = pixels >> 8
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

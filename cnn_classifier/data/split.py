@@ -11,6 +11,7 @@ import numpy as np
 from cnn_classifier.data.folder import Sample, Scan
 from cnn_classifier.data.options import SPLIT_NAMES, DatasetOptions
 from cnn_classifier.errors import DataError
+from cnn_classifier.storage import write_csv
 
 Splits = dict[str, list[Sample]]
 COLUMNS = ("path", "label", "split")
@@ -105,53 +106,48 @@ def require_every_class(splits: Splits, class_names: list[str]) -> None:
 
 def write_split(path: Path, splits: Splits, scan: Scan) -> None:
     """Write one line an image: its path below the scanned folder, its class name and its split."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for split, samples in splits.items():
-            for sample in sorted(samples, key=lambda sample: sample.path.as_posix()):
-                writer.writerow([relative_path(sample, scan), scan.class_names[sample.label], split])
+    rows = [
+        (relative_path(sample, scan), scan.class_names[sample.label], split)
+        for split, samples in splits.items()
+        for sample in sorted(samples, key=lambda sample: sample.path.as_posix())
+    ]
+    write_csv(path, [COLUMNS, *rows])
 
 
 def read_split(path: Path, scan: Scan) -> Splits:
     """The splits of a `split.csv`; images that it does not name are left out.
 
     Raises:
-        DataError: If it is missing, malformed, or names an image that the folder does not hold.
+        DataError: If it is missing, malformed, names an image twice, or one that the folder does not hold.
     """
     known = {relative_path(sample, scan): sample for sample in scan.samples}
     splits: Splits = {name: [] for name in SPLIT_NAMES}
-    for line, row in enumerate(read_rows(path), start=2):
-        sample = known.get(row["path"])
+    for line, (name, label, split) in enumerate(read_rows(path), start=2):
+        sample = known.pop(name, None)
         if sample is None:
+            raise DataError(f"{path}, line {line}: {name} is named twice, or not below {scan.root}; give the folder it was made from")
+        if label != scan.class_names[sample.label] or split not in splits:
             raise DataError(
-                f"{path}, line {line}: {row['path']} is not below {scan.root}; give the folder it was made from"
-            )
-        if row["label"] != scan.class_names[sample.label] or row["split"] not in splits:
-            raise DataError(
-                f"{path}, line {line}: label {row['label']!r}, split {row['split']!r}; "
+                f"{path}, line {line}: label {label!r}, split {split!r}; "
                 f"expected label {scan.class_names[sample.label]!r} and a split of {', '.join(SPLIT_NAMES)}"
             )
-        splits[row["split"]].append(replace(sample, split=row["split"]))
+        splits[split].append(replace(sample, split=split))
     require_every_class(splits, scan.class_names)
     return splits
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[list[str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, csv.Error) as error:
         raise DataError(f"dataset.split_file: {path} cannot be read ({error}); give the split.csv of a run") from error
-    if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows):
+    if not rows or tuple(rows[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
         raise DataError(f"dataset.split_file: {path} has other columns; expected {','.join(COLUMNS)} on every line")
-    return rows
+    return rows[1:]
 
 
 def relative_path(sample: Sample, scan: Scan) -> str:
-    """The sample's path below the scanned folder, with forward slashes on every system."""
-    try:
-        return sample.path.relative_to(scan.root).as_posix()
-    except ValueError:  # named folders are given as the user wrote them, their common root is absolute
-        return sample.path.resolve().relative_to(scan.root.resolve()).as_posix()
+    """The sample's path below the scanned folder, or whole if it lies elsewhere; forward slashes on every system."""
+    path, root = sample.path.absolute(), scan.root.absolute()
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

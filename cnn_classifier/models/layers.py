@@ -16,7 +16,8 @@ def require_share(name: str, value: float) -> None:
 def require_positive(name: str, *values: int) -> None:
     """Raise ConfigError unless there are widths and every one of them is at least 1."""
     if not values or min(values) < 1:
-        raise ConfigError(f"model.{name}={list(values)} is out of range; expected one or more whole numbers above 0")
+        told = values[0] if len(values) == 1 else list(values)
+        raise ConfigError(f"model.{name}={told} is out of range; expected one or more whole numbers above 0")
 
 
 def pooled_size(image_size: int, widths: Sequence[int]) -> int:

@@ -1,6 +1,5 @@
 """What a classifier answered on labelled images, and the scores that follow from it."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import classification_report, confusion_matrix, top_k_accuracy_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
+
+from cnn_classifier.storage import write_csv
 
 TOP_K = 5
 
@@ -42,16 +43,11 @@ class Evaluation:
         """How often each true class (row) was called each class (column), (K, K)."""
         return confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
 
-    @cached_property
-    def by_class(self) -> dict[str, Any]:
-        """scikit-learn's classification report as a dict; what is undefined counts as 0."""
-        return classification_report(
-            self.labels,
-            self.predicted,
-            labels=range(len(self.class_names)),
-            target_names=list(self.class_names),
-            output_dict=True,
-            zero_division=0,
+    def precision_recall_f1(self, average: str | None) -> Any:
+        """Precision, recall, F1 and support, averaged or one a class; what is undefined counts as 0."""
+        labels = range(len(self.class_names))
+        return precision_recall_fscore_support(
+            self.labels, self.predicted, labels=labels, average=average, zero_division=0
         )
 
     def scores(self) -> dict[str, float]:
@@ -62,11 +58,10 @@ class Evaluation:
             "accuracy": float((self.predicted == self.labels).mean()),
         }
         for average in ("macro", "weighted"):
-            means = self.by_class[f"{average} avg"]
+            means = self.precision_recall_f1(average)[:3]
             scores |= {
-                f"precision_{average}": means["precision"],
-                f"recall_{average}": means["recall"],
-                f"f1_{average}": means["f1-score"],
+                f"{name}_{average}": float(mean)
+                for name, mean in zip(("precision", "recall", "f1"), means, strict=True)
             }
         num_classes = len(self.class_names)
         if num_classes > TOP_K:
@@ -77,16 +72,10 @@ class Evaluation:
 
     def per_class(self) -> list[dict[str, Any]]:
         """Precision, recall, F1 and number of images of each class."""
-        rows = ((name, self.by_class[name]) for name in self.class_names)
+        columns = zip(*self.precision_recall_f1(None), strict=True)
         return [
-            {
-                "class": name,
-                "precision": row["precision"],
-                "recall": row["recall"],
-                "f1": row["f1-score"],
-                "support": int(row["support"]),
-            }
-            for name, row in rows
+            {"class": name, "precision": float(p), "recall": float(r), "f1": float(f1), "support": int(support)}
+            for name, (p, r, f1, support) in zip(self.class_names, columns, strict=True)
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,14 +106,9 @@ class Evaluation:
 
     def write_tables(self, folder: Path) -> None:
         """Write `confusion_matrix.csv` and `predictions.csv`."""
-        with (folder / "confusion_matrix.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["true \\ predicted", *self.class_names])
-            writer.writerows([name, *row] for name, row in zip(self.class_names, self.confusion_matrix, strict=True))
-        with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["path", "label", "predicted", "probability"])
-            for path, label, predicted, row in zip(
-                self.paths, self.labels, self.predicted, self.probabilities, strict=True
-            ):
-                writer.writerow([path, self.class_names[label], self.class_names[predicted], f"{row[predicted]:.6f}"])
+        names = self.class_names
+        matrix = [(name, *row) for name, row in zip(names, self.confusion_matrix, strict=True)]
+        write_csv(folder / "confusion_matrix.csv", [("true \\ predicted", *names), *matrix])
+        answers = zip(self.paths, self.labels, self.predicted, self.probabilities, strict=True)
+        rows = [(path, names[label], names[said], f"{row[said]:.6f}") for path, label, said, row in answers]
+        write_csv(folder / "predictions.csv", [("path", "label", "predicted", "probability"), *rows])

@@ -42,7 +42,7 @@ def confusion_heat_map(matrix: npt.NDArray[np.int64], class_names: Sequence[str]
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     name_ticks(axes, class_names)
-    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set_yticks(range(len(class_names)), [literal(name) for name in class_names])
     axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
     if len(class_names) <= MAX_WRITTEN_CLASSES:
         for (row, column), count in np.ndenumerate(matrix):
@@ -74,7 +74,7 @@ def image_grid(pictures: Sequence[Pixels], titles: Sequence[str], *, columns: in
         axes.axis("off")
     for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
         axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(title, fontsize=9)
+        axes.set_title(literal(title), fontsize=9)
     return figure
 
 
@@ -89,4 +89,9 @@ def name_ticks(axes: Axes, class_names: Sequence[str]) -> None:
     """Class names along the bottom, turned where they would run into each other."""
     turned = max(map(len, class_names)) > 5 or len(class_names) > 20
     style: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    axes.set_xticks(range(len(class_names)), class_names, **style)
+    axes.set_xticks(range(len(class_names)), [literal(name) for name in class_names], **style)
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib shall not read as a formula."""
+    return text.replace("$", r"\$")

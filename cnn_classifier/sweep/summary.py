@@ -1,9 +1,10 @@
 """One table at the end of a sweep: what each run changed, and how it did."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from cnn_classifier.storage import write_csv
 
 COLUMNS = ("run", "changed", "accuracy", "f1_macro", "seconds", "status")
 
@@ -55,6 +56,4 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def write_table(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write the same rows as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerows([COLUMNS, *(outcome.row() for outcome in ranked(outcomes))])
+    write_csv(path, [COLUMNS, *(outcome.row() for outcome in ranked(outcomes))])

@@ -94,3 +94,12 @@ def test_a_full_disk_leaves_nothing_behind_and_says_what_to_do(
     with pytest.raises(StorageError, match=r"packed: No space left on device; free space there or set CNN_CLASSIFIER"):
         store(paths)
     assert list((home / "packed").iterdir()) == []
+
+
+def test_a_link_to_nowhere_is_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    preprocess = Preprocess(image_size=8, channels=1, resize="squash", mean=(0.5,), std=(0.25,))
+
+    store = image_store([tmp_path / "gone.png"], preprocess, cache="auto", cache_limit_gb=1)
+
+    assert store.unreadable == {0: "No such file or directory"}

@@ -124,3 +124,13 @@ def test_options_that_do_not_say_where_the_images_are_name_the_key_to_set() -> N
         scan(source="digitz")
     with pytest.raises(ConfigError, match=r"^dataset\.train_dir is not set"):
         scan(test_dir="exam")
+
+
+def test_a_link_upwards_does_not_give_a_class_the_images_of_another(make_folder: MakeFolder) -> None:
+    root = make_folder({"cats": 2, "dogs": 2})
+    (root / "cats" / "up").symlink_to(root, target_is_directory=True)
+
+    assert [sample.path.name for sample in scan_source(DatasetOptions(root=str(root))).samples] == [
+        "000.png",
+        "001.png",
+    ] * 2

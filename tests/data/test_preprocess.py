@@ -141,3 +141,11 @@ def test_postscript_is_never_run_whatever_its_name(tmp_path: Path) -> None:
         assert image.format == "EPS"  # Pillow left alone would hand it to Ghostscript
     with pytest.raises(UnreadableImageError, match="cannot identify image file"):
         preprocess().load(path)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(np.int32, 200), (np.int32, 200 * 256), (np.float32, 200 / 255)])
+def test_grey_of_32_bits_and_of_floats_keeps_its_brightness(tmp_path: Path, dtype: type, value: float) -> None:
+    Image.fromarray(np.full((8, 8), value, dtype)).save(tmp_path / "grey.tif")
+
+    preprocess = Preprocess(image_size=8, channels=1, resize="squash", mean=(0.5,), std=(0.25,))
+    assert abs(int(preprocess.load(tmp_path / "grey.tif")[0, 0, 0]) - 200) <= 1

@@ -109,12 +109,12 @@ def test_a_written_split_reads_back_the_same_and_leaves_out_what_it_does_not_nam
         ("path,label,split\ncats/000.png,dogs,test\n", r"line 2: label 'dogs'.*expected label 'cats'"),
         (
             "path,label,split\n\nbirds/9.png,birds,test\n",
-            r"line \d: birds/9\.png is not below .*pictures; give the folder",
+            r"line \d: birds/9\.png is named twice, or not below .*pictures; give the folder",
         ),
         ("path,label,split\ncats/000.png,cats,train\n", r"^class 'dogs' has too few images to be in the train split"),
         (
             "path,label,split\n\xff",
-            r"^dataset\.split_file: .*split\.csv cannot be read .*; give the split\.csv of a run$",
+            r"^dataset\.split_file: .*split\.csv has other columns; expected path,label,split on every line$",
         ),
         (None, r"^dataset\.split_file: .*split\.csv cannot be read \(.*No such file"),
     ],

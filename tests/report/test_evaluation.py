@@ -95,3 +95,11 @@ def test_tables_can_be_opened_elsewhere(pets: Evaluation, tmp_path: Path) -> Non
     assert predictions[0] == ["path", "label", "predicted", "probability"]
     assert predictions[3] == ["2.png", "cats", "dogs", "0.800000"]
     assert len(predictions) == 6
+
+
+def test_classes_may_have_the_names_of_averages() -> None:
+    names = ["accuracy", "macro avg", "$_$"]
+    evaluation = Evaluation(names, np.array([0, 1, 2]), np.eye(3), ["a", "b", "c"])
+
+    assert [row["f1"] for row in evaluation.per_class()] == [1, 1, 1]
+    assert [row["class"] for row in evaluation.per_class()] == names
