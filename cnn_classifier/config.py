@@ -10,18 +10,21 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_classifier.build import bind, nearest
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.models.checks import pooled_size
 
 # In a wheel the YAML is packaged; in a checkout, editable or not, it lies beside the package.
 _PACKAGED = Path(__file__).parent / "conf"
 CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
 
 Config = DictConfig
+# Lightning takes numbers, words and lists here; its own signature is checked once it is imported.
+SEVERAL_KINDS = ("trainer.devices", "trainer.precision")
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 # Smallest and largest value of the numbers that the YAML sets; None is open.
@@ -100,7 +103,9 @@ def check(config: Config, overrides: Sequence[str]) -> None:
     for key, (low, high) in RANGES.items():
         check_range(key, find(values, key), low, high)
     bind(DatasetOptions, values["dataset"], named="dataset")
-    DatasetOptions(**values["dataset"])
+    options = DatasetOptions(**values["dataset"])
+    if widths := find(values, "model.widths"):
+        pooled_size(options.image_size, widths)
 
 
 def is_group(override: Override) -> bool:
@@ -112,17 +117,20 @@ def select(config: Config, override: Override) -> Any:
 
 
 def check_type(key: str, value: Any, default: Any) -> None:
-    """Raise ConfigError if a value is of another type than the default it replaces; null takes and gives anything."""
-    if value is None or default is None:
+    """Raise ConfigError if a value is of another kind than the default it replaces; null takes and gives anything."""
+    if value is None or default is None or key in SEVERAL_KINDS or same_kind(value, default):
         return
-    kinds: tuple[type, ...] = (type(default),)
-    if isinstance(default, float):
-        kinds = (int, float)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
-        raise ConfigError(
-            f"{key}={value} is of the wrong type; expected {type(default).__name__.replace('Config', '').lower()} "
-            f"such as {key}={default}"
-        )
+    kind = "list" if isinstance(default, ListConfig) else type(default).__name__
+    raise ConfigError(f"{key}={value} is of the wrong type; expected {kind} such as {key}={default}")
+
+
+def same_kind(value: Any, default: Any) -> bool:
+    """Whether a value is of the default's type; whole numbers are numbers too, and lists go by their first item."""
+    if isinstance(default, ListConfig):
+        return isinstance(value, ListConfig) and all(same_kind(item, default[0]) for item in value if default)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int | float if isinstance(default, float) else type(default))
 
 
 def check_range(key: str, value: Any, low: float | None, high: float | None) -> None:

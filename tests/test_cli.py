@@ -33,7 +33,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("dataset.image_size=big", "dataset.image_size=big is of the wrong type; expected int such as"),
         ("optimizer.lr=fast", "optimizer.lr=fast is of the wrong type; expected float such as"),
         ("model.widths=64", "model.widths=64 is of the wrong type; expected list such as"),
-        ("model.widths=[8,wide]", "widths=[8, 'wide'] is of the wrong type; expected a list of int"),
+        ("model.widths=[8,wide]", "model.widths=[8, 'wide'] is of the wrong type; expected list such as"),
         ("dataset.limit_per_class=few", "limit_per_class='few' is of the wrong type; expected int or null"),
         ("optimizer.lr=-1", "optimizer.lr=-1 is out of range; expected at least 0"),
         ("model.dropout=1.5", "model.dropout=1.5 is out of range; expected from 0 to 1"),
@@ -146,6 +146,8 @@ print("torch" in sys.modules, file=sys.stderr)
         (["train", "--cfg", "job"], "widths:"),
         (["train", "-sc", "query=bash"], "model="),
         (["train", "optimizer.lr=-1"], ""),
+        (["train", "model.widths=[8,wide]"], ""),
+        (["train", "dataset.image_size=8"], ""),
         (["train", "dataset=folder", "dataset.root=missing"], ""),
     ):
         environment = os.environ | {"COMP_LINE": "train.py mod", "COMP_POINT": "12"}

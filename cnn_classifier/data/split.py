@@ -125,7 +125,9 @@ def read_split(path: Path, scan: Scan) -> Splits:
     for line, (name, label, split) in enumerate(read_rows(path), start=2):
         sample = known.pop(name, None)
         if sample is None:
-            raise DataError(f"{path}, line {line}: {name} is named twice, or not below {scan.root}; give the folder it was made from")
+            raise DataError(
+                f"{path}, line {line}: {name} is named twice, or not below {scan.root}; give the folder it is of"
+            )
         if label != scan.class_names[sample.label] or split not in splits:
             raise DataError(
                 f"{path}, line {line}: label {label!r}, split {split!r}; "

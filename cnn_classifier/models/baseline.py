@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cnn_classifier.models.layers import pooled_size, require_positive, require_share
+from cnn_classifier.models.checks import pooled_size, require_positive, require_share
 
 
 class Baseline(nn.Module):

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cnn_classifier.models.layers import ConvBlock, initialise, pooled_size, require_positive, require_share
+from cnn_classifier.models.checks import pooled_size, require_positive, require_share
+from cnn_classifier.models.layers import ConvBlock, initialise
 
 
 class CNN(nn.Module):
