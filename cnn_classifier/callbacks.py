@@ -1,5 +1,6 @@
 """What happens around the epochs: a line and a row for each, and a calm progress bar."""
 
+import math
 import statistics
 import sys
 import time
@@ -10,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from tqdm import tqdm
 
+from cnn_classifier.errors import DivergedError
 from cnn_classifier.storage import write_csv
 
 SECONDS_BETWEEN_UPDATES = 0.5
@@ -28,6 +30,11 @@ class EpochRecord(Callback):
     def __init__(self, folder: Path, *, image_size: int) -> None:
         self.folder, self.image_size = folder, image_size
         self.epochs: list[dict[str, Any]] = []
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count an epoch; one that is resumed in its middle counts from there."""
+        self.images, self.validating, self.started = 0, 0.0, time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs}
@@ -36,13 +43,13 @@ class EpochRecord(Callback):
         self.epochs = list(state_dict["epochs"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.images, self.validating, self.started = 0, 0.0, time.perf_counter()
-        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.start()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.images += len(batch[1])
+        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_started = time.perf_counter()
@@ -51,12 +58,12 @@ class EpochRecord(Callback):
         self.validating += time.perf_counter() - self.validation_started
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
         seconds = time.perf_counter() - self.started
+        stages = ("train/", "val/") if self.validating else ("train/",)  # without one, val/* is of an earlier epoch
         row = {
             "epoch": trainer.current_epoch + 1,
             "image_size": self.image_size,
-            **metrics,
+            **{name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith(stages)},
             "learning_rate": self.learning_rate,
             "images_per_second": self.images / (seconds - self.validating),
             "seconds": seconds,
@@ -64,8 +71,18 @@ class EpochRecord(Callback):
         self.epochs.append(row)
         if trainer.is_global_zero:
             # All rows anew: after a resume the file holds every epoch once.
-            write_csv(self.folder / "metrics.csv", [list(row), *(list(past.values()) for past in self.epochs)])
+            columns = list(dict.fromkeys(name for past in self.epochs for name in past))
+            rows = [[past.get(name, "") for name in columns] for past in self.epochs]
+            write_csv(self.folder / "metrics.csv", [columns, *rows])
             tqdm.write(epoch_line(row, trainer.max_epochs or 0))
+
+    def require_finite(self) -> None:
+        """Raise DivergedError if the last epoch's losses are not numbers."""
+        for name in ("train/loss", "val/loss"):
+            value = self.epochs[-1].get(name, 0.0) if self.epochs else 0.0
+            if not math.isfinite(value):
+                epoch = self.epochs[-1]["epoch"]
+                raise DivergedError(f"{name} is {value} after epoch {epoch}; lower optimizer.lr or set a warm-up")
 
     @property
     def images_per_second(self) -> float | None:
@@ -92,10 +109,14 @@ class ProgressBar(TQDMProgressBar):
         if not sys.stderr.isatty():
             self.disable()
 
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        if time.monotonic() - self.drawn >= SECONDS_BETWEEN_UPDATES:
+    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")  # Lightning's count is from 0
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if time.monotonic() - self.drawn >= SECONDS_BETWEEN_UPDATES or trainer.is_last_batch:
             self.drawn = time.monotonic()
-            super().on_train_batch_end(*args, **kwargs)
+            super().on_train_batch_end(trainer, *args)
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         if time.monotonic() - self.drawn >= SECONDS_BETWEEN_UPDATES:

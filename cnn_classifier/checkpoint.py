@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cnn_classifier.build import require_trusted
+from cnn_classifier.config import Config, same_run
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.module import CHECKPOINT_FORMAT, ImageClassifier
 
@@ -25,6 +26,7 @@ UNPICKLING_ERRORS = (
     TypeError,
     struct.error,
 )
+BEST = Path("checkpoints", "best.ckpt")
 LAST = Path("checkpoints", "last.ckpt")
 
 
@@ -35,8 +37,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, holds more than plain data, or is not ours.
     """
     path = Path(path)
+    path = path / BEST if path.is_dir() else path
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; expected a checkpoint such as outputs/.../checkpoints/best.ckpt")
+        raise CheckpointError(
+            f"{path} does not exist; expected a run folder or a checkpoint such as outputs/.../checkpoints/best.ckpt"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNPICKLING_ERRORS as error:
@@ -56,7 +61,7 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> ImageCl
     """The trained classifier, ready to predict on the CPU; the file alone is enough.
 
     Args:
-        path: A checkpoint.
+        path: A checkpoint, or the folder of a run, whose best one it is then.
         trusted: Import paths, such as `mypackage.nets.`, of networks of your own that it may name.
 
     Raises:
@@ -74,52 +79,46 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> ImageCl
     return classifier.eval()
 
 
-def find_resume(resume: str | None, run_dir: Path, settings: Mapping[str, Any]) -> Path | None:
-    """The checkpoint to go on from; None to start afresh.
+def find_resume(config: Config, settings: Mapping[str, Any]) -> Path | None:
+    """The checkpoint that `config.resume` means; None to start afresh.
 
-    `auto` looks into the run's own folder, then for the newest run beside it that has the same settings and has not
-    finished.
+    `auto` looks into the run's own folder, then for the newest run beside it that had the same configuration and has
+    not finished.
 
     Args:
-        resume: `auto`, a checkpoint, a run folder, or None.
-        run_dir: The folder of the run that is about to begin.
-        settings: What its `ImageClassifier` will be made of.
+        config: The run that is about to begin.
+        settings: What its `ImageClassifier` is made of.
 
     Raises:
-        CheckpointError: If a path was given, and there is nothing or something for another task.
+        CheckpointError: If there is none at a given path, or its run was another one.
     """
-    if resume is None:
+    run_dir = Path(config.run_dir)
+    if config.resume is None:
         return None
-    if resume == "auto":
-        beside = [path for path in run_dir.parent.glob(f"*/{LAST.as_posix()}") if not is_finished(path)]
-        newest_first = sorted(beside, key=lambda path: path.stat().st_mtime, reverse=True)
-        own = [run_dir / LAST] if (run_dir / LAST).is_file() else []
-        return next((path for path in own + newest_first if not difference(path, settings)), None)
-    path = Path(resume).expanduser()
+    if config.resume == "auto" and not (run_dir / LAST).is_file():
+        beside = (path for path in run_dir.parent.glob(f"*/{LAST.as_posix()}") if is_unfinished_twin(path, config))
+        return max(beside, key=lambda path: path.stat().st_mtime, default=None)
+    path = run_dir / LAST if config.resume == "auto" else Path(config.resume).expanduser()
     path = path / LAST if path.is_dir() else path
     if not path.is_file():
-        raise CheckpointError(f"resume={resume}: {path} does not exist; give a checkpoint, a run folder or auto")
-    if told := difference(path, settings):
-        raise CheckpointError(f"resume={resume}: {told}; repeat the command of that run, or start afresh")
+        raise CheckpointError(f"resume={config.resume}: {path} does not exist; give a checkpoint, a run folder or auto")
+    saved = read_checkpoint(path)["hyper_parameters"]
+    for key, value in settings.items():
+        if saved[key] != value:
+            raise CheckpointError(
+                f"resume={config.resume}: the checkpoint has {key} {saved[key]}, this run has {value}; "
+                "repeat the command of that run, or start afresh"
+            )
     return path
 
 
-def run_dir_of(checkpoint: Path) -> Path:
-    """The run folder that a checkpoint lies in."""
-    return checkpoint.parent.parent
+def run_dir_of(checkpoint: Path) -> Path | None:
+    """The run folder that a checkpoint lies in, if it lies in one."""
+    folder = checkpoint.parent.parent
+    return folder if checkpoint.parent.name == "checkpoints" and (folder / "config.yaml").is_file() else None
 
 
-def is_finished(checkpoint: Path) -> bool:
-    """Whether the run of a checkpoint got as far as its report."""
-    return (run_dir_of(checkpoint) / "report.json").exists()
-
-
-def difference(path: Path, settings: Mapping[str, Any]) -> str:
-    """What keeps a run with these settings from going on from a checkpoint; empty if nothing does."""
-    saved = read_checkpoint(path)["hyper_parameters"]
-    told = (
-        f"the checkpoint has {key} {saved[key]}, this run has {settings[key]}"
-        for key in ("class_names", "model", "preprocess")
-        if saved[key] != settings[key]
-    )
-    return next(told, "")
+def is_unfinished_twin(checkpoint: Path, config: Config) -> bool:
+    """Whether a checkpoint's run had this configuration, apart from its folder and length, and has no report."""
+    folder = run_dir_of(checkpoint)
+    return folder is not None and not (folder / "report.json").exists() and same_run(config, folder / "config.yaml")

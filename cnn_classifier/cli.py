@@ -4,10 +4,12 @@ Nothing here imports torch before the configuration is checked and the folder sc
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,7 +19,14 @@ from cnn_classifier.commands import parser
 from cnn_classifier.config import COMPOSITION_ERRORS, CONF_DIR, Config, check, explain, plain
 from cnn_classifier.data.folder import scan_source
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, ConfigError
+from cnn_classifier.errors import (
+    INTERNAL_EXIT_CODE,
+    INTERRUPTED_EXIT_CODE,
+    TERMINATED_EXIT_CODE,
+    ClassifierError,
+    ConfigError,
+    StorageError,
+)
 from cnn_classifier.sweep.summary import Outcome, table, write_table
 
 
@@ -45,19 +54,22 @@ def main(argv: Sequence[str]) -> int:
     except ClassifierError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED_EXIT_CODE
+        return complain("interrupted", INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:  # `predict … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if debug:
             raise
-        print(f"error: {type(error).__name__}: {error} (this is a bug; --debug shows where)", file=sys.stderr)
-        return INTERNAL_EXIT_CODE
+        return complain(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", INTERNAL_EXIT_CODE)
+
+
+def complain(message: str, exit_code: int) -> int:
+    """Print one line on standard error, and pass the exit code on."""
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return exit_code
 
 
 def train_command(words: Sequence[str], *, debug: bool) -> int:
@@ -76,20 +88,22 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
         run_dir = Path(settings.runtime.output_dir)
         outcomes.append(run_job(config, run_dir, list(settings.overrides.task), debug=debug))
         if outcomes[-1].exit_code:
-            print(f"error: {outcomes[-1].message}", file=sys.stderr)
-        return outcomes[-1].accuracy  # what a sweeper optimises
+            complain(outcomes[-1].message, outcomes[-1].exit_code)
+        return outcomes[-1].val_accuracy  # what a sweeper optimises
 
     argv, sys.argv = sys.argv, [sys.argv[0], *words]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
     except COMPOSITION_ERRORS as error:
-        raise explain(error) from error
+        raise explain(error, words) from error
+    except OSError as error:
+        raise StorageError(f"{error.filename}: {error.strerror}; choose another folder with run_dir=PATH") from error
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
         sys.argv = argv
-    if sweep_dirs:
-        sum_up(sweep_dirs[0], outcomes)
+        if sweep_dirs and outcomes:
+            sum_up(sweep_dirs[0], outcomes)
     return next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0)
 
 
@@ -106,11 +120,12 @@ def run_job(config: Config, run_dir: Path, overrides: list[str], *, debug: bool)
     except ClassifierError as error:
         return Outcome(run_dir, overrides, error.exit_code, str(error))
     except COMPOSITION_ERRORS as error:
-        return Outcome(run_dir, overrides, ConfigError.exit_code, str(explain(error)))
+        return Outcome(run_dir, overrides, ConfigError.exit_code, str(explain(error, overrides)))
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit with 1
             raise error.__context__ from None
-        raise
+        complain("terminated", TERMINATED_EXIT_CODE)  # Lightning ends with 0 on SIGTERM
+        raise SystemExit(TERMINATED_EXIT_CODE) from None
     except Exception as error:
         if debug:
             raise
@@ -118,14 +133,15 @@ def run_job(config: Config, run_dir: Path, overrides: list[str], *, debug: bool)
         return Outcome(run_dir, overrides, INTERNAL_EXIT_CODE, told)
     finally:
         remove_if_empty(run_dir)  # Hydra makes the folder of a run that never began, or that resumed elsewhere
-    test, timing = result.report["test"], result.report["timing"]
-    print(headline(result.run_dir, result.checkpoint, test, timing))
+    print(headline(result.run_dir, result.checkpoint, result.report))
+    val, test = result.report["val"], result.report["test"]
     return Outcome(
         result.run_dir,
         overrides,
-        accuracy=test["accuracy"],
-        f1_macro=test["f1_macro"],
-        seconds=timing["total_seconds"],
+        val_accuracy=val["accuracy"],
+        val_loss=val["loss"],
+        test_accuracy=test["accuracy"],
+        seconds=result.report["timing"]["total_seconds"],
     )
 
 
@@ -140,20 +156,25 @@ def sum_up(sweep_dir: Path, outcomes: Sequence[Outcome]) -> None:
         remove_if_empty(sweep_dir)
 
 
-def headline(run_dir: Path, checkpoint: Path, test: dict[str, float], timing: dict[str, float]) -> str:
+def headline(run_dir: Path, checkpoint: Path, report: dict[str, Any]) -> str:
     """The numbers that matter, and where everything lies."""
-    here = Path.cwd()
-    shown = {
-        path: path.relative_to(here) if path.is_relative_to(here) else path for path in (run_dir.resolve(), checkpoint)
-    }
-    folder, best = shown.values()
+    test, seconds = report["test"], report["timing"]["total_seconds"]
+    folder, best = shown(run_dir), shown(checkpoint)
+    beside_python = Path(sys.executable).with_name("cnn-classifier")  # where no environment is activated
+    command = "cnn-classifier" if shutil.which("cnn-classifier") else shown(beside_python)
     return (
         f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
-        f"  in {timing['total_seconds']:.0f} s\n"
+        f"  in {seconds:.0f} s\n"
         f"  report      {folder / 'report.json'}, pictures in {folder / 'figures'}\n"
         f"  checkpoint  {best}\n"
-        f"  use it      cnn-classifier predict {best} IMAGE|FOLDER"
+        f"  use it      {command} predict {best} IMAGE|FOLDER"
     )
+
+
+def shown(path: Path) -> Path:
+    """A path as one would type it here."""
+    whole = path.absolute()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
 
 
 def remove_if_empty(folder: Path) -> None:

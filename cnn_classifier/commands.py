@@ -2,14 +2,15 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cnn_classifier import __version__
-from cnn_classifier.errors import DataError
+from cnn_classifier.errors import ConfigError, DataError
 from cnn_classifier.quiet import silence_remarks
 from cnn_classifier.storage import write_csv
 
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
     from cnn_classifier.predictor import Prediction
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """argparse, but a wrong word is one line like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; {self.prog} --help shows what is expected")
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands but `train`, whose words are Hydra's."""
-    top = argparse.ArgumentParser(
+    top = OneLineParser(
         prog="cnn-classifier",
         description="From a folder of images to a trained, tested, reusable classifier.",
     )
@@ -32,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint on a folder of class folders")
     evaluate.add_argument("checkpoint", metavar="CKPT")
-    evaluate.add_argument("folder", metavar="FOLDER", help="FOLDER/class/*.jpg, or FOLDER/test/class/*.jpg")
+    evaluate.add_argument(
+        "folder", metavar="FOLDER", help="FOLDER/test/class/*.jpg where that is there, else FOLDER/class/*.jpg"
+    )
     evaluate.add_argument("--out", metavar="DIR", type=Path, help="write report.json, tables and figures there")
     evaluate.add_argument("--json", action="store_true", help="print the report as JSON")
     evaluate.set_defaults(command=evaluate_command)
@@ -71,6 +81,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     evaluation = evaluate_folder(predictor, arguments.folder)
     if arguments.out:
         write_report(arguments.out, evaluation, predictor.preprocess.load, checkpoint=arguments.checkpoint)
+    print(f"evaluated on {len(evaluation.labels)} images below {common_folder(evaluation.paths)}", file=sys.stderr)
     print(json.dumps(evaluation.as_dict(), ensure_ascii=False) if arguments.json else evaluation.text())
     tell_unreadable(evaluation.unreadable.items())
     return 0
@@ -97,9 +108,10 @@ def predict_command(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(prediction) for prediction in predictions], indent=2, ensure_ascii=False))
     unreadable = [(str(prediction.path), prediction.error) for prediction in predictions if prediction.error]
-    tell_unreadable(unreadable)
     if len(unreadable) == len(predictions):
-        raise DataError(f"none of the {len(predictions)} files is a readable image")
+        path, reason = unreadable[0]
+        raise DataError(f"none of the {len(predictions)} files is a readable image; the first is {path}: {reason}")
+    tell_unreadable(unreadable)
     return 0
 
 
@@ -118,6 +130,11 @@ def answer_rows(predictions: Iterable["Prediction"], top: int) -> Iterator[list[
     for prediction in predictions:
         ranked = [value for name, share in prediction.top for value in (name, f"{share:.6f}")]
         yield [str(prediction.path), *ranked, *[""] * (2 * top - len(ranked)), prediction.error or ""]
+
+
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder that holds them all."""
+    return os.path.commonpath([Path(path).parent for path in paths])
 
 
 def tell_unreadable(files: Iterable[tuple[str, str | None]]) -> None:

@@ -2,6 +2,7 @@
 
 INTERNAL_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
+TERMINATED_EXIT_CODE = 143
 
 
 class ClassifierError(Exception):
@@ -32,6 +33,12 @@ class StorageError(ClassifierError):
     """A folder cannot be written."""
 
     exit_code = 5
+
+
+class DivergedError(ClassifierError):
+    """The loss is no longer a number."""
+
+    exit_code = 6
 
 
 class UnreadableImageError(DataError):

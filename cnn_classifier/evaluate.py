@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from cnn_classifier.data.cache import image_store
 from cnn_classifier.data.datamodule import BatchLoader, EpochOrder
-from cnn_classifier.data.folder import Sample, Scan, scan_root
+from cnn_classifier.data.folder import Sample, Scan, scan_labelled
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.predictor import Predictor
@@ -36,7 +36,7 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
         DataError: If there is nothing to evaluate on.
         CheckpointError: If the folder has classes that the checkpoint does not know.
     """
-    scan = scan_root(Path(folder).expanduser())
+    scan = scan_labelled(Path(folder).expanduser())
     samples = samples_to_test(scan, predictor.class_names)
     paths = [sample.path for sample in samples]
     defaults = DatasetOptions()
@@ -56,7 +56,7 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
 
 
 def samples_to_test(scan: Scan, class_names: Sequence[str]) -> list[Sample]:
-    """The test images of a folder, or all where it has no test folder, with the checkpoint's labels."""
+    """The images of a folder with the checkpoint's labels."""
     unknown = [name for name in scan.class_names if name not in class_names]
     if unknown:
         raise CheckpointError(
@@ -64,5 +64,4 @@ def samples_to_test(scan: Scan, class_names: Sequence[str]) -> list[Sample]:
             f"it was trained for: {', '.join(class_names)}"
         )
     labels = [list(class_names).index(name) for name in scan.class_names]
-    tested = [sample for sample in scan.samples if sample.split == "test"] or scan.samples
-    return [Sample(sample.path, labels[sample.label], sample.split) for sample in tested]
+    return [Sample(sample.path, labels[sample.label]) for sample in scan.samples]

@@ -1,5 +1,6 @@
 """The LightningModule: a network described by plain data, one step, and its optimiser."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from cnn_classifier.errors import ConfigError
 from cnn_classifier.optim import build_optimizer, build_schedulers
 
 CHECKPOINT_FORMAT = 1
+# What is logged: whatever a callback or a schedule may monitor.
+METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1_macro")
 
 
 class ImageClassifier(LightningModule):
@@ -67,7 +70,7 @@ class ImageClassifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) -> logits (B, K)."""
-        return self.network(images)
+        return self.network(images.to(self.dtype))  # float64 or bfloat16 under `precision=…-true`
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
@@ -90,7 +93,8 @@ class ImageClassifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.hparams["optimizer"], self.network)
-        steps_per_epoch = max(1, int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1))
+        self.trainer.fit_loop.setup_data()  # counts the batches
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         return [optimizer], build_schedulers(self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

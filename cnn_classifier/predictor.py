@@ -51,11 +51,18 @@ class Predictor:
         classifier: The trained module.
         device: `cpu`, `cuda`, `mps`; by default the fastest that is there.
         batch_size: Images a forward pass.
+
+    Raises:
+        ConfigError: If there is no such device.
     """
 
     def __init__(self, classifier: ImageClassifier, *, device: str | None = None, batch_size: int = 32) -> None:
-        self.device = torch.device(device) if device else fastest_device()
-        self.classifier = classifier.eval().to(self.device)
+        try:
+            self.device = torch.device(device) if device else fastest_device()
+            self.classifier = classifier.eval().to(self.device)
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+            told = str(error).splitlines()[0]
+            raise ConfigError(f"device {device} cannot be used ({told}); expected cpu, cuda or mps") from error
         self.class_names = classifier.class_names
         self.preprocess = classifier.preprocess
         self.batch_size = batch_size

@@ -16,6 +16,6 @@ REMARKS = (
 
 def silence_remarks() -> None:
     """Keep warnings that a user can act on, drop the others."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices, tips
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)

@@ -21,7 +21,7 @@ def cache_home() -> Path:
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON; a reader never sees half of it."""
     partial = path.with_name(f".{path.name}.partial")
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     partial.write_text(text, encoding="utf-8", errors="surrogateescape")
     partial.replace(path)
 

@@ -5,28 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
-from cnn_classifier.build import bind, build_all
+from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
 from cnn_classifier.checkpoint import find_resume, run_dir_of
 from cnn_classifier.config import Config, plain, save
 from cnn_classifier.data.datamodule import ImageFolderDataModule
-from cnn_classifier.data.folder import Scan
+from cnn_classifier.data.folder import Scan, scan_source
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.split import write_split
 from cnn_classifier.environment import environment
-from cnn_classifier.errors import ConfigError
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
+from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_usable
 
 
 @dataclass(frozen=True)
@@ -44,25 +42,28 @@ class TrainResult:
     run_dir: Path
 
 
-def train(config: Config, scan: Scan) -> TrainResult:
+def train(config: Config, scan: Scan | None = None) -> TrainResult:
     """Fit the configured network on the scanned images, then test its best checkpoint.
 
     Args:
         config: As `config.load()` composes it.
-        scan: What `scan_source` found; it needs no torch, so a wrong folder fails within a second.
+        scan: What `scan_source` found, if that was asked before; the command does so, before it imports torch.
 
     Raises:
-        ClassifierError: If the configuration, the data or a checkpoint to resume cannot be used.
+        ClassifierError: If the configuration, the data or a checkpoint to resume cannot be used, or the loss diverges.
     """
     started = time.perf_counter()
     silence_remarks()
     seed_everything(config.seed, verbose=False)
+    options = DatasetOptions(**plain(config.dataset))
+    scan = scan or scan_source(options)
     data = ImageFolderDataModule(
         scan=scan,
-        options=DatasetOptions(**plain(config.dataset)),
+        options=options,
         augment=build_all(plain(config.augment), nn.Module),
         seed=config.seed,
     )
+    data.decode()
     module = ImageClassifier(
         model=plain(config.model),
         class_names=data.class_names,
@@ -71,9 +72,9 @@ def train(config: Config, scan: Scan) -> TrainResult:
         scheduler=plain(config.scheduler),
         loss=resolve_loss(plain(config.loss), data),
     )
-    resumed = find_resume(config.resume, Path(config.run_dir), module.hparams)
+    resumed = find_resume(config, module.hparams)
     if resumed is not None:
-        config.run_dir = str(run_dir_of(resumed))  # the run goes on in its own folder
+        config.run_dir = str(run_dir_of(resumed) or config.run_dir)  # the run goes on in its own folder
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir, image_size=data.preprocess.image_size)
     trainer = build_trainer(
@@ -81,23 +82,27 @@ def train(config: Config, scan: Scan) -> TrainResult:
         callbacks=[record, *build_all(plain(config.callbacks), Callback)],
         logger=build_all(plain(config.logger), Logger),
     )
-    data.decode()
+    require_usable(trainer, module)
     begin(run_dir, config, scan, data, resumed)
 
     fit_started = time.perf_counter()
-    trainer.fit(module, datamodule=data, ckpt_path=resumed)
+    fit(trainer, module, data, resumed)
     fit_seconds = time.perf_counter() - fit_started
+    record.require_finite()
 
     best = best_checkpoint(trainer, run_dir)
     predictor = Predictor.from_checkpoint(
         best, device=str(trainer.strategy.root_device), trusted=[config.model._target_]
     )
+    validation = evaluate_loader(predictor, data.loader("val"), data.paths["val"])
     evaluation = evaluate_loader(predictor, data.loader("test"), data.paths["test"])
     report = write_report(
         run_dir,
         evaluation,
         data.preprocess.load,
+        val=validation.scores(),
         checkpoint=str(best),
+        ignored_files=dict(scan.ignored),
         splits=data.class_counts,
         unreadable={str(path): reason for path, reason in data.unreadable.items()},
         epochs=record.epochs,
@@ -127,17 +132,11 @@ def begin(run_dir: Path, config: Config, scan: Scan, data: ImageFolderDataModule
     if data.unreadable:
         path, reason = next(iter(data.unreadable.items()))
         print(f"left out {len(data.unreadable)} unreadable images (all in report.json), such as {path}: {reason}")
+    if scan.ignored:
+        files = ", ".join(f"{count} {extension}" for extension, count in scan.ignored.most_common())
+        print(f"passed over files that are no images: {files}")
     if resumed is not None:
         print(f"resuming from {resumed}")
-
-
-def build_trainer(arguments: dict[str, Any], *, callbacks: list[Callback], logger: list[Logger]) -> Trainer:
-    """Lightning's Trainer; what it refuses becomes a ConfigError."""
-    bind(Trainer, arguments, named="trainer")
-    try:
-        return Trainer(**arguments, callbacks=callbacks, logger=logger)
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:
@@ -146,13 +145,3 @@ def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str,
         return loss
     counts = data.class_counts["train"]
     return loss | {"class_weights": [sum(counts) / (len(counts) * count) for count in counts]}
-
-
-def best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
-    """The checkpoint with the best monitored value; without such a callback, the weights as they are now."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            return Path(callback.best_model_path)
-    path = run_dir / "checkpoints" / "final.ckpt"
-    trainer.save_checkpoint(path)
-    return path

@@ -48,7 +48,22 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("model._target_=no.such.Net", "no.such.Net cannot be imported"),
         ("trainer.precision=fp7", "precision='fp7' is of the wrong type"),
         ("loss.class_weights=[1,2]", "loss.class_weights=[1, 2]: expected 10 values, one a class"),
-        ("dataset.image_size=[", "no viable alternative at input '['"),
+        (
+            "dataset.root=my photos (1)",
+            "cannot be read; quote what has special characters: \"dataset.root='my photos (1)'",
+        ),
+        ("dataset.image_size=[", "cannot be read; quote what has special characters"),
+        (
+            "optimizer.momentun=0.9",
+            "optimizer.momentun is not in the configuration; expected one of: _target_, lr, weight",
+        ),
+        ("optimizer.lr=null", "optimizer.lr=None is of the wrong type; expected float such as optimizer.lr=0.001"),
+        ("model=null", "model is missing; choose one of its options"),
+        ("resume=5", "resume=5 is of the wrong type; expected auto, or a path"),
+        ("loss.class_weights=balancd", "loss.class_weights=balancd: expected balanced, or one number above 0 a class"),
+        ("callbacks.best.monitor=val/acc", "monitor=val/acc is not measured; did you mean 'val/accuracy'?"),
+        ("scheduler.monitor=val/los", "scheduler.monitor is not in the configuration"),
+        ("+augment.mix._target_=torchvision.transforms.v2.MixUp", "MixUp"),
     ],
 )
 def test_a_wrong_word_is_one_line_and_exit_code_2(
@@ -111,6 +126,22 @@ def test_a_wrong_checkpoint_is_one_line_and_exit_code_4(
         for command in ("predict", "evaluate"):
             assert main([command, str(tmp_path / name), str(photos)]) == 4
             assert told in capsys.readouterr().err
+
+
+def test_a_wrong_word_of_a_command_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict"]) == 2
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: the following arguments are required: CKPT, IMAGE|FOLDER|GLOB")
+    assert len(lines) == 1
+
+
+def test_a_run_folder_that_is_a_file_is_exit_code_5(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (empty_folder / "taken").write_text("")
+
+    assert main(["train", "run_dir=taken"]) == 5
+
+    assert "taken: File exists; choose another folder with run_dir=PATH" in capsys.readouterr().err
 
 
 def test_a_path_that_leads_nowhere_is_refused_before_anything_is_predicted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,47 @@ def test_a_checkpoint_for_other_classes_is_not_resumed(
     assert not Path("birds").exists()
 
 
+@pytest.mark.parametrize("word", ["seed=7", "optimizer.lr=0.02", "dataset.val_fraction=0.2"])
+def test_resume_auto_does_not_take_over_another_run(photos: Path, word: str) -> None:
+    (train(photos, run_dir="runs/first", epochs=1) / "report.json").unlink()
+
+    assert report_of(train(photos, "resume=auto", word, run_dir="runs/second", epochs=1))["epochs"][0]["epoch"] == 1
+
+
+def test_a_loose_checkpoint_is_resumed_into_the_folder_of_the_new_run(photos: Path) -> None:
+    (train(photos, run_dir="first", epochs=1) / "checkpoints" / "last.ckpt").rename("loose.ckpt")
+
+    assert len(report_of(train(photos, "resume=loose.ckpt", run_dir="second"))["epochs"]) == 2
+
+
+def test_a_diverged_training_exits_with_6_and_says_where(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"dataset.root={photos}", "run_dir=run", "trainer.max_epochs=2", "optimizer=sgd", "optimizer.lr=1e30"]
+
+    assert main(["train", *[word for word in TINY if not word.startswith("optimizer")], *words]) == 6
+
+    assert "after epoch 1; lower optimizer.lr" in capsys.readouterr().err
+
+
+def test_metrics_of_epochs_without_validation_leave_its_columns_empty(photos: Path) -> None:
+    words = ["trainer.check_val_every_n_epoch=2", "callbacks.early_stopping=null"]
+
+    with (train(photos, *words, epochs=2) / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    assert [bool(row["val/loss"]) for row in rows] == [False, True]
+    assert all(float(row["learning_rate"]) == 0.01 for row in rows)
+
+
+def test_runs_with_other_seeds_share_the_decoded_images(photos: Path) -> None:
+    packed = Path(os.environ["CNN_CLASSIFIER_HOME"], "packed")
+    train(photos, "seed=1", run_dir="first")
+    known = set(packed.iterdir())
+
+    train(photos, "seed=2", run_dir="second")
+
+    assert set(packed.iterdir()) == known
+
+
 def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,6 +257,7 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
     with Path("sweep/summary.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] == "ok" for row in rows] == [True, True, False, False]
+    assert float(rows[0]["val_accuracy"]) >= float(rows[1]["val_accuracy"])
     assert sorted(path.name for path in Path("sweep").iterdir() if path.is_dir()) == ["2", "3"]  # of image_size=16
     assert "model=cnn" in told.out
 
@@ -228,6 +271,7 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
         ["trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "scheduler.warmup_epochs=1.0"],
         ["dataset.folds=4", "dataset.fold=1", "logger=tensorboard", "trainer.precision=bf16-mixed"],
         ["logger=csv", "callbacks.best=null", "callbacks.early_stopping=null", "dataset.limit_per_class=10"],
+        ["trainer.precision=64-true", "trainer.max_steps=3"],
         ["+augment.blur._target_=torchvision.transforms.v2.GaussianBlur", "+augment.blur.kernel_size=3"],
     ],
     ids=lambda words: words[0],

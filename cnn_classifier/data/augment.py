@@ -14,6 +14,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.errors import ConfigError
 
 
 class BatchTransform(v2.Transform):
@@ -119,6 +120,9 @@ class PerImage(nn.Module):
 
 def augmentation(transforms: Sequence[nn.Module]) -> nn.Sequential:
     """The transforms one after the other: float images (B, C, H, W) in [0, 1] -> the same, each image on its own."""
+    for transform in transforms:
+        if isinstance(transform, v2.MixUp | v2.CutMix):
+            raise ConfigError(f"augment: {type(transform).__name__} mixes labels too, which is not possible here yet")
     return nn.Sequential(*(t if isinstance(t, BatchTransform) else PerImage(t) for t in transforms))
 
 

@@ -93,10 +93,9 @@ def cache_key(paths: Sequence[Path], preprocess: Preprocess) -> str:
         f"{PIXELS_VERSION} {preprocess.image_size} {preprocess.channels} {preprocess.resize}".encode()
     )
     for path in paths:
-        if not path.exists():  # a link to nowhere: it will be listed as unreadable
-            continue
-        status = path.stat()
-        digest.update(f"\0{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+        status = path.stat() if path.exists() else None  # a link to nowhere: it will be listed as unreadable
+        state = f"{status.st_size} {status.st_mtime_ns}" if status else "missing"
+        digest.update(f"\0{path.resolve()}\0{state}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 

@@ -104,7 +104,8 @@ class ImageFolderDataModule(LightningDataModule):
         Raises:
             DataError: If no image can be read, or none of a class.
         """
-        paths = [sample.path for samples in self.splits.values() for sample in samples]
+        # Sorted, so that runs with other seeds or folds find the same packed pixels.
+        paths = sorted(sample.path for samples in self.splits.values() for sample in samples)
         cache, limit = self.options.cache, self.options.cache_limit_gb
         self.images = image_store(paths, self.preprocess, cache=cache, cache_limit_gb=limit)
         self.index = {path: index for index, path in enumerate(paths)}

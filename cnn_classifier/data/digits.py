@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cnn_classifier.storage import cache_home
+from cnn_classifier.storage import cache_home, make_folder
 
 
 def write_digits() -> Path:
@@ -22,7 +22,7 @@ def write_digits() -> Path:
     from sklearn.datasets import load_digits  # only now: it costs a second, once
 
     digits = load_digits()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".digits-"))
     for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
         class_folder = partial / str(label)

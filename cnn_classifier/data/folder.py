@@ -76,9 +76,21 @@ def scan_root(root: Path) -> Scan:
     require_folder(root, "dataset.root")
     here = {folder.name.lower(): folder for folder in subfolders(root)}
     by_split = {split: here[name] for split, names in SPLIT_FOLDERS.items() for name in names if name in here}
-    if "train" in by_split:
+    if "train" in by_split and subfolders(by_split["train"]):  # otherwise it is a class of that name
         return scan_splits(by_split, root)
     class_names = require_classes(root)
+    ignored: Counter[str] = Counter()
+    return Scan(root, scan_classes(root, class_names, None, ignored), class_names, ignored)
+
+
+def scan_labelled(root: Path) -> Scan:
+    """Scan `root/test/class` where that is there, else `root/class`; a single class will do."""
+    require_folder(root, "FOLDER")
+    tests = [
+        folder for folder in subfolders(root) if folder.name.lower() in SPLIT_FOLDERS["test"] and subfolders(folder)
+    ]
+    root = tests[0] if tests else root
+    class_names = [found.name for found in subfolders(root)] or require_classes(root)
     ignored: Counter[str] = Counter()
     return Scan(root, scan_classes(root, class_names, None, ignored), class_names, ignored)
 

@@ -45,7 +45,8 @@ class Evaluation:
 
     def precision_recall_f1(self, average: str | None) -> Any:
         """Precision, recall, F1 and support, averaged or one a class; what is undefined counts as 0."""
-        labels = range(len(self.class_names))
+        # Averages are over the classes that occur: a folder may hold some of the checkpoint's classes only.
+        labels = None if average else range(len(self.class_names))
         return precision_recall_fscore_support(
             self.labels, self.predicted, labels=labels, average=average, zero_division=0
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnn_classifier.storage import write_csv
 
-COLUMNS = ("run", "changed", "accuracy", "f1_macro", "seconds", "status")
+COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class Outcome:
         overrides: What its command changed.
         exit_code: 0, or what the run alone would have returned.
         message: What went wrong, if something did.
-        accuracy: On the test images.
-        f1_macro: On the test images.
+        val_accuracy: Of the best checkpoint, on the validation images.
+        val_loss: Likewise.
+        test_accuracy: On the test images; shown, never chosen by.
         seconds: From start to report.
     """
 
@@ -27,22 +28,27 @@ class Outcome:
     overrides: Sequence[str]
     exit_code: int = 0
     message: str = ""
-    accuracy: float | None = None
-    f1_macro: float | None = None
+    val_accuracy: float | None = None
+    val_loss: float | None = None
+    test_accuracy: float | None = None
     seconds: float | None = None
 
     def row(self) -> list[str]:
         """The cells of this run, in the order of `COLUMNS`."""
-        numbers = [
-            "" if value is None else f"{value:.{digits}f}"
-            for value, digits in ((self.accuracy, 4), (self.f1_macro, 4), (self.seconds, 1))
-        ]
+        measured = (self.val_accuracy, self.val_loss, self.test_accuracy, self.seconds)
+        numbers = ["" if value is None else f"{value:.4g}" for value in measured]
         return [self.run_dir.name, " ".join(self.overrides), *numbers, self.message or "ok"]
 
 
 def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The best test accuracy first, failed runs last."""
-    return sorted(outcomes, key=lambda outcome: -1 if outcome.accuracy is None else outcome.accuracy, reverse=True)
+    """The best on validation first, equal ones by their loss, failed runs last."""
+
+    def rank(outcome: Outcome) -> tuple[float, float]:
+        if outcome.val_accuracy is None or outcome.val_loss is None:
+            return (1.0, 0.0)
+        return (-outcome.val_accuracy, outcome.val_loss)
+
+    return sorted(outcomes, key=rank)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -1,0 +1,96 @@
+"""What can be known of a configuration's plain values before torch is imported: kinds, ranges, parts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnn_classifier.build import bind
+from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.models.checks import pooled_size
+
+# Lightning takes numbers, words and lists here; its own signature is checked once it is imported.
+SEVERAL_KINDS = ("trainer.devices", "trainer.precision")
+# Smallest and largest value of the numbers that the YAML sets; None is open.
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    "seed": (0, 2**32 - 1),
+    "loss.label_smoothing": (0, 1),
+    "model.dense": (1, None),
+    "model.dense_dropout": (0, 1),
+    "model.dropout": (0, 1),
+    "model.widths": (1, None),
+    "optimizer.lr": (0, None),
+    "optimizer.momentum": (0, 1),
+    "optimizer.weight_decay": (0, None),
+    "scheduler.factor": (0, 1),
+    "scheduler.patience": (0, None),
+    "scheduler.warmup_epochs": (0, None),
+    "trainer.accumulate_grad_batches": (1, None),
+    "trainer.gradient_clip_val": (0, None),
+    "trainer.max_epochs": (1, None),
+}
+
+
+def check_values(values: Mapping[str, Any]) -> None:
+    """Check all that a run needs and every range.
+
+    Args:
+        values: The plain configuration.
+
+    Raises:
+        ConfigError: Naming the key, the value and what was expected.
+    """
+    require_parts(values)
+    for key, (low, high) in RANGES.items():
+        check_range(key, find(values, key), low, high)
+    bind(DatasetOptions, values["dataset"], named="dataset")
+    options = DatasetOptions(**values["dataset"])
+    if widths := find(values, "model.widths"):
+        pooled_size(options.image_size, widths)
+
+
+def check_type(key: str, value: Any, default: Any) -> None:
+    """Raise ConfigError if a value is of another kind than the default it replaces; null gives way to anything."""
+    may_be_left_out = default is None or isinstance(default, dict)
+    if key in SEVERAL_KINDS or may_be_left_out or same_kind(value, default):
+        return
+    kind = "list" if isinstance(default, list) else type(default).__name__
+    raise ConfigError(f"{key}={value} is of the wrong type; expected {kind} such as {key}={default}")
+
+
+def same_kind(value: Any, default: Any) -> bool:
+    """Whether a value is of the default's type; whole numbers are numbers too, and lists go by their first item."""
+    if isinstance(default, list):
+        return isinstance(value, list) and all(same_kind(item, default[0]) for item in value if default)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int | float if isinstance(default, float) else type(default))
+
+
+def require_parts(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a run lacks a part, or says of one what it cannot mean."""
+    for group in ("dataset", "model", "optimizer", "scheduler", "trainer", "loss"):
+        if not isinstance(values.get(group), dict):
+            raise ConfigError(f"{group} is missing; choose one of its options, which --help lists")
+    if not isinstance(values["resume"], str | None):
+        raise ConfigError(f"resume={values['resume']} is of the wrong type; expected auto, or a path")
+    weights = values["loss"]["class_weights"]
+    numbers = isinstance(weights, list) and all(isinstance(w, int | float) and w > 0 for w in weights)
+    if not (weights is None or weights == "balanced" or numbers):
+        raise ConfigError(f"loss.class_weights={weights}: expected balanced, or one number above 0 a class")
+
+
+def check_range(key: str, value: Any, low: float | None, high: float | None) -> None:
+    """Raise ConfigError if a number, or any number of a list, is below `low` or above `high`."""
+    for number in value if isinstance(value, list) else [value]:
+        if not isinstance(number, int | float):
+            continue
+        if (low is not None and number < low) or (high is not None and number > high):
+            expected = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise ConfigError(f"{key}={value} is out of range; expected {expected}")
+
+
+def find(values: Any, key: str) -> Any:
+    """The value of a dotted key; None if the chosen group has no such key."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
