@@ -95,7 +95,7 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
-    except COMPOSITION_ERRORS as error:
+    except (*COMPOSITION_ERRORS, ValueError) as error:  # Hydra's own; those of a job are in its outcome
         raise explain(error, words) from error
     except OSError as error:
         raise StorageError(f"{error.filename}: {error.strerror}; choose another folder with run_dir=PATH") from error

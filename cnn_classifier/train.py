@@ -57,12 +57,8 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     seed_everything(config.seed, verbose=False)
     options = DatasetOptions(**plain(config.dataset))
     scan = scan or scan_source(options)
-    data = ImageFolderDataModule(
-        scan=scan,
-        options=options,
-        augment=build_all(plain(config.augment), nn.Module),
-        seed=config.seed,
-    )
+    augment = build_all(plain(config.augment), nn.Module)
+    data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed)
     data.decode()
     module = ImageClassifier(
         model=plain(config.model),
@@ -85,35 +81,20 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     require_usable(trainer, module)
     begin(run_dir, config, scan, data, resumed)
 
+    timing: dict[str, float | None] = {"prepare_seconds": time.perf_counter() - started}
     fit_started = time.perf_counter()
     fit(trainer, module, data, resumed)
-    fit_seconds = time.perf_counter() - fit_started
+    timing["fit_seconds"] = time.perf_counter() - fit_started
     record.require_finite()
 
     best = best_checkpoint(trainer, run_dir)
     predictor = Predictor.from_checkpoint(
         best, device=str(trainer.strategy.root_device), trusted=[config.model._target_]
     )
-    validation = evaluate_loader(predictor, data.loader("val"), data.paths["val"])
-    evaluation = evaluate_loader(predictor, data.loader("test"), data.paths["test"])
-    report = write_report(
-        run_dir,
-        evaluation,
-        data.preprocess.load,
-        val=validation.scores(),
-        checkpoint=str(best),
-        ignored_files=dict(scan.ignored),
-        splits=data.class_counts,
-        unreadable={str(path): reason for path, reason in data.unreadable.items()},
-        epochs=record.epochs,
-        timing={
-            "train_images_per_second": record.images_per_second,
-            "prepare_seconds": fit_started - started,
-            "fit_seconds": fit_seconds,
-            "total_seconds": time.perf_counter() - started,
-        },
-        **environment(),
-    )
+    val, test = (evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test"))
+    timing |= {"train_images_per_second": record.images_per_second, "total_seconds": time.perf_counter() - started}
+    more = {"val": val.scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
+    report = write_report(run_dir, test, data.preprocess.load, **more, **about(data, scan))
     return TrainResult(best, report, run_dir)
 
 
@@ -137,6 +118,16 @@ def begin(run_dir: Path, config: Config, scan: Scan, data: ImageFolderDataModule
         print(f"passed over files that are no images: {files}")
     if resumed is not None:
         print(f"resuming from {resumed}")
+
+
+def about(data: ImageFolderDataModule, scan: Scan) -> dict[str, Any]:
+    """What a report says of the data and the machine."""
+    return {
+        "splits": data.class_counts,
+        "unreadable": {str(path): reason for path, reason in data.unreadable.items()},
+        "ignored_files": dict(scan.ignored),
+        **environment(),
+    }
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
             "optimizer.momentun is not in the configuration; expected one of: _target_, lr, weight",
         ),
         ("optimizer.lr=null", "optimizer.lr=None is of the wrong type; expected float such as optimizer.lr=0.001"),
-        ("model=null", "model is missing; choose one of its options"),
+        ("model=null", "Config group override must be a string"),
         ("resume=5", "resume=5 is of the wrong type; expected auto, or a path"),
         ("loss.class_weights=balancd", "loss.class_weights=balancd: expected balanced, or one number above 0 a class"),
         ("callbacks.best.monitor=val/acc", "monitor=val/acc is not measured; did you mean 'val/accuracy'?"),
