@@ -38,7 +38,9 @@ def fit(trainer: Trainer, module: ImageClassifier, data: LightningDataModule, re
     """Lightning's fit; what it finds misconfigured becomes a ConfigError."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resumed)
-    except MisconfigurationException as error:
+    except (MisconfigurationException, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("Early stopping conditioned on"):
+            raise
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
 
 

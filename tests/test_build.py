@@ -21,10 +21,6 @@ def test_a_node_becomes_the_class_it_names_and_values_from_the_code_win() -> Non
     assert network.head[-1].out_features == 2
 
 
-def test_torchvisions_builders_are_called_though_they_are_functions() -> None:
-    assert isinstance(build({"_target_": "torchvision.models.squeezenet1_1"}, nn.Module, num_classes=2), nn.Module)
-
-
 def test_a_group_is_built_without_what_is_set_to_null() -> None:
     nodes = {"relu": {"_target_": "torch.nn.ReLU"}, "flip": None, "flat": {"_target_": "torch.nn.Flatten"}}
     assert [type(built) for built in build_all(nodes, nn.Module)] == [nn.ReLU, nn.Flatten]

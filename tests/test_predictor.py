@@ -181,7 +181,7 @@ def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> 
         (tmp_path / f"{name}.ckpt").write_bytes(content)
     no_plain_data = r"\.ckpt is no checkpoint of plain data: it is damaged or something else; give one that we wrote$"
     messages = {
-        "none": r"none\.ckpt does not exist; expected a checkpoint such as outputs/",
+        "none": r"none\.ckpt does not exist; expected a run folder or a checkpoint such as outputs/",
         "text": "text" + no_plain_data,
         "empty": "empty" + no_plain_data,
         "half": "half" + no_plain_data,

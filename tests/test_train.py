@@ -271,7 +271,7 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
         ["trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "scheduler.warmup_epochs=1.0"],
         ["dataset.folds=4", "dataset.fold=1", "logger=tensorboard", "trainer.precision=bf16-mixed"],
         ["logger=csv", "callbacks.best=null", "callbacks.early_stopping=null", "dataset.limit_per_class=10"],
-        ["trainer.precision=64-true", "trainer.max_steps=3"],
+        ["trainer.precision=64-true"],
         ["+augment.blur._target_=torchvision.transforms.v2.GaussianBlur", "+augment.blur.kernel_size=3"],
     ],
     ids=lambda words: words[0],
