@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from cnn_classifier import __version__
+
 PACKAGES = (
     "torch",
     "torchvision",
@@ -22,8 +24,6 @@ PACKAGES = (
 
 def environment() -> dict[str, Any]:
     """Plain data for `environment.json` and the report."""
-    from cnn_classifier import __version__
-
     versions = {"cnn_classifier": __version__, "python": platform.python_version()}
     return {
         "versions": versions | {package: version(package) for package in PACKAGES},

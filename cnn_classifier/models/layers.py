@@ -12,8 +12,8 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
-            # Whole maps: dropping single pixels of smooth maps adds noise that the next norm's statistics keep in
-            # evaluation, where there is none (digits at 32 px: 95.3 % against 99.4 % test accuracy; arXiv:1411.4280).
+            # Whole maps (arXiv:1411.4280): dropping single pixels of smooth maps adds noise that the next norm's
+            # statistics keep in evaluation, where there is none. Digits at 32 px, one run each: 95.3 % against 99.4 %.
             nn.Dropout2d(dropout),
         )
 
