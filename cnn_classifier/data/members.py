@@ -1,0 +1,197 @@
+"""The members of a zip or tar archive, one by one, read so that a hostile archive can neither lie nor grow.
+
+Neither `extractall` nor tarfile's `filter="data"` is used: links got past the filter (CVE-2025-4517, -4330, -4138).
+"""
+
+import bz2
+import gzip
+import lzma
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+from cnn_classifier.errors import DataError
+
+CHUNK = 2**20
+# Photos hardly shrink; deflate reaches 1,032. Small archives are let be: a blank page may well shrink that far.
+MAX_RATIO = 200
+MAX_RATIO_FREE_BYTES = 2**20
+# Names, dates and attributes of one tar member: a kilobyte or two in practice.
+MAX_TAR_HEADER_BYTES = 2**16
+ZIP_STARTS = (b"PK\3\4", b"PK\5\6")
+ZIP_HEADER_BYTES = 30
+ZIP_ENCRYPTED = 0x01 | 0x40
+DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+# What the readers raise on broken archives, found by fuzzing them.
+READER_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+)
+
+
+class Member(NamedTuple):
+    """One file or folder.
+
+    Args:
+        name: As the archive spells it.
+        size: Declared bytes of a file; None for a folder.
+        chunks: Its content, to be read before the next member is asked for, or not at all.
+    """
+
+    name: str
+    size: int | None
+    chunks: Iterator[bytes]
+
+
+def refused(archive: Path, name: str, why: str) -> DataError:
+    """The error for a member that we do not unpack."""
+    return DataError(
+        f"{archive}: {name[:100]!r} {why}; nothing was unpacked. "
+        "If you trust the archive, unpack it yourself and give the folder"
+    )
+
+
+@contextmanager
+def reading(archive: Path) -> Iterator[None]:
+    """What goes wrong inside is the archive's fault; in a generator, what its consumer does is not inside."""
+    try:
+        yield
+    except READER_ERRORS as error:
+        told = getattr(error, "strerror", None) or error
+        raise DataError(f"{archive} is no zip or tar archive, or a damaged one ({told}); get it again") from error
+
+
+def read_zip(archive: Path, file: IO[bytes]) -> tuple[int, Iterator[Member]]:
+    """The sum of the declared sizes, and the members in the order of their data.
+
+    Raises:
+        DataError: If it is no zip; then, while members are read, if one is encrypted, overlaps another, is no file or
+            folder, packs more than MAX_RATIO bytes into one, or has another checksum.
+    """
+    with reading(archive):
+        opened = zipfile.ZipFile(file)
+    infos = sorted(opened.infolist(), key=lambda info: info.header_offset)
+    return sum(info.file_size for info in infos), zip_members(archive, opened, infos)
+
+
+def zip_members(archive: Path, opened: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> Iterator[Member]:
+    ends = [*(info.header_offset for info in infos[1:]), opened.start_dir]
+    for info, end in zip(infos, ends, strict=False):
+        # Not `filename`: that is cut at a NUL, and spelt differently by Windows and by newer Pythons.
+        name = info.orig_filename
+        if why := zip_trouble(info, end):
+            raise refused(archive, name, why)
+        size = None if name.endswith("/") else info.file_size
+        yield Member(name, size, zip_chunks(archive, opened, info))
+
+
+def zip_trouble(info: zipfile.ZipInfo, end: int) -> str | None:
+    """Why this member is not to be unpacked; `end` is where the next one starts."""
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device"
+    if info.flag_bits & ZIP_ENCRYPTED:
+        return "is encrypted"
+    # The other methods decompress without a bound on their output.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return f"is compressed by method {info.compress_type}; expected deflate or none"
+    if info.header_offset + ZIP_HEADER_BYTES + info.compress_size > end:
+        return "overlaps another member"
+    if info.file_size > max(MAX_RATIO_FREE_BYTES, MAX_RATIO * info.compress_size):
+        return f"unpacks to more than {MAX_RATIO} times its size"
+    return None
+
+
+def zip_chunks(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    info.file_size += 1  # zipfile cuts a member off at its declared size; one byte more shows that it has more
+    with reading(archive), opened.open(info) as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk
+
+
+class TarStream:
+    """The decompressed tar, read once from front to back: the file object that tarfile reads its headers from."""
+
+    def __init__(self, archive: Path, file: IO[bytes]) -> None:
+        start = file.read(6)
+        self.archive, self.stream = archive, file
+        self.most = max(MAX_RATIO_FREE_BYTES, MAX_RATIO * file.seek(0, 2))
+        file.seek(0)
+        for magic, decompress in DECOMPRESSORS.items():
+            if start.startswith(magic):
+                self.stream = decompress(file)
+        self.position = self.header_bytes = 0
+        self.block = b""
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, position: int) -> None:
+        """Skip; a size below zero would lead back, and round and round (CVE-2025-8194)."""
+        if position < self.position:
+            raise tarfile.ReadError("a member lies before the one ahead of it")
+        while self.position < position and self.take(position - self.position):
+            pass
+
+    def read(self, size: int) -> bytes:
+        """What tarfile itself asks for: headers, of any size that they claim."""
+        self.header_bytes += size
+        if size < 0 or self.header_bytes > MAX_TAR_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header claims to be below zero or above {MAX_TAR_HEADER_BYTES:,} bytes")
+        self.block = self.take(size)
+        return self.block
+
+    def take(self, size: int) -> bytes:
+        """The next bytes, at most a chunk; none at the end."""
+        taken = self.stream.read(min(size, CHUNK))
+        self.position += len(taken)
+        if self.position > self.most:
+            raise refused(self.archive, self.archive.name, f"unpacks to more than {MAX_RATIO} times its size")
+        return taken
+
+
+def tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
+    """The members in order.
+
+    Raises:
+        DataError: While members are read, if one is no file or folder, if the archive is cut off or has another
+            checksum, or unpacks to more than MAX_RATIO times its size.
+    """
+    with reading(archive):
+        stream = TarStream(archive, file)
+        opened = tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8")
+        for info in iter(opened.next, None):
+            if info.size < 0:
+                raise tarfile.ReadError("a member has a negative size")
+            if info.issparse() or not (info.isreg() or info.isdir()):
+                raise refused(archive, info.name, "is a link, a device or a sparse file")
+            yield Member(info.name, info.size if info.isreg() else None, tar_chunks(archive, stream, info.size))
+            stream.header_bytes = 0
+            opened.members = []  # type: ignore[attr-defined]  # tarfile keeps each, and each global header
+            opened.pax_headers = {}
+        if stream.block != bytes(tarfile.BLOCKSIZE):  # tarfile takes any broken header for the end
+            raise tarfile.ReadError("unexpected end")
+        while stream.take(CHUNK):  # the checksum comes last
+            pass
+
+
+def tar_chunks(archive: Path, stream: TarStream, size: int) -> Iterator[bytes]:
+    with reading(archive):
+        while size > 0 and (chunk := stream.take(size)):
+            size -= len(chunk)
+            yield chunk
