@@ -1,54 +1,40 @@
 """The one way from an image file to the pixels a network sees: train, evaluate and predict all come through here."""
 
-import struct
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
+from cnn_classifier.data.modes import on_white, print_to_rgb, to_8_bits, upright
+from cnn_classifier.data.reasons import DECODER_ERRORS, MAX_PIXELS, TOO_LARGE, head_of, reason_of
+from cnn_classifier.data.rescue import is_heic, loaded, open_heic
 from cnn_classifier.errors import UnreadableImageError
 
 Pixels = npt.NDArray[np.uint8]
 
 # Pillow sniffs the content, not the name; formats outside this list (EPS runs Ghostscript) are never tried.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
-EXTENSIONS = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".avif",
-        ".jp2",
-    ]
+# What is looked for in a folder, and the format that such a name promises.
+EXTENSIONS = (
+    dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif"], "JPEG")
+    | dict.fromkeys([".tif", ".tiff"], "TIFF")
+    | dict.fromkeys([".ppm", ".pgm", ".pbm"], "PPM")
+    | dict.fromkeys([".heic", ".heif"], "HEIF")
+    | {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF", ".jp2": "JPEG2000"}
 )
+# Large enough for the thumbnails that tell copies, so that these do not depend on the image size of a run.
+DRAFT_SIZE = 1024
 RESIZE_POLICIES = ("squash", "crop", "pad")
-# What Pillow's decoders raise on broken files, found by fuzzing them.
-DECODER_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-# Pillow itself only warns up to twice this size; a photo of 179 megapixels is no photo.
-MAX_PIXELS = 2 * 89_478_485
+# Pillow's remarks on EXIF data and sizes; we have words of our own for both. As `warnings.filters` holds it.
+REMARKS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,20 +76,29 @@ class Preprocess:
         Raises:
             UnreadableImageError: If it cannot be decoded.
         """
-        image = self._resized(decode(source, self.channels))
-        return np.asarray(image, dtype=np.uint8).reshape(self.image_size, self.image_size, self.channels)
+        return self.resized(decode(source, self.channels, least=self.image_size))
 
-    def _resized(self, image: Image.Image) -> Image.Image:
+    def resized(self, picture: Image.Image) -> Pixels:
+        """The final pixels of an upright picture in RGB or grey."""
         size = (self.image_size, self.image_size)
         if self.resize == "crop":
-            return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
-        if self.resize == "pad":
-            return ImageOps.pad(image, size, Image.Resampling.BILINEAR)
-        return image.resize(size, Image.Resampling.BILINEAR)
+            picture = ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
+        elif self.resize == "pad":
+            picture = ImageOps.pad(picture, size, Image.Resampling.BILINEAR)
+        else:
+            picture = picture.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(picture, dtype=np.uint8).reshape(*size, self.channels)
 
 
-def decode(source: Path | str | Image.Image | npt.NDArray[Any], channels: int) -> Image.Image:
-    """The upright image in RGB (3 channels) or grey (1 channel), at its own size.
+def decode(
+    source: Path | str | Image.Image | npt.NDArray[Any], channels: int, *, least: int = DRAFT_SIZE
+) -> Image.Image:
+    """The upright image in RGB or grey, at its own size; a large JPEG at a half, a quarter or an eighth of it.
+
+    Args:
+        source: As for `Preprocess.load`.
+        channels: 3 for RGB, 1 for grey.
+        least: Neither side of a large JPEG is made smaller than this, nor than 1,024 pixels.
 
     Raises:
         UnreadableImageError: If it cannot be decoded.
@@ -112,15 +107,47 @@ def decode(source: Path | str | Image.Image | npt.NDArray[Any], channels: int) -
         return convert(from_array(source), channels)
     if isinstance(source, Image.Image):
         return convert(source, channels)
+    with opened(source) as image:
+        return converted(image, channels, least=least)
+
+
+def converted(image: ImageFile, channels: int, *, least: int) -> Image.Image:
+    """As `decode`, for an image that is open."""
+    # JPEG decoders reduce by powers of two for next to nothing: a photo of 12 megapixels takes a third of the time.
+    image.draft(None, (max(least, DRAFT_SIZE),) * 2)
+    return convert(image, channels)
+
+
+@contextmanager
+def opened(source: Path | str | BinaryIO) -> Iterator[ImageFile]:
+    """The image as Pillow opens it: the header is read and its size is sane, the pixels are not decoded yet.
+
+    Whatever a decoder raises inside the block comes out as UnreadableImageError; so keep only decoding there.
+
+    Args:
+        source: A file, or a seekable stream of its bytes.
+
+    Raises:
+        UnreadableImageError: If it cannot be decoded.
+    """
+    if REMARKS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=REMARKS[3].pattern)
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
-            return convert(image, channels)
+        with open_image(source) as image:
+            if not 0 < image.width * image.height <= MAX_PIXELS:
+                raise UnreadableImageError(TOO_LARGE if image.width * image.height else "it has no pixels")
+            yield image
     except DECODER_ERRORS as error:
-        # Pillow's message repeats the path; ours names it once, where the files are listed.
-        told = getattr(error, "strerror", None) or str(error).replace(f" {str(source)!r}", "")
-        raise UnreadableImageError(told) from error
+        raise UnreadableImageError(reason_of(error, source)) from error
+
+
+def open_image(source: Path | str | BinaryIO) -> ImageFile:
+    try:
+        return Image.open(source, formats=FORMATS)
+    except UnidentifiedImageError:
+        if is_heic(head_of(source)):
+            return open_heic(source)
+        raise
 
 
 def from_array(array: npt.NDArray[Any]) -> Image.Image:
@@ -138,21 +165,12 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
 
 
 def convert(image: Image.Image, channels: int) -> Image.Image:
-    """Turn upright, lay transparency on white, and bring every mode to RGB or grey of 8 bits."""
-    image = ImageOps.exif_transpose(image)
+    """Decode, turn upright, lay transparency on white, and bring every mode to RGB or grey of 8 bits."""
+    image = upright(loaded(image))
     if image.mode == "F" or image.mode.startswith("I"):
         image = to_8_bits(image)
+    if image.mode == "CMYK":
+        image = print_to_rgb(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = on_white(image)
     return image.convert("RGB" if channels == 3 else "L")
-
-
-def to_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits, or floats in [0, 1], as 8 bits; Pillow's own conversion clips, to all white or black."""
-    pixels = np.asarray(image)
-    if image.mode == "F":
-        pixels = pixels * (255 if pixels.max() <= 1 else 1)
-    elif image.mode.startswith("I;16") or pixels.max() > 255:
-        pixels = pixels >> 8
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

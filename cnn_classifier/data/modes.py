@@ -1,0 +1,73 @@
+"""Bring whatever Pillow opened to an upright picture of 8 bits a channel, in RGB or grey."""
+
+from io import BytesIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+from cnn_classifier.data.reasons import DECODER_ERRORS
+
+# Values of the EXIF tag Orientation (Exif 3.0, 4.6.5.1.6): what turns such a picture upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SWAPPING = (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What would turn the image upright; None if it is, or if its EXIF data cannot be read."""
+    try:
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except DECODER_ERRORS:
+        return None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A loaded image as the camera was held."""
+    turn = turn_of(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) that an opened image will have once it is upright."""
+    swapped = turn_of(image) in SWAPPING and image.format != "TIFF"  # there, Pillow tells the upright size itself
+    return image.size[::-1] if swapped else image.size
+
+
+def to_8_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or floats in [0, 1], as 8 bits; Pillow's own conversion clips, to all white or black."""
+    pixels = np.asarray(image)
+    if image.mode == "F":
+        pixels = np.nan_to_num(pixels, nan=0, posinf=0, neginf=0).clip(0, 255)
+        pixels = pixels * (255 if pixels.max() <= 1 else 1)
+    elif image.mode.startswith("I;16") or pixels.max() > 255:
+        pixels = pixels >> 8
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Without transparency: what was hidden behind it stays hidden."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def print_to_rgb(image: Image.Image) -> Image.Image:
+    """CMYK as its colour profile says it looks; without a usable one, by Pillow's plain formula."""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"]))
+        seen = ImageCms.profileToProfile(
+            image,
+            profile,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.PERCEPTUAL,
+            outputMode="RGB",
+        )
+    except (KeyError, TypeError, OSError, ImageCms.PyCMSError):
+        seen = None
+    return seen or image.convert("RGB")

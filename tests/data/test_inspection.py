@@ -1,0 +1,46 @@
+"""One look at a file tells what it holds, what is odd about it, and its pixels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_classifier.data.audit import inspect_files
+from cnn_classifier.data.inspection import Inspection, inspect
+from cnn_classifier.data.preprocess import Preprocess
+
+
+@pytest.fixture
+def root(make_folder: Callable[..., Path]) -> Path:
+    return make_folder({"cats": 3, "dogs": 3})
+
+
+def test_a_file_says_its_format_its_upright_size_and_what_is_odd_about_it(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    Image.new("RGB", (40, 20)).save(tmp_path / "turned.png", "JPEG", exif=exif)
+    found = inspect_files([tmp_path / "turned.png"])
+    inspection = found[tmp_path / "turned.png"]
+    assert (inspection.format, inspection.width, inspection.height) == ("JPEG", 20, 40)
+    assert (inspection.reason, len(inspection.thumbnail)) == (None, 256)
+    assert inspection.notes == ("exif-rotated",)
+    assert found.notes(tmp_path / "turned.png") == ["exif-rotated", "misnamed"]
+    assert found.bad == {}
+
+
+def test_its_pixels_come_with_the_inspection(root: Path) -> None:
+    preprocess = Preprocess(image_size=8, channels=1, resize="pad", mean=(0.0,), std=(1.0,))
+    path = root / "cats" / "000.png"
+    _, pixels = inspect(path, preprocess=preprocess)
+    assert np.array_equal(pixels, preprocess.load(path))
+    assert inspect(path)[1] is None
+
+
+def test_a_file_that_cannot_be_read_says_why_and_nothing_else(root: Path) -> None:
+    broken = root / "cats" / "000.png"
+    broken.write_bytes(b"")
+    found = inspect_files(sorted(root.rglob("*.png")))
+    assert found.bad == {broken: "the file is empty"}
+    assert (found[broken], found.notes(broken)) == (Inspection(reason="the file is empty"), [])
