@@ -16,7 +16,7 @@ def write_digits() -> Path:
     Source: the test part of E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998,
     8 x 8 grey images of 17 levels, by `sklearn.datasets.load_digits`.
     """
-    folder = cache_home() / "digits"
+    folder = cache_home() / "datasets" / "digits"
     if folder.is_dir():
         return folder
     from sklearn.datasets import load_digits  # only now: it costs a second, once

@@ -1,14 +1,14 @@
 """Find the images: walk a folder in one of the four layouts and name its classes."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cnn_classifier.data.digits import write_digits
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.preprocess import EXTENSIONS
+from cnn_classifier.data.classes import require_classes, require_same_classes, require_usable
+from cnn_classifier.data.walk import count_loose, image_files, is_image, real_path, subfolders
 from cnn_classifier.errors import ConfigError, DataError
 
 SPLIT_FOLDERS = {
@@ -16,7 +16,7 @@ SPLIT_FOLDERS = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-SOURCES = {"digits": write_digits}
+SPLIT_OF = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class Sample:
         path: The file.
         label: Index of its class in `class_names`.
         split: The split whose folder it was found in; None if it is ours to assign.
+        group: What it must not be torn apart from, such as its patient; None if it stands alone.
     """
 
     path: Path
     label: int
     split: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Scan:
 
     Args:
         root: What the paths of a `split.csv` are relative to.
-        samples: Every image, sorted by path.
-        class_names: The names of the class folders, sorted; a label is an index into them.
+        samples: Every image, by split, class and path.
+        class_names: The names of the classes, sorted; a label is an index into them.
         ignored: How many files were passed over, by extension.
     """
 
@@ -51,129 +53,141 @@ class Scan:
     ignored: Counter[str]
 
 
-def scan_source(options: DatasetOptions) -> Scan:
-    """Find every image and its class; nothing is decoded.
+def scan_root(root: Path, key: str = "dataset.root") -> Scan:
+    """Scan `root/class`, `root/{train,test}/class` or `root/{train,val,test}/class`, also below an archive's wrapper.
+
+    Args:
+        root: The folder.
+        key: What an error calls it.
 
     Raises:
-        ConfigError: If the options do not say where the images are.
         DataError: If there is no such folder, no class or no image in it, or its splits have other classes.
     """
-    if options.named_folders:
-        if "train" not in options.named_folders:
-            raise ConfigError("dataset.train_dir is not set; give it beside dataset.val_dir and dataset.test_dir")
-        return scan_splits(options.named_folders, root=Path(options.root).expanduser() if options.root else None)
-    if options.root:
-        return scan_root(Path(options.root).expanduser())
-    if options.source in SOURCES:
-        return scan_root(SOURCES[options.source]())
-    if options.source:
-        raise ConfigError(f"dataset.source={options.source} is unknown; expected one of: {', '.join(SOURCES)}")
-    raise ConfigError(f"dataset.root is not set; say where the images of {options.name!r} are: dataset.root=PATH")
-
-
-def scan_root(root: Path) -> Scan:
-    """Scan `root/class`, `root/{train,test}/class` or `root/{train,val,test}/class`."""
-    require_folder(root, "dataset.root")
-    here = {folder.name.lower(): folder for folder in subfolders(root)}
-    by_split = {split: here[name] for split, names in SPLIT_FOLDERS.items() for name in names if name in here}
-    if "train" in by_split and subfolders(by_split["train"]):  # otherwise it is a class of that name
-        return scan_splits(by_split, root)
-    class_names = require_classes(root)
-    ignored: Counter[str] = Counter()
-    return Scan(root, scan_classes(root, class_names, None, ignored), class_names, ignored)
+    require_folder(root, key)
+    root = unwrapped(root)
+    by_split = split_folders(root)
+    return scan_splits(by_split, root) if by_split else scan_classes(root, {None: root}, require_classes(root))
 
 
 def scan_labelled(root: Path) -> Scan:
     """Scan `root/test/class` where that is there, else `root/class`; a single class will do."""
     require_folder(root, "FOLDER")
-    tests = [
-        folder for folder in subfolders(root) if folder.name.lower() in SPLIT_FOLDERS["test"] and subfolders(folder)
-    ]
-    root = tests[0] if tests else root
-    class_names = [found.name for found in subfolders(root)] or require_classes(root)
-    ignored: Counter[str] = Counter()
-    return Scan(root, scan_classes(root, class_names, None, ignored), class_names, ignored)
+    root = unwrapped(root)
+    tests = [folder for folder in subfolders(root) if SPLIT_OF.get(folder.name.lower()) == "test"]
+    root = next((folder for folder in tests if subfolders(folder)), root)
+    return scan_classes(root, {None: root}, [found.name for found in subfolders(root)] or require_classes(root))
 
 
-def scan_splits(folders: dict[str, Path], root: Path | None) -> Scan:
+def scan_splits(folders: Mapping[str, Path], root: Path | None) -> Scan:
     """Scan one folder a split; each must have the same classes."""
     for split, folder in folders.items():
         require_folder(folder, f"dataset.{split}_dir")
-    class_names = require_classes(folders["train"])
+    train, class_names = folders["train"], require_classes(folders["train"])
     for folder in folders.values():
-        require_same_classes(class_names, [found.name for found in subfolders(folder)], folders["train"], folder)
-    ignored: Counter[str] = Counter()
-    samples = [
-        sample for split, folder in folders.items() for sample in scan_classes(folder, class_names, split, ignored)
-    ]
-    return Scan(root or common_root(folders.values()), samples, class_names, ignored)
+        found = [class_folder.name for class_folder in subfolders(folder)]
+        require_same_classes(class_names, found, expected_in=train, found_in=folder)
+    return scan_classes(root or common_root(folders.values()), folders, class_names)
 
 
-def scan_classes(folder: Path, class_names: list[str], split: str | None, ignored: Counter[str]) -> list[Sample]:
-    """Every image below `folder/class`, for every class."""
+def scan_classes(root: Path, folders: Mapping[str, Path] | Mapping[None, Path], class_names: list[str]) -> Scan:
+    """Every image below `folder/class`, for the folder of every split and every class."""
+    places: dict[Path, Path] = {}
+    for place in [folder / name for folder in folders.values() for name in class_names]:
+        other = places.setdefault(real_path(place), place)
+        if other is not place:  # by a link, or by options
+            raise DataError(f"{place} and {other} are one folder; give each split images of its own")
     samples: list[Sample] = []
-    for label, name in enumerate(class_names):
-        found = sorted(image_files(folder / name, ignored))
-        if not found:
-            raise DataError(f"{folder / name} holds no images; fill this class folder or remove it")
-        samples += [Sample(path, label, split) for path in found]
-    return samples
+    ignored: Counter[str] = Counter()
+    for folder in {root, *folders.values()}:
+        count_loose(folder, ignored)
+    claimed = list(places)
+    for split, folder in folders.items():
+        for label, name in enumerate(class_names):
+            found = sorted(image_files(folder / name, ignored, claimed))
+            if not found:
+                raise DataError(f"{folder / name} holds no images; fill this class folder or remove it")
+            samples += [Sample(path, label, split) for path in found]
+    return Scan(root, samples, class_names, ignored)
 
 
-def image_files(folder: Path, ignored: Counter[str] | None = None) -> Iterator[Path]:
-    """Every file with an image's extension below a folder; hidden ones and links upwards are passed over."""
-    top = os.path.realpath(folder)
-    seen = set()
-    for parent, folder_names, file_names in os.walk(folder, followlinks=True):
-        here = os.path.realpath(parent)
-        # A link to where we have been would never end, one to above would make other classes' images ours.
-        if here in seen or Path(here) in Path(top).parents:
-            folder_names.clear()
-            continue
-        seen.add(here)
-        folder_names[:] = sorted(name for name in folder_names if not is_hidden(name))
-        for name in file_names:
-            if is_hidden(name):
-                continue
-            extension = Path(name).suffix.lower()
-            if extension in EXTENSIONS:
-                yield Path(parent, name)
-            elif ignored is not None:
-                ignored[extension or name] += 1
+def unwrapped(root: Path) -> Path:
+    """The folder that an archive's wrappers (`PetImages/`) hold; `root` itself where a single class is all there is."""
+    here, inside = root, subfolders(root)
+    while len(inside) == 1 and inside[0].name.lower() not in SPLIT_OF and not holds_images(here):
+        here = inside[0]
+        inside = subfolders(here)
+    return here if not holds_images(here) and (len(inside) > 1 or split_folders(here)) else root
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """The folders directly inside, sorted by name, without hidden ones."""
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
+def split_folders(root: Path) -> dict[str, Path]:
+    """The folders of the splits, none if there are no class folders in `train`: then it is a class of that name."""
+    found = [folder for folder in subfolders(root) if folder.name.lower() in SPLIT_OF]
+    by_split = {SPLIT_OF[folder.name.lower()]: folder for folder in found}
+    if "train" not in by_split or not subfolders(by_split["train"]):
+        return {}
+    if len(by_split) < len(found):
+        raise DataError(f"{root} has {', '.join(folder.name for folder in found)}; expected one folder a split")
+    return {split: by_split[split] for split in SPLIT_FOLDERS if split in by_split}
 
 
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is the system's own: `.cache`, `.DS_Store`, macOS's `__MACOSX`."""
-    return name.startswith(".") or name == "__MACOSX"
+def renamed(scan: Scan, class_names: Mapping[str | int, str | int] | None) -> Scan:
+    """The same images under other class names, sorted anew; classes that are given one name become one.
+
+    Args:
+        scan: What was found.
+        class_names: New names by old; classes that it does not name keep theirs.
+
+    Raises:
+        ConfigError: If all classes become one.
+        DataError: If two of the names differ only in case.
+    """
+    if not class_names:
+        return scan
+    new_names = {str(old): str(new) for old, new in class_names.items()}  # YAML reads 0 as a number
+    told = [new_names.get(name, name) for name in scan.class_names]
+    names = sorted(set(told))
+    if len(names) == 1 < len(told):
+        raise ConfigError(f"dataset.class_names calls every class {names[0]!r}; expected at least two names")
+    require_usable(names, where="dataset.class_names")
+    label_of = [names.index(name) for name in told]
+    samples = [replace(sample, label=label_of[sample.label]) for sample in scan.samples]
+    return replace(scan, samples=samples, class_names=names)
+
+
+def grouped(scan: Scan, pattern: str | None) -> Scan:
+    """The same images, each in the group that its path names.
+
+    Args:
+        scan: What was found.
+        pattern: A regular expression, searched for in the path below `scan.root` with forward slashes. Its first
+            group, or all that it matches if it has none, names the image's group; without a match there is none.
+
+    Raises:
+        ConfigError: If it is no regular expression.
+    """
+    if pattern is None:
+        return scan
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"dataset.group_pattern={pattern} is no regular expression: {error}") from error
+    top = f"{scan.root.absolute().as_posix()}/"
+
+    def group_of(path: Path) -> str | None:
+        match = expression.search(path.absolute().as_posix().removeprefix(top))
+        return match[min(1, expression.groups)] if match else None
+
+    return replace(scan, samples=[replace(sample, group=group_of(sample.path)) for sample in scan.samples])
+
+
+def holds_images(folder: Path) -> bool:
+    return any(is_image(entry.name) and entry.is_file() for entry in folder.iterdir())
 
 
 def require_folder(folder: Path, key: str) -> None:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise DataError(f"{key}: {folder} {what}; expected a folder with one folder of images a class")
-
-
-def require_classes(folder: Path) -> list[str]:
-    names = [found.name for found in subfolders(folder)]
-    if not names:
-        what = "holds no class folders" if any(folder.iterdir()) else "is empty"
-        raise DataError(f"{folder} {what}; expected one folder of images a class, such as {folder.name}/cats")
-    if len(names) == 1:
-        raise DataError(f"{folder} has one class only ({names[0]}); expected at least two class folders")
-    return names
-
-
-def require_same_classes(expected: list[str], found: list[str], expected_in: Path, found_in: Path) -> None:
-    missing = [name for name in expected if name not in found]
-    extra = [name for name in found if name not in expected]
-    if missing or extra:
-        told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also has {', '.join(extra)}"] * bool(extra)
-        raise DataError(f"{found_in} {' and '.join(told)}; expected the same class folders as in {expected_in}")
 
 
 def common_root(folders: Iterable[Path]) -> Path:

@@ -1,0 +1,92 @@
+"""Read which image is of which class from a CSV, in place of folders."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnn_classifier.data.classes import require_usable
+from cnn_classifier.data.folder import SPLIT_OF, Sample, Scan
+from cnn_classifier.data.preprocess import EXTENSIONS
+from cnn_classifier.errors import DataError
+
+DELIMITERS = ",;\t"
+REQUIRED = ("path", "label")
+OPTIONAL = ("split", "group")
+
+
+def scan_table(path: Path) -> Scan:
+    """The images that a CSV lists; whether they are there shows when they are read.
+
+    The header names the columns, in any order: `path` (below the CSV's folder), `label`, and where wanted `split`
+    and `group`; others are passed over. Columns are parted by comma, semicolon or tab, as the header is. An empty split
+    is ours to assign.
+
+    Raises:
+        DataError: If the CSV cannot be read, lacks a column, or a line cannot be used; the message names the line.
+    """
+    lines_of: dict[Path, int] = {}
+    found: list[tuple[Path, str, str | None, str | None]] = []
+    for line, row in table_rows(path):
+        where = f"{path}, line {line}"
+        image = image_path(row["path"], path.parent, where=where)
+        first = lines_of.setdefault(image, line)
+        if first != line:
+            raise DataError(f"{where}: {row['path']!r} stands in line {first} already; list every image once")
+        if not row["label"]:
+            raise DataError(f"{where}: the label is empty; expected the name of a class")
+        found.append((image, row["label"], known_split(row["split"], where=where), row["group"] or None))
+    class_names = sorted({label for _, label, _, _ in found})
+    if len(class_names) < 2:
+        told = f"one class only ({class_names[0]})" if class_names else "no images"
+        raise DataError(f"{path} lists {told}; expected at least two classes")
+    require_usable(class_names, where=str(path))
+    labels = {name: label for label, name in enumerate(class_names)}
+    samples = [Sample(image, labels[label], split, group) for image, label, split, group in sorted(found)]
+    return Scan(path.parent, samples, class_names, Counter())
+
+
+def table_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The line number and the cells, by column, of every row that is not empty."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names may be no UTF-8
+            delimiter = max(DELIMITERS, key=file.readline().count)
+            file.seek(0)
+            rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            header = [name.strip().lower() for name in next(rows, [])]
+            missing = [name for name in REQUIRED if name not in header]
+            if missing:
+                raise DataError(
+                    f"{path}, line 1: no column {' and '.join(missing)}; expected a header such as path,label,split"
+                )
+            for cells in filter(None, rows):
+                if len(cells) != len(header):
+                    raise DataError(
+                        f"{path}, line {rows.line_num}: {len(cells)} cells; expected {len(header)} as in the header, "
+                        "and quotes around a cell that holds the delimiter"
+                    )
+                row = dict(zip(header, cells, strict=True))
+                told = {name: row.get(name, "").strip() for name in ("label", *OPTIONAL)}
+                yield rows.line_num, {"path": row["path"]} | told
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV ({error})") from error
+
+
+def image_path(name: str, folder: Path, *, where: str) -> Path:
+    """The listed file; a table is not trusted, so that it must lie below the table's folder."""
+    top = Path(os.path.normpath(folder.absolute()))
+    # Only the words are looked at: what lies behind a link was put there by the user, not by the table.
+    full = Path(os.path.normpath(top / name.replace("\\", "/")))
+    if "\0" in name or not full.is_relative_to(top):
+        raise DataError(f"{where}: {name!r} is not below {folder}, the folder of the CSV; move the CSV or the images")
+    if full.suffix.lower() not in EXTENSIONS:
+        raise DataError(f"{where}: {name!r} has no image's extension; expected one of {' '.join(sorted(EXTENSIONS))}")
+    return folder / full.relative_to(top)
+
+
+def known_split(word: str, *, where: str) -> str | None:
+    """train, val or test, whichever of its names is used; None if the cell is empty."""
+    if word and word.lower() not in SPLIT_OF:
+        raise DataError(f"{where}: split {word!r} is unknown; expected {', '.join(SPLIT_OF)}, or nothing")
+    return SPLIT_OF.get(word.lower())

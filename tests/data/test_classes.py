@@ -1,0 +1,54 @@
+"""Class names are the same on every system and may be given anew."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnn_classifier.data.folder import renamed, scan_root
+from cnn_classifier.errors import ConfigError, DataError
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are one folder, or none, elsewhere")
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (
+            {"Cat": 1, "cat": 1, "dog": 1},
+            "images has classes 'Cat' and 'cat', which differ only in case; make them one",
+        ),
+        ({"PetImages/Cat": 1, "PetImages/cat": 1}, "PetImages has classes 'Cat' and 'cat', which differ only in case"),
+        (
+            {"cats\nblack": 1, "dogs": 1},
+            r"images has a class 'cats\nblack'; expected a name in UTF-8 without line breaks",
+        ),
+    ],
+)
+def test_class_names_that_do_not_travel_are_refused(
+    make_folder: MakeFolder, layout: dict[str, int], message: str
+) -> None:
+    with pytest.raises(DataError) as raised:
+        scan_root(make_folder(layout))
+    assert message in str(raised.value)
+
+
+def test_classes_are_sorted_by_their_new_names(make_folder: MakeFolder) -> None:
+    found = scan_root(make_folder({"cane": 1, "gatto": 2, "zebra": 1}))
+    in_english = renamed(found, {"cane": "dog", "gatto": "cat", "ragno": "spider"})
+    assert in_english.class_names == ["cat", "dog", "zebra"]
+    assert [sample.label for sample in in_english.samples] == [1, 0, 0, 2]
+    assert renamed(found, None) is found
+
+
+def test_classes_of_one_new_name_become_one(make_folder: MakeFolder) -> None:
+    found = scan_root(make_folder({"0": 1, "poodle": 1, "siamese": 1}))
+    merged = renamed(found, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
+    assert merged.class_names == ["cat", "dog"]
+    assert [sample.label for sample in merged.samples] == [0, 1, 0]
+    with pytest.raises(ConfigError, match=r"^dataset\.class_names calls every class 'pet'; expected at least two"):
+        renamed(found, dict.fromkeys(found.class_names, "pet"))
+    with pytest.raises(DataError, match=r"^dataset\.class_names has classes 'Cat' and 'cat'"):
+        renamed(found, {"0": "Cat", "siamese": "cat"})
