@@ -107,6 +107,8 @@ def matches(value: Any, hint: Any) -> bool:
         return value in inner
     if origin in (Sequence, list):
         return isinstance(value, list | tuple) and all(matches(item, inner[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(matches(item, inner[0]) for pair in value.items() for item in pair)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -125,6 +127,8 @@ def told(hint: Any) -> str:
         return ", ".join(str(choice) for choice in inner)
     if origin in (Sequence, list):
         return f"a list of {told(inner[0])}"
+    if origin is Mapping:
+        return "a mapping such as {name: value}"
     return "null" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 

@@ -51,7 +51,8 @@ def check_values(values: Mapping[str, Any]) -> None:
 def check_type(key: str, value: Any, default: Any) -> None:
     """Raise ConfigError if a value is of another kind than the default it replaces; null gives way to anything."""
     may_be_left_out = default is None or isinstance(default, dict)
-    if key in SEVERAL_KINDS or may_be_left_out or same_kind(value, default):
+    bound_later = key in SEVERAL_KINDS or key.startswith("dataset.")  # what DatasetOptions takes may be null, too
+    if bound_later or may_be_left_out or same_kind(value, default):
         return
     kind = "list" if isinstance(default, list) else type(default).__name__
     raise ConfigError(f"{key}={value} is of the wrong type; expected {kind} such as {key}={default}")

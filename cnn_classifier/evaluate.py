@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from cnn_classifier.data.cache import image_store
-from cnn_classifier.data.datamodule import BatchLoader, EpochOrder
-from cnn_classifier.data.folder import Sample, Scan, scan_labelled
+from cnn_classifier.data.audit import inspect_files
+from cnn_classifier.data.cache import Packing
+from cnn_classifier.data.datamodule import BatchLoader
+from cnn_classifier.data.folder import Sample, Scan, renamed, scan_labelled
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.predictor import Predictor
@@ -23,7 +23,7 @@ def evaluate_loader(predictor: Predictor, loader: BatchLoader, paths: Sequence[P
     rows = [predictor.batch_probabilities(images) for images, _ in batches]
     return Evaluation(
         class_names=predictor.class_names,
-        labels=loader.labels.numpy(),
+        labels=loader.labels,
         probabilities=np.concatenate(rows),
         paths=[str(path) for path in paths],
     )
@@ -36,23 +36,25 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
         DataError: If there is nothing to evaluate on.
         CheckpointError: If the folder has classes that the checkpoint does not know.
     """
-    scan = scan_labelled(Path(folder).expanduser())
+    scan = renamed(scan_labelled(Path(folder).expanduser()), predictor.aliases)
     samples = samples_to_test(scan, predictor.class_names)
-    paths = [sample.path for sample in samples]
     defaults = DatasetOptions()
-    images = image_store(paths, predictor.preprocess, cache=defaults.cache, cache_limit_gb=defaults.cache_limit_gb)
-    readable = [index for index in range(len(samples)) if index not in images.unreadable]
-    if not readable:
-        raise DataError(f"none of the {len(samples)} images below {folder} can be read")
+    cache, limit = defaults.cache, defaults.cache_limit_gb
+    with Packing(predictor.preprocess, capacity=len(samples), cache=cache, cache_limit_gb=limit) as packing:
+        audit = inspect_files([sample.path for sample in samples], packing)
+        readable = [sample for sample in samples if sample.path not in audit.bad]
+        if not readable:
+            raise DataError(f"none of the {len(samples)} images below {folder} can be read")
+        paths = [sample.path for sample in readable]
+        images = packing.finish({path: audit.digests[path] for path in paths})
     loader = BatchLoader(
         images,
-        np.array(readable),
-        torch.tensor([samples[index].label for index in readable]),
+        images.rows(paths),
+        np.array([sample.label for sample in readable]),
         batch_size=predictor.batch_size,
-        order=EpochOrder(len(readable), seed=0, shuffle=False),
     )
-    evaluation = evaluate_loader(predictor, loader, [paths[index] for index in readable])
-    return replace(evaluation, unreadable={str(paths[i]): reason for i, reason in images.unreadable.items()})
+    evaluation = evaluate_loader(predictor, loader, paths)
+    return replace(evaluation, unreadable={str(path): reason for path, reason in audit.bad.items()})
 
 
 def samples_to_test(scan: Scan, class_names: Sequence[str]) -> list[Sample]:

@@ -32,6 +32,7 @@ class ImageClassifier(LightningModule):
         optimizer: `_target_` and arguments; needed to train only.
         scheduler: `_target_`, arguments, `warmup_epochs` and perhaps `monitor`; needed to train only.
         loss: `label_smoothing` and `class_weights`, one a class or None; needed to train only.
+        aliases: Folders that name a class otherwise, `{cane: dog}`, so that evaluation understands them too.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class ImageClassifier(LightningModule):
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any],
         loss: Mapping[str, Any],
+        aliases: Mapping[str | int, str | int] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.class_names = list(class_names)
+        self.aliases = aliases
         self.preprocess = Preprocess.from_dict(preprocess)
         num_classes = len(self.class_names)
         self.network: nn.Module = build(

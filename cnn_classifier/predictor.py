@@ -15,9 +15,9 @@ from torch import Tensor
 
 from cnn_classifier.checkpoint import load_classifier
 from cnn_classifier.data.augment import normalise, to_float
-from cnn_classifier.data.cache import DECODE_THREADS
-from cnn_classifier.data.folder import image_files
+from cnn_classifier.data.parallel import DECODE_THREADS
 from cnn_classifier.data.preprocess import Pixels
+from cnn_classifier.data.walk import image_files
 from cnn_classifier.errors import ConfigError, DataError, UnreadableImageError
 from cnn_classifier.module import ImageClassifier
 
@@ -56,20 +56,22 @@ class Predictor:
         ConfigError: If there is no such device.
     """
 
-    def __init__(self, classifier: ImageClassifier, *, device: str | None = None, batch_size: int = 32) -> None:
+    def __init__(
+        self, classifier: ImageClassifier, *, device: str | torch.device | None = None, batch_size: int = 32
+    ) -> None:
         try:
             self.device = torch.device(device) if device else fastest_device()
             self.classifier = classifier.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
             told = str(error).splitlines()[0]
             raise ConfigError(f"device {device} cannot be used ({told}); expected cpu, cuda or mps") from error
-        self.class_names = classifier.class_names
+        self.class_names, self.aliases = classifier.class_names, classifier.aliases
         self.preprocess = classifier.preprocess
         self.batch_size = batch_size
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, *, device: str | None = None, trusted: Sequence[str] = ()
+        cls, path: str | Path, *, device: str | torch.device | None = None, trusted: Sequence[str] = ()
     ) -> "Predictor":
         """The predictor of a checkpoint; the file alone is enough.
 

@@ -14,9 +14,11 @@ from cnn_classifier.callbacks import EpochRecord
 from cnn_classifier.checkpoint import find_resume, run_dir_of
 from cnn_classifier.config import Config, plain, save
 from cnn_classifier.data.datamodule import ImageFolderDataModule
-from cnn_classifier.data.folder import Scan, scan_source
+from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.split import write_split
+from cnn_classifier.data.source import scan_source
+from cnn_classifier.data.split_file import write_split
+from cnn_classifier.data.summary import brief
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.module import ImageClassifier
@@ -67,19 +69,17 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
         optimizer=plain(config.optimizer),
         scheduler=plain(config.scheduler),
         loss=resolve_loss(plain(config.loss), data),
+        aliases=plain(config.dataset.class_names),
     )
     resumed = find_resume(config, module.hparams)
     if resumed is not None:
         config.run_dir = str(run_dir_of(resumed) or config.run_dir)  # the run goes on in its own folder
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir, image_size=data.preprocess.image_size)
-    trainer = build_trainer(
-        plain(config.trainer),
-        callbacks=[record, *build_all(plain(config.callbacks), Callback)],
-        logger=build_all(plain(config.logger), Logger),
-    )
+    callbacks = [record, *build_all(plain(config.callbacks), Callback)]
+    trainer = build_trainer(plain(config.trainer), callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
     require_usable(trainer, module)
-    begin(run_dir, config, scan, data, resumed)
+    begin(run_dir, config, data, resumed)
 
     timing: dict[str, float | None] = {"prepare_seconds": time.perf_counter() - started}
     fit_started = time.perf_counter()
@@ -88,46 +88,34 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     record.require_finite()
 
     best = best_checkpoint(trainer, run_dir)
-    predictor = Predictor.from_checkpoint(
-        best, device=str(trainer.strategy.root_device), trusted=[config.model._target_]
-    )
+    predictor = Predictor.from_checkpoint(best, device=trainer.strategy.root_device, trusted=[config.model._target_])
     val, test = (evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test"))
     timing |= {"train_images_per_second": record.images_per_second, "total_seconds": time.perf_counter() - started}
     more = {"val": val.scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
-    report = write_report(run_dir, test, data.preprocess.load, **more, **about(data, scan))
+    report = write_report(run_dir, test, data.preprocess.load, **more, **about(data))
     return TrainResult(best, report, run_dir)
 
 
-def begin(run_dir: Path, config: Config, scan: Scan, data: ImageFolderDataModule, resumed: Path | None) -> None:
+def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None) -> None:
     """Write down what is about to run: from here on the run has a folder."""
     make_folder(run_dir)
     save(config, run_dir / "config.yaml")
     write_json(run_dir / "environment.json", environment())
-    write_split(run_dir / "split.csv", data.splits, scan)
+    write_split(run_dir / "split.csv", data.splits, data.scan)
     by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
     for sample in data.splits["train"]:
         by_class[data.class_names[sample.label]].append(str(sample.path))
     write_samples(run_dir, by_class, data.preprocess.load)
     sizes = " · ".join(f"{split} {len(samples)}" for split, samples in data.splits.items())
-    print(f"{config.dataset.name}: {sizes} images in {len(data.class_names)} classes")
-    if data.unreadable:
-        path, reason = next(iter(data.unreadable.items()))
-        print(f"left out {len(data.unreadable)} unreadable images (all in report.json), such as {path}: {reason}")
-    if scan.ignored:
-        files = ", ".join(f"{count} {extension}" for extension, count in scan.ignored.most_common())
-        print(f"passed over files that are no images: {files}")
+    print(f"{config.dataset.name}: {sizes} images in {len(data.class_names)} classes", *brief(data.summary), sep="\n")
     if resumed is not None:
         print(f"resuming from {resumed}")
 
 
-def about(data: ImageFolderDataModule, scan: Scan) -> dict[str, Any]:
+def about(data: ImageFolderDataModule) -> dict[str, Any]:
     """What a report says of the data and the machine."""
-    return {
-        "splits": data.class_counts,
-        "unreadable": {str(path): reason for path, reason in data.unreadable.items()},
-        "ignored_files": dict(scan.ignored),
-        **environment(),
-    }
+    summary = {key: value for key, value in data.summary.items() if key != "shapes"}  # thousands of sizes to draw
+    return {"splits": data.class_counts, "data": summary, **environment()}
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:

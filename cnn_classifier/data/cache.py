@@ -2,140 +2,197 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
+from cnn_classifier.data.parallel import DECODE_THREADS, parallel_map
 from cnn_classifier.data.preprocess import Pixels, Preprocess
-from cnn_classifier.errors import StorageError, UnreadableImageError
+from cnn_classifier.errors import DataError, StorageError, UnreadableImageError
 from cnn_classifier.storage import cache_home, make_folder, write_json
 
 # Part of the key: raise it when the same file and the same Preprocess give other pixels than before.
-PIXELS_VERSION = 1
-DECODE_THREADS = min(8, os.cpu_count() or 1)
+PIXELS_VERSION = 2
+BATCHES_AHEAD = 4
+Rows = npt.NDArray[np.int64]
 
 
 class ImageStore(Protocol):
-    """Final pixels by index; `unreadable` maps the index of every image that could not be decoded to the reason."""
+    """Final pixels by row."""
 
-    unreadable: dict[int, str]
+    def rows(self, paths: Sequence[Path]) -> Rows:
+        """The rows (N,) of these files."""
+        ...
 
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, indices: npt.NDArray[np.int64]) -> Pixels:
-        """Uint8 (B, H, W, C) of these images."""
+    def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
+        """Uint8 (B, H, W, C) for each of these sets of rows."""
         ...
 
 
 class PackedImages:
-    """All images decoded, in one memory-mapped file."""
+    """All images decoded, in one memory-mapped file or in memory; a content that several files share is kept once."""
 
-    def __init__(self, folder: Path) -> None:
-        self.pixels: Pixels = np.load(folder / "images.npy", mmap_mode="r")
-        known = json.loads((folder / "unreadable.json").read_text(encoding="utf-8"))
-        self.unreadable = {int(index): reason for index, reason in known.items()}
+    def __init__(self, pixels: Pixels, row_of: Mapping[str, int], digests: Mapping[Path, str]) -> None:
+        self.pixels, self.row_of, self.digests = pixels, row_of, digests
 
-    def __len__(self) -> int:
-        return len(self.pixels)
+    def rows(self, paths: Sequence[Path]) -> Rows:
+        return np.array([self.row_of[self.digests[path]] for path in paths], np.int64)
 
-    def __getitem__(self, indices: npt.NDArray[np.int64]) -> Pixels:
-        return self.pixels[indices]
+    def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
+        return (self.pixels[chosen] for chosen in rows)
 
 
 class StreamedImages:
     """The same pixels, decoded from the files each time they are asked for: for data too large to pack."""
 
     def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
-        self.paths, self.preprocess = paths, preprocess
+        self.paths, self.load = list(paths), partial(load_again, preprocess=preprocess)
+        self.row_of = {path: row for row, path in enumerate(paths)}
         self.pool = ThreadPoolExecutor(DECODE_THREADS)
-        outcomes = tqdm(self.pool.map(self._reason, paths), "checking images", len(paths), disable=None)
-        self.unreadable = {index: reason for index, reason in enumerate(outcomes) if reason}
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def rows(self, paths: Sequence[Path]) -> Rows:
+        return np.array([self.row_of[path] for path in paths], np.int64)
 
-    def __getitem__(self, indices: npt.NDArray[np.int64]) -> Pixels:
-        return np.stack(list(self.pool.map(lambda index: self.preprocess.load(self.paths[index]), indices)))
+    def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
+        """The next batches are decoded while the first is in use."""
+        ahead: deque[list[Future[Pixels]]] = deque()
+        for chosen in rows:
+            ahead.append([self.pool.submit(self.load, self.paths[row]) for row in chosen])
+            if len(ahead) > BATCHES_AHEAD:
+                yield np.stack([future.result() for future in ahead.popleft()])
+        for futures in ahead:
+            yield np.stack([future.result() for future in futures])
 
-    def _reason(self, path: Path) -> str | None:
+
+class Packing:
+    """Where pixels go as they are decoded: into a file that later runs share, into memory, or nowhere.
+
+    Args:
+        preprocess: How they are made.
+        capacity: For how many images there must be room.
+        cache: `auto`, `ram`, `disk` or `none`, as in `DatasetOptions`.
+        cache_limit_gb: Above this size in gigabytes `auto` keeps nothing.
+    """
+
+    def __init__(self, preprocess: Preprocess, *, capacity: int, cache: str, cache_limit_gb: float) -> None:
+        self.preprocess, self.cache = preprocess, cache
+        self.shape = (capacity, preprocess.image_size, preprocess.image_size, preprocess.channels)
+        self.size = math.prod(self.shape)
+        self.home = cache_home() / "packed"
+        self.partial: Path | None = None
+        self.pixels: Pixels | None = None
+        self.row_of: dict[str, int] = {}
+        self.keeps = cache != "none" and not (cache == "auto" and self.size > cache_limit_gb * 1e9)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pixels = None
+        if self.partial is not None:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def add(self, digest: str, pixels: Pixels) -> None:
+        """Keep the pixels (H, W, C) of a file with these contents, if there is room."""
+        room = self._room()
+        if room is not None:
+            self.row_of[digest] = len(self.row_of)
+            room[self.row_of[digest]] = pixels
+
+    def finish(self, digests: Mapping[Path, str]) -> ImageStore:
+        """The pixels of exactly these readable files; what was not added is packed from an earlier run or decoded now.
+
+        Raises:
+            DataError: If a file can no longer be read.
+            StorageError: If they cannot be written.
+        """
+        folder = self.home / cache_key(digests.values(), self.preprocess)
+        if self.keeps and self.cache != "ram" and folder.is_dir():
+            return open_packed(folder, digests)
+        room = self._room()
+        if room is None:
+            return StreamedImages(list(digests), self.preprocess)
+        first_of = {digest: path for path, digest in digests.items() if digest not in self.row_of}
+        load = partial(load_again, preprocess=self.preprocess)
+        for path, pixels in parallel_map(load, list(first_of.values()), "decoding images"):
+            self.add(digests[path], pixels)
+        if self.cache == "ram":
+            return PackedImages(room, self.row_of, digests)
+        del room  # Windows cannot rename a mapped file
+        self._publish(folder)
+        return open_packed(folder, digests)
+
+    def _room(self) -> Pixels | None:
+        """Where pixels go, made when it is first needed; None if they are not kept."""
+        if self.keeps and self.pixels is None:
+            try:
+                self.pixels = np.empty(self.shape, np.uint8) if self.cache == "ram" else self._file()
+            except OSError as error:
+                raise self._unwritable(error) from error
+            self.keeps = self.pixels is not None
+        return self.pixels
+
+    def _file(self) -> Pixels | None:
+        if shutil.disk_usage(make_folder(self.home)).free < 1.1 * self.size:
+            if self.cache == "auto":
+                return None
+            raise StorageError(
+                f"{self.home}: {self.size / 1e9:.1f} GB of pixels do not fit; free space there (`cnn-classifier data "
+                "clean`), set CNN_CLASSIFIER_HOME, or use dataset.cache=none"
+            )
+        self.partial = Path(tempfile.mkdtemp(dir=self.home, prefix=".partial-"))
+        return np.lib.format.open_memmap(self.partial / "images.npy", "w+", np.uint8, self.shape)
+
+    def _publish(self, folder: Path) -> None:
+        """The folder appears whole or not at all."""
+        if self.partial is None or not isinstance(self.pixels, np.memmap):
+            raise RuntimeError("nothing was packed")
         try:
-            self.preprocess.load(path)
-        except UnreadableImageError as error:
-            return str(error)
-        return None
+            self.pixels.flush()
+            self.pixels = None  # Windows cannot rename a mapped file
+            write_json(self.partial / "rows.json", self.row_of)
+            try:
+                self.partial.replace(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another run packed the same images first
+                    raise
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(f"{self.home}: {error.strerror}; free space there or set CNN_CLASSIFIER_HOME")
 
 
-def image_store(paths: Sequence[Path], preprocess: Preprocess, *, cache: str, cache_limit_gb: float) -> ImageStore:
-    """The pixels of these files, packed if the mode, the limit and the disk allow it."""
-    size = len(paths) * preprocess.image_size**2 * preprocess.channels
-    if cache == "none" or size > cache_limit_gb * 1e9:
-        return StreamedImages(paths, preprocess)
-    home = make_folder(cache_home() / "packed")
-    folder = home / cache_key(paths, preprocess)
-    if not folder.is_dir():
-        if shutil.disk_usage(home).free < 1.1 * size:
-            return StreamedImages(paths, preprocess)
-        pack(paths, preprocess, folder)
-    return PackedImages(folder)
+def load_again(path: Path, *, preprocess: Preprocess) -> Pixels:
+    """The final pixels of a file that could be read when it was checked.
 
-
-def cache_key(paths: Sequence[Path], preprocess: Preprocess) -> str:
-    """A name for exactly these files, as they are now, and this preprocessing without what is applied later."""
-    digest = hashlib.sha256(
-        f"{PIXELS_VERSION} {preprocess.image_size} {preprocess.channels} {preprocess.resize}".encode()
-    )
-    for path in paths:
-        status = path.stat() if path.exists() else None  # a link to nowhere: it will be listed as unreadable
-        state = f"{status.st_size} {status.st_mtime_ns}" if status else "missing"
-        digest.update(f"\0{path.resolve()}\0{state}".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
-
-
-def pack(paths: Sequence[Path], preprocess: Preprocess, folder: Path) -> None:
-    """Decode all files into `folder/images.npy`; the folder appears whole or not at all."""
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    Raises:
+        DataError: If it no longer can.
+    """
     try:
-        shape = (len(paths), preprocess.image_size, preprocess.image_size, preprocess.channels)
-        images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, shape)
-        unreadable = {}
-        for index, (pixels, reason) in enumerate(
-            tqdm(decode_all(paths, preprocess), "decoding images", len(paths), disable=None)
-        ):
-            if pixels is None:
-                unreadable[index] = reason
-            else:
-                images[index] = pixels
-        images.flush()
-        del images  # Windows cannot rename a mapped file
-        write_json(partial / "unreadable.json", unreadable)
-        try:
-            partial.replace(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another run packed the same images first
-                raise
-    except OSError as error:
-        raise StorageError(f"{folder.parent}: {error.strerror}; free space there or set CNN_CLASSIFIER_HOME") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        return preprocess.load(path)
+    except UnreadableImageError as error:
+        raise DataError(f"{path} could be read when it was checked, but not now: {error}; put it back") from error
 
 
-def decode_all(paths: Sequence[Path], preprocess: Preprocess) -> Iterator[tuple[Pixels | None, str]]:
-    """The pixels of each file in order, or None and the reason; Pillow decodes without the interpreter lock."""
+def open_packed(folder: Path, digests: Mapping[Path, str]) -> PackedImages:
+    """The pixels that an earlier run packed."""
+    os.utime(folder)  # `data clean` tells when it was last of use
+    row_of = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+    return PackedImages(np.load(folder / "images.npy", mmap_mode="r"), row_of, digests)
 
-    def load(path: Path) -> tuple[Pixels | None, str]:
-        try:
-            return preprocess.load(path), ""
-        except UnreadableImageError as error:
-            return None, str(error)
 
-    with ThreadPoolExecutor(DECODE_THREADS) as pool:
-        for start in range(0, len(paths), 256):  # in blocks, so that decoded images do not pile up
-            yield from pool.map(load, paths[start : start + 256])
+def cache_key(digests: Iterable[str], preprocess: Preprocess) -> str:
+    """A name for exactly these contents and this preprocessing, without what is applied later."""
+    what = f"{PIXELS_VERSION} {preprocess.image_size} {preprocess.channels} {preprocess.resize}"
+    return hashlib.sha256(" ".join([what, *sorted(set(digests))]).encode()).hexdigest()[:32]

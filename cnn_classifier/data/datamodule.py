@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,29 +11,46 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
 from cnn_classifier.data.augment import augmentation, normalise, to_float
-from cnn_classifier.data.cache import ImageStore, image_store
-from cnn_classifier.data.folder import Sample, Scan
+from cnn_classifier.data.cache import ImageStore
+from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.split import require_every_class, split_samples
-from cnn_classifier.errors import DataError
+from cnn_classifier.data.prepare import PreparedImages, prepare
+from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.data.split import Splits
 
 Batch = tuple[Tensor, Tensor]
 Indices = npt.NDArray[np.int64]
 
 
 class EpochOrder:
-    """The order of an epoch, derived from (seed, epoch) alone; Lightning calls `set_epoch`."""
+    """The order of an epoch, derived from (seed, epoch) alone; Lightning calls `set_epoch`.
 
-    def __init__(self, size: int, *, seed: int, shuffle: bool) -> None:
-        self.size, self.seed, self.shuffle, self.epoch = size, seed, shuffle, 0
+    Args:
+        labels: The class of each sample.
+        seed: What else decides the order.
+        sampler: None for the order of the samples; `shuffle` for each once; `balanced` for as many of every class,
+            those of rare classes several times and those of frequent ones by turns.
+    """
+
+    def __init__(self, labels: Indices, *, seed: int, sampler: str | None) -> None:
+        self.labels, self.seed, self.sampler, self.epoch = labels, seed, sampler, 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def indices(self) -> Indices:
-        if not self.shuffle:
-            return np.arange(self.size)
-        return np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        if self.sampler is None:
+            return np.arange(len(self.labels))
+        random = np.random.default_rng([self.seed, self.epoch])
+        if self.sampler == "shuffle":
+            return random.permutation(len(self.labels))
+        classes = [np.flatnonzero(self.labels == label) for label in np.unique(self.labels)]
+        quota = -(-len(self.labels) // len(classes))
+        drawn = [
+            np.concatenate([random.permutation(members) for _ in range(-(-quota // len(members)))])[:quota]
+            for members in classes
+        ]
+        return random.permutation(np.concatenate(drawn))[: len(self.labels)]
 
 
 class BatchLoader:
@@ -42,31 +60,41 @@ class BatchLoader:
 
     Training leaves out the last, smaller batch: batch normalisation cannot learn from a single image, and the order
     of the next epoch leaves out others.
+
+    Args:
+        images: The store.
+        rows: Each sample's row in it.
+        labels: Each sample's class.
+        batch_size: Images a batch.
+        seed: Decides the order of every epoch.
+        sampler: As for `EpochOrder`.
     """
 
     batch_sampler = None  # Lightning looks for it beside `sampler`, whose epoch it sets
 
     def __init__(
-        self, images: ImageStore, samples: Indices, labels: Tensor, *, batch_size: int, order: EpochOrder
+        self,
+        images: ImageStore,
+        rows: Indices,
+        labels: Indices,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        sampler: str | None = None,
     ) -> None:
-        self.images, self.samples, self.labels, self.batch_size, self.sampler = (
-            images,
-            samples,
-            labels,
-            batch_size,
-            order,
-        )
+        self.images, self.rows, self.labels, self.batch_size = images, rows, labels, batch_size
+        self.sampler = EpochOrder(labels, seed=seed, sampler=sampler)
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.samples), self.batch_size)
-        return whole if whole and self.sampler.shuffle else whole + (rest > 0)
+        whole, rest = divmod(len(self.rows), self.batch_size)
+        return whole if whole and self.sampler.sampler else whole + (rest > 0)
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.sampler.indices()
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            pixels = torch.from_numpy(self.images[self.samples[chosen]])
-            yield pixels.permute(0, 3, 1, 2), self.labels[chosen]
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        pixels = self.images.batches(self.rows[chosen] for chosen in batches[: len(self)])
+        for chosen, images in zip(batches, pixels, strict=False):
+            yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(self.labels[chosen])
 
 
 class ImageFolderDataModule(LightningDataModule):
@@ -77,45 +105,48 @@ class ImageFolderDataModule(LightningDataModule):
         options: How it is split, sized and fed.
         augment: Transforms for training images, in order.
         seed: Decides the split, the order of every epoch and the augmentation of every step.
-
-    Raises:
-        DataError: If no split is possible.
     """
 
     def __init__(self, *, scan: Scan, options: DatasetOptions, augment: Sequence[nn.Module], seed: int) -> None:
         super().__init__()
+        self.scan, self.options, self.seed = scan, options, seed
         self.class_names = scan.class_names
-        self.preprocess = options.preprocess
-        self.seed = seed
         self.augment = augmentation(augment)
-        self.batch_size = options.batch_size
-        self.options = options
-        self.splits = split_samples(scan, options, seed)
-        self.unreadable: dict[Path, str] = {}
-        self.images: ImageStore | None = None
+        self.prepared: PreparedImages | None = None
 
     def setup(self, stage: str) -> None:
-        if self.images is None:
-            self.decode()
+        self.decode()
 
     def decode(self) -> None:
-        """Open the images' pixels, decoding what is not packed yet, and leave unreadable images out of the splits.
+        """Check, split and decode the images, or find them checked and decoded by an earlier run.
 
         Raises:
-            DataError: If no image can be read, or none of a class.
+            DataError: If too many images cannot be read, or no split is possible.
         """
-        # Sorted, so that runs with other seeds or folds find the same packed pixels.
-        paths = sorted(sample.path for samples in self.splits.values() for sample in samples)
-        cache, limit = self.options.cache, self.options.cache_limit_gb
-        self.images = image_store(paths, self.preprocess, cache=cache, cache_limit_gb=limit)
-        self.index = {path: index for index, path in enumerate(paths)}
-        self.unreadable = {paths[index]: reason for index, reason in self.images.unreadable.items()}
-        if len(self.unreadable) == len(paths):
-            reason = self.unreadable[paths[0]]
-            raise DataError(f"none of the {len(paths)} images can be read; the first is {paths[0]}: {reason}")
-        for split, samples in self.splits.items():
-            self.splits[split] = [sample for sample in samples if sample.path not in self.unreadable]
-        require_every_class(self.splits, self.class_names)
+        if self.prepared is None:
+            self.prepared = prepare(self.scan, self.options, self.seed)
+
+    @property
+    def ready(self) -> PreparedImages:
+        """What `decode` made."""
+        if self.prepared is None:
+            raise RuntimeError("decode() comes first")
+        return self.prepared
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How files become pixels, mean and standard deviation included."""
+        return self.ready.preprocess
+
+    @property
+    def splits(self) -> Splits:
+        """The samples of train, val and test."""
+        return self.ready.splits
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the check of the data found, as plain values."""
+        return self.ready.summary
 
     @property
     def class_counts(self) -> dict[str, list[int]]:
@@ -130,21 +161,20 @@ class ImageFolderDataModule(LightningDataModule):
         """For each split, its files, in the order of `loader(split)`."""
         return {split: [sample.path for sample in samples] for split, samples in self.splits.items()}
 
-    def loader(self, split: str, *, shuffle: bool = False) -> BatchLoader:
-        """Batches of one split, in the order of its samples unless shuffled."""
-        samples: list[Sample] = self.splits[split]
-        if self.images is None:
-            raise RuntimeError("decode() comes before loader()")
+    def loader(self, split: str, *, sampler: str | None = None) -> BatchLoader:
+        """Batches of one split, in the order of its samples unless a sampler says otherwise."""
+        samples = self.splits[split]
         return BatchLoader(
-            self.images,
-            np.array([self.index[sample.path] for sample in samples]),
-            torch.tensor([sample.label for sample in samples]),
-            batch_size=self.batch_size,
-            order=EpochOrder(len(samples), seed=self.seed, shuffle=shuffle),
+            self.ready.store,
+            self.ready.store.rows([sample.path for sample in samples]),
+            np.array([sample.label for sample in samples]),
+            batch_size=self.options.batch_size,
+            seed=self.seed,
+            sampler=sampler,
         )
 
     def train_dataloader(self) -> BatchLoader:
-        return self.loader("train", shuffle=True)
+        return self.loader("train", sampler=self.options.sampler)
 
     def val_dataloader(self) -> BatchLoader:
         return self.loader("val")

@@ -1,13 +1,15 @@
 """What `dataset.` can say: where the images are, how they are split, sized and fed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_classifier.data.preprocess import RESIZE_POLICIES, Preprocess
 from cnn_classifier.errors import ConfigError
 
-CACHE_MODES = ("auto", "none")
+CACHE_MODES = ("auto", "ram", "disk", "none")
+SAMPLERS = ("shuffle", "balanced")
+ON_BAD = ("skip", "error")
 SPLIT_NAMES = ("train", "val", "test")
 
 
@@ -17,11 +19,19 @@ class DatasetOptions:
 
     Args:
         name: What the run folder and the report call this data set.
-        source: A data set that we can make ourselves (`digits`), used where `root` is not given.
-        root: The folder that holds one folder a class, or `train`, `val` and `test` folders of them.
+        source: Where the images come from where `root` is not given: a folder, a zip or tar archive, a CSV of
+            `path,label[,split][,group]`, the https address of an archive, a list of them, or `digits`.
+        checksum: What a download must be: `sha256:HEX` or `md5:HEX`, one for each source.
+        mirror: An address whose folder holds the downloads under their file names; asked instead of the original.
+        homepage: Where a user finds the archive if it cannot be downloaded for them.
+        root: A folder that holds one folder a class, or `train`, `val` and `test` folders of them.
         train_dir: The training images' folder, relative to `root` where that is given; for folders of other names.
         val_dir: Likewise for validation.
         test_dir: Likewise for testing.
+        class_names: What class folders are called from here on, by the folder's name: `{cane: dog}`; YAML reads a
+            folder name such as 0 as a number.
+        group_pattern: A regular expression searched for in the path of each image; images for which its first group
+            (or all of it) is the same, such as those of one patient, are never torn apart by a split.
         split_file: A `split.csv` of an earlier run, to train on the very same split.
         val_fraction: Share of the training images set aside for validation where no folder is given for it.
         test_fraction: Share of all images set aside for testing where no folder is given for it.
@@ -31,22 +41,31 @@ class DatasetOptions:
         image_size: Side in pixels of the square that the network sees.
         channels: 3 for RGB, 1 for grey.
         resize: What happens to images that are not square: `squash`, `crop` or `pad`.
-        mean: Subtracted from pixels in [0, 1]; one value, or one a channel.
-        std: What the rest is divided by; one value, or one a channel.
+        mean: Subtracted from pixels in [0, 1]; one value, or one a channel; measured on the training images if None.
+        std: What the rest is divided by; one value, or one a channel; measured likewise.
         batch_size: Images a training step.
-        cache: `auto` decodes every image once into a file that later runs share; `none` decodes in every epoch.
-        cache_limit_gb: Above this size in gigabytes the images are decoded in every epoch after all.
+        sampler: `shuffle` shows every training image once an epoch; `balanced` draws as many of every class.
+        cache: `disk` decodes every image once into a file that later runs share, `ram` into memory, `none` decodes in
+            every epoch; `auto` is `disk` where it fits the limit and the disk, else `none`.
+        cache_limit_gb: The size in gigabytes from which on `auto` decodes in every epoch.
+        on_bad: What happens to images that cannot be read: `skip` leaves them out, `error` ends the run.
+        bad_limit: With `skip`, the share of unreadable images above which the run ends all the same.
 
     Raises:
         ConfigError: If a value is out of its range; the message names the key.
     """
 
     name: str = "folder"
-    source: str | None = None
+    source: str | Sequence[str] | None = None
+    checksum: str | Sequence[str] | None = None
+    mirror: str | None = None
+    homepage: str | None = None
     root: str | None = None
     train_dir: str | None = None
     val_dir: str | None = None
     test_dir: str | None = None
+    class_names: Mapping[str | int, str | int] | None = None
+    group_pattern: str | None = None
     split_file: str | None = None
     val_fraction: float = 0.1
     test_fraction: float = 0.2
@@ -56,11 +75,14 @@ class DatasetOptions:
     image_size: int = 128
     channels: int = 3
     resize: str = "squash"
-    mean: Sequence[float] = (0.5,)
-    std: Sequence[float] = (0.25,)
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
     batch_size: int = 32
+    sampler: str = "shuffle"
     cache: str = "auto"
     cache_limit_gb: float = 16.0
+    on_bad: str = "skip"
+    bad_limit: float = 0.05
 
     def __post_init__(self) -> None:
         self._require(0 < self.val_fraction < 1, "val_fraction", "a share between 0 and 1, such as 0.1")
@@ -76,11 +98,17 @@ class DatasetOptions:
         self._require(1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
         self._require(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grey)")
         self._require(self.resize in RESIZE_POLICIES, "resize", " or ".join(RESIZE_POLICIES))
-        self._require(len(self.mean) in (1, self.channels), "mean", f"1 or {self.channels} values")
-        self._require(len(self.std) in (1, self.channels), "std", f"1 or {self.channels} values")
-        self._require(all(std > 0 for std in self.std), "std", "values above 0")
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            self._require(values is None or len(values) in (1, self.channels), key, f"1 or {self.channels} values")
+        self._require(all(std > 0 for std in self.std or ()), "std", "values above 0")
         self._require(self.batch_size >= 2, "batch_size", "at least 2 (batch normalisation needs two images)")
+        self._require(self.sampler in SAMPLERS, "sampler", " or ".join(SAMPLERS))
         self._require(self.cache in CACHE_MODES, "cache", " or ".join(CACHE_MODES))
+        self._require(self.cache_limit_gb > 0, "cache_limit_gb", "a size in gigabytes above 0")
+        self._require(self.on_bad in ON_BAD, "on_bad", " or ".join(ON_BAD))
+        self._require(0 <= self.bad_limit <= 1, "bad_limit", "a share from 0 to 1, such as 0.05")
+        if len(self.sources) > 1:
+            self._require(len(self.checksums) in (0, len(self.sources)), "checksum", "one for each of dataset.source")
 
     def _require(self, holds: bool, key: str, expected: str) -> None:
         if not holds:
@@ -88,14 +116,24 @@ class DatasetOptions:
 
     @property
     def preprocess(self) -> Preprocess:
-        """How an image file becomes the pixels that the network sees."""
+        """How an image file becomes the pixels that the network sees; a mean or std to be measured is 0 and 1 yet."""
         return Preprocess(
             image_size=self.image_size,
             channels=self.channels,
             resize=self.resize,
-            mean=one_a_channel(self.mean, self.channels),
-            std=one_a_channel(self.std, self.channels),
+            mean=one_a_channel(self.mean or [0.0], self.channels),
+            std=one_a_channel(self.std or [1.0], self.channels),
         )
+
+    @property
+    def sources(self) -> list[str]:
+        """`source` as a list."""
+        return listed(self.source)
+
+    @property
+    def checksums(self) -> list[str]:
+        """`checksum` as a list."""
+        return listed(self.checksum)
 
     @property
     def named_folders(self) -> dict[str, Path]:
@@ -103,6 +141,11 @@ class DatasetOptions:
         base = Path(self.root).expanduser() if self.root else Path()
         given = {"train": self.train_dir, "val": self.val_dir, "test": self.test_dir}
         return {split: base / Path(folder).expanduser() for split, folder in given.items() if folder}
+
+
+def listed(words: str | Sequence[str] | None) -> list[str]:
+    """None, one word or several as a list."""
+    return [words] if isinstance(words, str) else list(words or ())
 
 
 def one_a_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -1,95 +1,133 @@
-"""Assign images to train, val and test: stratified, seeded, and written down as `split.csv`."""
+"""Assign images to train, val and test: stratified, seeded, copies and groups kept together."""
 
-import csv
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
-import numpy as np
-
 from cnn_classifier.data.folder import Sample, Scan
-from cnn_classifier.data.options import SPLIT_NAMES, DatasetOptions
+from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import DataError
-from cnn_classifier.storage import write_csv
 
 Splits = dict[str, list[Sample]]
-COLUMNS = ("path", "label", "split")
 
 
-def split_samples(scan: Scan, options: DatasetOptions, seed: int) -> Splits:
+def split_samples(scan: Scan, options: DatasetOptions, seed: int, ties: Iterable[Collection[Path]] = ()) -> Splits:
     """The samples of train, val and test.
 
     Splits that came as folders stay as they are. What has no folder is taken from the training images, class by
     class. With `folds`, part number `fold` becomes the test split, or the validation split where a test folder exists.
 
+    Args:
+        scan: The images; all of them are used.
+        options: The fractions, or the fold.
+        seed: Together with the files' names below the scanned folder it decides who goes where.
+        ties: Files that must not be torn apart, such as copies of one picture; samples of one group never are.
+
     Raises:
-        DataError: If a class has too few images to be in every split, or the split file does not fit the folder.
+        DataError: If a class has too few images to be in every split.
     """
-    if options.split_file:
-        return read_split(Path(options.split_file).expanduser(), scan)
-    samples = limited(scan.samples, options.limit_per_class, seed)
+    samples = sorted(scan.samples, key=ranking(scan.root, seed))
     splits: Splits = {
         "train": [sample for sample in samples if sample.split in (None, "train")],
         "val": [sample for sample in samples if sample.split == "val"],
         "test": [sample for sample in samples if sample.split == "test"],
     }
+    ties = [*ties, *groups_of(samples)]
     if options.folds:
         held_out = "val" if splits["test"] else "test"
-        splits["train"] += splits[held_out]
-        splits["train"], splits[held_out] = take_fold(splits["train"], options.folds, options.fold, seed)
+        pool = units((sample for sample in samples if sample.split in (None, "train", held_out)), ties)
+        splits["train"], splits[held_out] = take_fold(pool, options.folds, options.fold)
     # Fractions are of all images: validation must not shrink because the test split was taken first.
     val_fraction = options.val_fraction / (1 if splits["test"] else 1 - options.test_fraction)
     if not splits["test"]:
-        splits["train"], splits["test"] = take_fraction(splits["train"], options.test_fraction, seed)
+        splits["train"], splits["test"] = take_fraction(units(splits["train"], ties), options.test_fraction)
     if not splits["val"]:
-        splits["train"], splits["val"] = take_fraction(splits["train"], val_fraction, seed)
+        splits["train"], splits["val"] = take_fraction(units(splits["train"], ties), val_fraction)
     require_every_class(splits, scan.class_names)
     return splits
 
 
-def by_label(samples: Iterable[Sample], seed: int) -> dict[int, list[Sample]]:
-    """The samples of each class in an order that depends on the seed, not on the order they came in."""
-    grouped: defaultdict[int, list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda sample: sample.path.as_posix()):
-        grouped[sample.label].append(sample)
-    return {
-        label: [members[index] for index in np.random.default_rng([seed, label]).permutation(len(members))]
-        for label, members in sorted(grouped.items())
-    }
-
-
-def limited(samples: list[Sample], limit_per_class: int | None, seed: int) -> list[Sample]:
-    """At most so many images of each class from each folder."""
+def limited(scan: Scan, limit_per_class: int | None, seed: int, leave_out: Container[Path] = ()) -> list[Sample]:
+    """At most so many images of each class from each folder, others in place of those that are left out."""
+    samples = [sample for sample in scan.samples if sample.path not in leave_out]
     if limit_per_class is None:
         return samples
-    return [
-        sample
-        for split in (None, *SPLIT_NAMES)
-        for members in by_label((sample for sample in samples if sample.split == split), seed).values()
-        for sample in members[:limit_per_class]
-    ]
+    taken: Counter[tuple[str | None, int]] = Counter()
+    chosen = []
+    for sample in sorted(samples, key=ranking(scan.root, seed)):
+        taken[sample.split, sample.label] += 1
+        if taken[sample.split, sample.label] <= limit_per_class:
+            chosen.append(sample)
+    return chosen
 
 
-def take_fraction(samples: list[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """The samples that stay, and this share of every class: at least one image of each."""
-    kept: list[Sample] = []
-    taken: list[Sample] = []
-    for members in by_label(samples, seed).values():
-        count = max(1, round(len(members) * fraction))
-        taken += members[:count]
-        kept += members[count:]
-    return kept, taken
+def ranking(root: Path, seed: int) -> Callable[[Sample], bytes]:
+    """A key that sorts samples as if drawn by lot, whatever order they came in and wherever the folder lies.
+
+    The lot of an image depends on its name and the seed alone, so that more images hardly move the others.
+    """
+    top = f"{root.absolute().as_posix()}/"
+    here = f"{Path.cwd().as_posix()}/"
+
+    def rank(sample: Sample) -> bytes:
+        path = sample.path
+        name = (path.as_posix() if path.is_absolute() else here + path.as_posix()).removeprefix(top)
+        return blake2b(f"{seed} {name}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+    return rank
 
 
-def take_fold(samples: list[Sample], folds: int, fold: int, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """The samples that stay, and the given one of so many even parts of every class."""
-    kept: list[Sample] = []
-    taken: list[Sample] = []
-    for members in by_label(samples, seed).values():
-        for index, sample in enumerate(members):
-            (taken if index % folds == fold else kept).append(sample)
-    return kept, taken
+def groups_of(samples: Iterable[Sample]) -> list[list[Path]]:
+    """The files of each named group."""
+    groups: defaultdict[str, list[Path]] = defaultdict(list)
+    for sample in samples:
+        if sample.group is not None:
+            groups[sample.group].append(sample.path)
+    return list(groups.values())
+
+
+def units(samples: Iterable[Sample], ties: Iterable[Collection[Path]]) -> list[list[Sample]]:
+    """Samples that go together, in the order that they came in; most are alone."""
+    unit_of = {sample.path: [sample] for sample in samples}
+    for tie in ties:
+        members = [unit_of[path] for path in sorted(tie) if path in unit_of]
+        joined = [sample for unit in {id(unit): unit for unit in members}.values() for sample in unit]
+        unit_of |= {sample.path: joined for sample in joined}
+    return list({id(unit): unit for unit in unit_of.values()}.values())
+
+
+def take_fraction(pool: Sequence[list[Sample]], fraction: float) -> tuple[list[Sample], list[Sample]]:
+    """The samples that stay, and this share of every class: at least one image, as near as whole units allow."""
+    total = Counter(sample.label for unit in pool for sample in unit)
+    wanted = {label: max(1, round(count * fraction)) for label, count in total.items()}
+    taken: list[list[Sample]] = []
+    have: Counter[int] = Counter()
+    for unit in pool:
+        adds = Counter(sample.label for sample in unit)
+        if all(have[label] + count / 2 <= wanted[label] for label, count in adds.items()):
+            taken.append(unit)
+            have += adds
+    for label in total.keys() - have.keys():  # units too large for the share: the smallest will do
+        taken.append(min((unit for unit in pool if label in {sample.label for sample in unit}), key=len))
+    gone = {id(unit) for unit in taken}
+    return (
+        [sample for unit in pool if id(unit) not in gone for sample in unit],
+        [sample for unit in pool if id(unit) in gone for sample in unit],
+    )
+
+
+def take_fold(pool: Sequence[list[Sample]], folds: int, fold: int) -> tuple[list[Sample], list[Sample]]:
+    """The samples that stay, and the given one of so many parts, each with an even share of every class."""
+    parts: list[list[Sample]] = [[] for _ in range(folds)]
+    have = [Counter[int]() for _ in range(folds)]
+    for unit in sorted(pool, key=len, reverse=True):  # the large ones first, while there is room to even them out
+        adds = Counter(sample.label for sample in unit)
+        crowded = [sum(count * part[label] for label, count in adds.items()) for part in have]
+        least = min(range(folds), key=lambda index: (crowded[index], len(parts[index])))
+        parts[least] += unit
+        have[least] += adds
+    return [sample for index, part in enumerate(parts) if index != fold for sample in part], parts[fold]
 
 
 def require_every_class(splits: Splits, class_names: list[str]) -> None:
@@ -102,54 +140,3 @@ def require_every_class(splits: Splits, class_names: list[str]) -> None:
                     f"class {name!r} has too few images to be in the {split} split; "
                     "add images, or lower dataset.folds or dataset.val_fraction and test_fraction"
                 )
-
-
-def write_split(path: Path, splits: Splits, scan: Scan) -> None:
-    """Write one line an image: its path below the scanned folder, its class name and its split."""
-    rows = [
-        (relative_path(sample, scan), scan.class_names[sample.label], split)
-        for split, samples in splits.items()
-        for sample in sorted(samples, key=lambda sample: sample.path.as_posix())
-    ]
-    write_csv(path, [COLUMNS, *rows])
-
-
-def read_split(path: Path, scan: Scan) -> Splits:
-    """The splits of a `split.csv`; images that it does not name are left out.
-
-    Raises:
-        DataError: If it is missing, malformed, names an image twice, or one that the folder does not hold.
-    """
-    known = {relative_path(sample, scan): sample for sample in scan.samples}
-    splits: Splits = {name: [] for name in SPLIT_NAMES}
-    for line, (name, label, split) in enumerate(read_rows(path), start=2):
-        sample = known.pop(name, None)
-        if sample is None:
-            raise DataError(
-                f"{path}, line {line}: {name} is named twice, or not below {scan.root}; give the folder it is of"
-            )
-        if label != scan.class_names[sample.label] or split not in splits:
-            raise DataError(
-                f"{path}, line {line}: label {label!r}, split {split!r}; "
-                f"expected label {scan.class_names[sample.label]!r} and a split of {', '.join(SPLIT_NAMES)}"
-            )
-        splits[split].append(replace(sample, split=split))
-    require_every_class(splits, scan.class_names)
-    return splits
-
-
-def read_rows(path: Path) -> list[list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, csv.Error) as error:
-        raise DataError(f"dataset.split_file: {path} cannot be read ({error}); give the split.csv of a run") from error
-    if not rows or tuple(rows[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
-        raise DataError(f"dataset.split_file: {path} has other columns; expected {','.join(COLUMNS)} on every line")
-    return rows[1:]
-
-
-def relative_path(sample: Sample, scan: Scan) -> str:
-    """The sample's path below the scanned folder, or whole if it lies elsewhere; forward slashes on every system."""
-    path, root = sample.path.absolute(), scan.root.absolute()
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

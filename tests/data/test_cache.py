@@ -1,18 +1,23 @@
 """Images are decoded once, and packed or streamed they are the same pixels."""
 
-import os
+import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_classifier.data.cache import ImageStore, PackedImages, StreamedImages, cache_key, image_store
+from cnn_classifier.data import cache
+from cnn_classifier.data.cache import BATCHES_AHEAD, ImageStore, PackedImages, Packing, StreamedImages, cache_key
 from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.errors import StorageError
+from cnn_classifier.errors import DataError, StorageError
 
 PREPROCESS = Preprocess(image_size=8, channels=3, resize="squash", mean=(0.5,) * 3, std=(0.25,) * 3)
+SIZE_GB = 6 * 8 * 8 * 3 / 1e9  # of the six images below
+Digests = dict[Path, str]
 
 
 @pytest.fixture(autouse=True)
@@ -22,84 +27,164 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def paths(make_folder: Callable[..., Path]) -> list[Path]:
-    return sorted(make_folder({"cats": 3, "dogs": 3}).rglob("*.png"))
+def digests(make_folder: Callable[..., Path]) -> Digests:
+    return digests_of(make_folder({"cats": 3, "dogs": 3}))
 
 
-def store(paths: list[Path], *, cache: str = "auto", cache_limit_gb: float = 1.0) -> ImageStore:
-    return image_store(paths, PREPROCESS, cache=cache, cache_limit_gb=cache_limit_gb)
+def digests_of(root: Path) -> Digests:
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*.png"))}
 
 
-def test_packed_pixels_equal_streamed_ones_in_any_order(paths: list[Path]) -> None:
-    packed, streamed = store(paths), store(paths, cache="none")
+def packing(*, cache: str = "auto", cache_limit_gb: float = 1.0, capacity: int = 6) -> Packing:
+    return Packing(PREPROCESS, capacity=capacity, cache=cache, cache_limit_gb=cache_limit_gb)
+
+
+def store(digests: Digests, **options: object) -> ImageStore:
+    with packing(**options) as place:
+        return place.finish(digests)
+
+
+def pixels_of(store: ImageStore, paths: list[Path]) -> np.ndarray:
+    [pixels] = store.batches([store.rows(paths)])
+    return pixels
+
+
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+
+
+@pytest.mark.parametrize("cache", ["auto", "disk", "ram"])
+def test_packed_pixels_equal_streamed_ones_in_any_order(digests: Digests, cache: str) -> None:
+    packed, streamed = store(digests, cache=cache), store(digests, cache="none")
     assert (type(packed), type(streamed)) == (PackedImages, StreamedImages)
-    assert len(packed) == len(streamed) == 6
-    wanted = np.array([5, 0, 0, 3])
-    assert packed[wanted].shape == (4, 8, 8, 3)
-    assert packed[wanted].dtype == np.uint8
-    assert np.array_equal(packed[wanted], streamed[wanted])
-    assert np.array_equal(packed[wanted][0], PREPROCESS.load(paths[5]))
+    paths = list(digests)
+    wanted = [paths[5], paths[0], paths[0], paths[3]]
+    pixels = pixels_of(packed, wanted)
+    assert (pixels.shape, pixels.dtype) == ((4, 8, 8, 3), np.uint8)
+    assert np.array_equal(pixels, pixels_of(streamed, wanted))
+    assert np.array_equal(pixels[0], PREPROCESS.load(paths[5]))
 
 
-def test_a_second_run_decodes_nothing(paths: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = store(paths)[np.arange(6)]
+def test_streaming_far_ahead_keeps_the_order(digests: Digests) -> None:
+    streamed, paths = store(digests, cache="none"), list(digests)
+    rows = [streamed.rows([paths[step % 6], paths[step % 5]]) for step in range(3 * BATCHES_AHEAD)]
+    pixels = list(streamed.batches(iter(rows)))
+    assert len(pixels) == len(rows)
+    for step, pair in enumerate(pixels):
+        assert np.array_equal(pair, [PREPROCESS.load(paths[step % 6]), PREPROCESS.load(paths[step % 5])])
+    assert list(streamed.batches([])) == []
+
+
+def test_a_later_run_finds_them_packed(digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pixels_of(store(digests), list(digests))
     monkeypatch.delattr(Image, "open")
-    again = store(paths)
-    assert np.array_equal(again[np.arange(6)], first)
-    assert again.unreadable == {}
+    assert np.array_equal(pixels_of(store(digests), list(digests)), first)
     assert len(list((home / "packed").iterdir())) == 1
 
 
-def test_a_changed_file_is_decoded_anew(paths: list[Path]) -> None:
-    before = store(paths)[np.array([0])]
-    paths[0].write_bytes(paths[-1].read_bytes())
-    assert not np.array_equal(store(paths)[np.array([0])], before)
+def test_what_was_added_is_not_decoded_again(digests: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = np.stack([PREPROCESS.load(path) for path in digests])
+    with packing() as place:
+        for digest, pixels in zip(digests.values(), expected, strict=True):
+            place.add(digest, pixels)
+        monkeypatch.delattr(Image, "open")
+        assert np.array_equal(pixels_of(place.finish(digests), list(digests)), expected)
 
 
-def test_the_key_knows_files_dates_order_and_pixels_but_not_what_comes_later(paths: list[Path]) -> None:
-    def changed(**values: object) -> str:
-        return cache_key(paths, Preprocess(**{**PREPROCESS.as_dict(), **values}))
-
-    key = cache_key(paths, PREPROCESS)
-    assert changed(mean=(0.0,) * 3, std=(1.0,) * 3) == key
-    others = [cache_key(paths[::-1], PREPROCESS), cache_key(paths[1:], PREPROCESS)]
-    others += [changed(image_size=9), changed(channels=1), changed(resize="crop")]
-    os.utime(paths[0], ns=(0, 0))
-    others.append(cache_key(paths, PREPROCESS))
-    assert len({key, *others}) == 7
+@pytest.mark.parametrize("cache", ["auto", "ram"])
+def test_a_content_of_several_files_is_kept_once(digests: Digests, cache: str) -> None:
+    first, *_, last = digests
+    shutil.copy(first, last)
+    same = digests_of(first.parent.parent)
+    packed = store(same, cache=cache)
+    assert packed.rows([first]).tolist() == packed.rows([last]).tolist()
+    assert len(packed.row_of) == 5
+    assert np.array_equal(pixels_of(packed, [last]), [PREPROCESS.load(first)])
 
 
-@pytest.mark.parametrize("cache", ["auto", "none"])
-def test_unreadable_files_are_listed_by_index_with_the_reason(paths: list[Path], cache: str) -> None:
-    paths[1].write_bytes(b"")
-    paths[4].write_bytes(paths[4].read_bytes()[:200])
-    assert store(paths, cache=cache).unreadable == {1: "cannot identify image file", 4: "image file is truncated"}
-    assert store(paths, cache=cache).unreadable.keys() == {1, 4}  # a second time, as a later run would
+def test_the_key_knows_contents_and_pixels_but_neither_names_nor_what_comes_later(digests: Digests) -> None:
+    def key(**values: object) -> str:
+        return cache_key(digests.values(), Preprocess(**{**PREPROCESS.as_dict(), **values}))
+
+    contents = list(digests.values())
+    assert key() == key(mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert key() == cache_key([*contents[::-1], contents[0]], PREPROCESS)
+    others = [key(image_size=9), key(channels=1), key(resize="crop"), cache_key(contents[1:], PREPROCESS)]
+    assert len({key(), *others}) == 5
 
 
-def test_more_than_the_limit_is_streamed_and_nothing_is_written(paths: list[Path], home: Path) -> None:
-    size = 6 * 8 * 8 * 3 / 1e9
-    assert isinstance(store(paths, cache_limit_gb=0.99 * size), StreamedImages)
+def test_more_than_the_limit_is_streamed_and_nothing_is_written(digests: Digests, home: Path) -> None:
+    assert isinstance(store(digests, cache_limit_gb=0.99 * SIZE_GB), StreamedImages)
     assert not home.exists()
-    assert isinstance(store(paths, cache_limit_gb=1.01 * size), PackedImages)
+    assert isinstance(store(digests, cache_limit_gb=1.01 * SIZE_GB), PackedImages)
+    assert isinstance(store(digests, cache="ram", cache_limit_gb=0.99 * SIZE_GB), PackedImages)
+
+
+def test_what_is_not_kept_is_not_written_either(digests: Digests, home: Path) -> None:
+    with packing(cache="none") as place:
+        place.add("a digest", np.zeros((8, 8, 3), np.uint8))
+        assert isinstance(place.finish(digests), StreamedImages)
+        assert not home.exists()
+
+
+def test_without_room_on_the_disk_auto_streams_and_disk_says_what_to_do(
+    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_room(monkeypatch)
+    assert isinstance(store(digests), StreamedImages)
+    with pytest.raises(StorageError, match=r"packed: 0\.0 GB of pixels do not fit; free space there .*cache=none$"):
+        store(digests, cache="disk")
+    assert isinstance(store(digests, cache="ram"), PackedImages)
+    assert list((home / "packed").iterdir()) == []
+
+
+@pytest.mark.parametrize("cache", ["auto", "disk"])
+def test_what_is_packed_already_needs_no_more_room(
+    digests: Digests, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    store(digests)
+    no_room(monkeypatch)
+    assert isinstance(store(digests, cache=cache), PackedImages)
 
 
 def test_a_full_disk_leaves_nothing_behind_and_says_what_to_do(
-    paths: list[Path], home: Path, monkeypatch: pytest.MonkeyPatch
+    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np.lib.format, "open_memmap", full)
     with pytest.raises(StorageError, match=r"packed: No space left on device; free space there or set CNN_CLASSIFIER"):
-        store(paths)
+        store(digests)
     assert list((home / "packed").iterdir()) == []
 
 
-def test_a_link_to_nowhere_is_unreadable(tmp_path: Path) -> None:
-    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    preprocess = Preprocess(image_size=8, channels=1, resize="squash", mean=(0.5,), std=(0.25,))
+def test_a_run_that_ends_early_leaves_nothing_behind(digests: Digests, home: Path) -> None:
+    list(digests)[-1].unlink()
+    with pytest.raises(DataError):
+        store(digests)
+    assert list((home / "packed").iterdir()) == []
 
-    store = image_store([tmp_path / "gone.png"], preprocess, cache="auto", cache_limit_gb=1)
 
-    assert store.unreadable == {0: "No such file or directory"}
+def test_of_two_runs_that_pack_the_same_the_first_wins(
+    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_json = cache.write_json
+
+    def meanwhile(path: Path, content: object) -> None:
+        monkeypatch.setattr(cache, "write_json", write_json)
+        store(digests)
+        write_json(path, content)
+
+    monkeypatch.setattr(cache, "write_json", meanwhile)
+    late = store(digests)
+    assert np.array_equal(pixels_of(late, list(digests)), [PREPROCESS.load(path) for path in digests])
+    assert len(list((home / "packed").iterdir())) == 1
+
+
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_a_file_that_is_gone_since_it_was_checked_is_named(digests: Digests, cache: str) -> None:
+    gone = next(iter(digests))
+    gone.unlink()
+    with pytest.raises(DataError, match=r"000\.png could be read when it was checked, but not now: No such file or"):
+        pixels_of(store(digests, cache=cache), list(digests))

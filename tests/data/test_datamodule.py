@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from cnn_classifier.data.datamodule import EpochOrder, ImageFolderDataModule
-from cnn_classifier.data.folder import scan_source
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.errors import DataError
+from cnn_classifier.data.source import scan_source
 
 MakeFolder = Callable[..., Path]
 
@@ -25,18 +25,46 @@ def root(make_folder: MakeFolder) -> Path:
     return make_folder({"train/cats": 9, "train/dogs": 9, "test/cats": 3, "test/dogs": 2})
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+LABELS = np.repeat([0, 1, 2], [30, 6, 3])
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
+def test_the_order_depends_on_seed_and_epoch_alone(sampler: str) -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        shuffled = EpochOrder(20, seed=seed, shuffle=True)
+        shuffled = EpochOrder(LABELS, seed=seed, sampler=sampler)
         for passed in range(epoch + 1):
             shuffled.set_epoch(passed)
         return shuffled.indices().tolist()
 
-    resumed = EpochOrder(20, seed=1, shuffle=True)
+    resumed = EpochOrder(LABELS, seed=1, sampler=sampler)
     resumed.set_epoch(3)
     assert resumed.indices().tolist() == order(1, 3)
-    assert sorted(order(1, 3)) == list(range(20))
     assert len({tuple(order(1, 2)), tuple(order(1, 3)), tuple(order(2, 3))}) == 3
+
+
+def test_a_shuffled_epoch_shows_every_image_once_and_without_a_sampler_in_order() -> None:
+    assert sorted(EpochOrder(LABELS, seed=1, sampler="shuffle").indices()) == list(range(39))
+    assert EpochOrder(LABELS, seed=1, sampler=None).indices().tolist() == list(range(39))
+
+
+def test_a_balanced_epoch_draws_as_many_of_every_class_each_image_as_often_as_can_be() -> None:
+    balanced = EpochOrder(LABELS, seed=1, sampler="balanced")
+    shown = np.zeros(len(LABELS), int)
+    for epoch in range(4):
+        balanced.set_epoch(epoch)
+        drawn = np.bincount(balanced.indices(), minlength=len(LABELS))
+        assert [drawn[label == LABELS].sum() for label in range(3)] == [13, 13, 13]
+        assert drawn[LABELS == 0].max() == 1
+        assert set(drawn[LABELS == 1]) == {2, 3}
+        assert set(drawn[LABELS == 2]) <= {4, 5}
+        shown += drawn
+    assert (shown[LABELS == 0] > 0).sum() > 13  # others by turns
+
+
+def test_a_balanced_epoch_is_as_long_as_any_other() -> None:
+    labels = np.repeat([0, 1, 2], [30, 6, 5])
+    drawn = labels[EpochOrder(labels, seed=1, sampler="balanced").indices()]
+    assert sorted(np.bincount(drawn)) == [13, 14, 14]
 
 
 def test_batches_are_bytes_with_channels_second_and_whole_numbers(root: Path) -> None:
@@ -48,8 +76,9 @@ def test_batches_are_bytes_with_channels_second_and_whole_numbers(root: Path) ->
     assert (labels.shape, labels.dtype) == ((4,), torch.int64)
 
 
-def test_images_keep_their_labels_through_the_shuffle(root: Path) -> None:
-    data = data_of(root)
+@pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
+def test_images_keep_their_labels_through_the_shuffle(root: Path, sampler: str) -> None:
+    data = data_of(root, sampler=sampler)
     data.setup("fit")
     for images, labels in data.train_dataloader():
         cats_are_red = images[:, 0].float().mean(dim=(1, 2)) > images[:, 2].float().mean(dim=(1, 2))
@@ -63,6 +92,8 @@ def test_the_last_smaller_batch_is_left_out_in_training_only(root: Path) -> None
     assert [len(labels) for _, labels in train] == [3] * 5  # of 16
     assert [len(labels) for _, labels in test] == [3, 2]
     assert (len(train), len(test)) == (5, 2)
+    few = data.loader("val", sampler="shuffle")
+    assert [len(labels) for _, labels in few] == [2]  # a batch must be left
 
 
 def test_an_unshuffled_loader_answers_in_the_order_of_its_paths(root: Path) -> None:
@@ -75,7 +106,9 @@ def test_an_unshuffled_loader_answers_in_the_order_of_its_paths(root: Path) -> N
 
 def test_batches_are_normalised_on_their_way_to_the_network(root: Path) -> None:
     images, labels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8), torch.tensor([0, 1])
-    batch, same_labels = data_of(root, mean=[0.5], std=[0.25]).on_after_batch_transfer((images, labels), 0)
+    data = data_of(root, mean=[0.5], std=[0.25])
+    data.setup("test")
+    batch, same_labels = data.on_after_batch_transfer((images, labels), 0)
     assert batch.unique().tolist() == [-2.0, 2.0]
     assert same_labels is labels
 
@@ -86,21 +119,20 @@ def test_unreadable_images_leave_the_splits_and_are_listed(root: Path, cache: st
     broken.write_bytes(b"")
     data = data_of(root, cache=cache)
     data.decode()
-    assert data.unreadable == {broken: "cannot identify image file"}
+    assert data.summary["bad"] == [{"path": "test/cats/001.png", "reason": "the file is empty"}]
     assert data.class_counts["test"] == [2, 2]
     assert broken not in data.paths["test"]
     assert [len(labels) for _, labels in data.loader("test")] == [4]
 
 
-def test_images_that_can_none_be_read_are_an_error_with_the_first_reason(root: Path) -> None:
-    for path in root.rglob("*.png"):
-        path.write_text("not found", encoding="utf-8")
-    with pytest.raises(DataError, match=r"^none of the 23 images can be read; the first is .*\.png: cannot identify"):
-        data_of(root).decode()
+def test_nothing_can_be_asked_before_it_is_decoded(root: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"^decode\(\) comes first$"):
+        data_of(root).loader("train")
 
 
-def test_a_class_that_cannot_be_read_in_a_split_is_named(root: Path) -> None:
-    for path in (root / "test" / "dogs").iterdir():
-        path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"^class 'dogs' has too few images to be in the test split"):
-        data_of(root).decode()
+def test_what_is_decoded_stays_decoded(root: Path) -> None:
+    data = data_of(root)
+    data.setup("fit")
+    first = data.prepared
+    data.setup("test")
+    assert data.prepared is first

@@ -1,32 +1,39 @@
-"""Every image has one place, the same one for the same seed, and `split.csv` brings it back."""
+"""Every image has one place, the same one for the same seed, and what belongs together stays together."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cnn_classifier.data.folder import Sample, Scan
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.split import Splits, read_split, split_samples, write_split
+from cnn_classifier.data.split import Splits, groups_of, limited, split_samples
 from cnn_classifier.errors import DataError
 
 ROOT = Path("/pictures")  # nothing is read: a split needs paths only
 
 
-def pictures(counts: dict[str, int], *splits: str) -> Scan:
+def pictures(counts: dict[str, int], *splits: str, root: Path = ROOT) -> Scan:
     """So many images of each class, in each of the split folders or in none."""
     class_names = sorted(counts)
     samples = [
-        Sample(ROOT / (split or "") / name / f"{index:03d}.png", class_names.index(name), split)
+        Sample(root / (split or "") / name / f"{index:03d}.png", class_names.index(name), split)
         for split in splits or (None,)
         for name in class_names
         for index in range(counts[name])
     ]
-    return Scan(ROOT, samples, class_names, Counter())
+    return Scan(root, samples, class_names, Counter())
 
 
-def split(scan: Scan, *, seed: int = 1, **options: object) -> Splits:
-    return split_samples(scan, DatasetOptions(root=str(ROOT), **options), seed)
+def in_groups_of(size: int, scan: Scan) -> Scan:
+    """Every so many images of a class are one group."""
+    samples = [replace(s, group=f"{s.label} {int(s.path.stem) // size}") for s in scan.samples]
+    return replace(scan, samples=samples)
+
+
+def split(scan: Scan, *, seed: int = 1, ties: list[list[Path]] | None = None, **options: object) -> Splits:
+    return split_samples(scan, DatasetOptions(**options), seed, ties or [])
 
 
 def names(splits: Splits) -> dict[str, set[str]]:
@@ -36,6 +43,11 @@ def names(splits: Splits) -> dict[str, set[str]]:
 def counts(splits: Splits) -> dict[str, list[int]]:
     """Images of the first and of the second class in each split."""
     return {name: [[s.label for s in samples].count(label) for label in (0, 1)] for name, samples in splits.items()}
+
+
+def torn(splits: Splits, together: list[set[str]]) -> list[set[str]]:
+    """Those sets of files that are not all in one split."""
+    return [files for files in together if not any(files <= held for held in names(splits).values())]
 
 
 def test_every_class_is_shared_out_by_the_same_fractions() -> None:
@@ -49,15 +61,25 @@ def test_the_smallest_class_has_an_image_in_every_split_or_is_named() -> None:
     too_few = r"^class 'dogs' has too few images to be in the {} split; add images, or lower dataset\.folds"
     with pytest.raises(DataError, match=too_few.format("train")):
         split(pictures({"cats": 40, "dogs": 2}))
-    with pytest.raises(DataError, match=too_few.format("test")):
-        split(pictures({"cats": 40, "dogs": 3}), folds=4, fold=3)
+    with pytest.raises(DataError, match=too_few.format("test")):  # three dogs cannot be in each of four parts
+        [split(pictures({"cats": 40, "dogs": 3}), folds=4, fold=fold) for fold in range(4)]
 
 
-def test_the_seed_alone_decides_not_the_order_of_the_listing() -> None:
+def test_the_seed_and_the_names_alone_decide_not_the_listing_nor_the_place_of_the_folder() -> None:
     scan = pictures({"cats": 30, "dogs": 30})
-    backwards = Scan(ROOT, scan.samples[::-1], scan.class_names, Counter())
-    assert names(split(scan, limit_per_class=20)) == names(split(backwards, limit_per_class=20))
-    assert names(split(scan, seed=1)) != names(split(scan, seed=2))
+    backwards = replace(scan, samples=scan.samples[::-1])
+    moved = pictures({"cats": 30, "dogs": 30}, root=Path("/elsewhere"))
+    first = names(split(scan))
+    assert names(split(backwards)) == first
+    assert names(split(scan, seed=2)) != first
+    assert {
+        name: {file.replace("/elsewhere", "/pictures") for file in files} for name, files in names(split(moved)).items()
+    } == first
+
+
+def test_one_more_image_hardly_moves_the_others() -> None:
+    before, after = (names(split(pictures({"cats": count, "dogs": 50}))) for count in (100, 101))
+    assert sum(len(before[name] - after[name]) for name in before) <= 2
 
 
 def test_what_has_no_folder_is_taken_off_train_alone() -> None:
@@ -71,11 +93,15 @@ def test_what_has_no_folder_is_taken_off_train_alone() -> None:
     assert {name: {sample.split for sample in all_there[name]} for name in all_there} == {s: {s} for s in all_there}
 
 
-def test_the_held_out_parts_of_all_folds_are_the_whole() -> None:
+def test_the_held_out_parts_of_all_folds_are_the_whole_and_even() -> None:
     scan = pictures({"cats": 22, "dogs": 13})
-    held_out = [names(split(scan, folds=5, fold=fold))["test"] for fold in range(5)]
+    folds = [split(scan, folds=5, fold=fold) for fold in range(5)]
+    held_out = [names(fold)["test"] for fold in folds]
     assert sum(map(len, held_out)) == 35
     assert set().union(*held_out) == {sample.path.as_posix() for sample in scan.samples}
+    assert {cats for cats, _ in (counts(fold)["test"] for fold in folds)} == {4, 5}
+    assert {dogs for _, dogs in (counts(fold)["test"] for fold in folds)} == {2, 3}
+    assert {len(part) for part in held_out} == {7}
 
 
 @pytest.mark.parametrize("folders", [("train", "test"), ("train", "val", "test")])
@@ -88,39 +114,50 @@ def test_a_fold_becomes_validation_where_there_is_a_test_folder(folders: tuple[s
     assert all(len(fold["test"]) == 20 for fold in folds)
 
 
+def test_groups_are_never_torn_apart_and_the_fractions_nearly_kept() -> None:
+    scan = in_groups_of(4, pictures({"cats": 80, "dogs": 40}))
+    groups = [{path.as_posix() for path in paths} for paths in groups_of(scan.samples)]
+    splits = split(scan)
+    assert len(groups) == 30
+    assert torn(splits, groups) == []
+    assert counts(splits) == {"train": [56, 28], "val": [8, 4], "test": [16, 8]}
+    assert all(torn(split(scan, folds=5, fold=fold), groups) == [] for fold in range(5))
+    assert counts(split(scan, folds=5, fold=2))["test"] == [16, 8]
+
+
+def test_a_group_larger_than_the_share_still_leaves_every_split_an_image() -> None:
+    splits = split(in_groups_of(10, pictures({"cats": 30, "dogs": 30})))
+    assert counts(splits) == {"train": [10, 10], "val": [10, 10], "test": [10, 10]}
+    with pytest.raises(DataError, match=r"^class 'cats' has too few images to be in the train split"):
+        split(in_groups_of(15, pictures({"cats": 30, "dogs": 30})))
+
+
+def test_copies_stay_together_across_classes_and_with_the_groups_they_touch() -> None:
+    scan = in_groups_of(2, pictures({"cats": 40, "dogs": 40}))
+    # 003 is of the group of 002 in each class, so that four images hang together.
+    tie = [ROOT / "cats" / "003.png", ROOT / "dogs" / "003.png"]
+    chain = {(ROOT / name / f"{index:03d}.png").as_posix() for name in ("cats", "dogs") for index in (2, 3)}
+    for seed in range(10):
+        assert torn(split(scan, seed=seed, ties=[tie]), [chain]) == []
+        assert torn(split(scan, seed=seed, ties=[tie], folds=4), [chain]) == []
+
+
+def test_copies_in_folders_of_other_splits_move_nothing() -> None:
+    scan = pictures({"cats": 20, "dogs": 20}, "train", "test")
+    tie = [ROOT / "train" / "cats" / "000.png", ROOT / "test" / "cats" / "000.png"]
+    assert names(split(scan, ties=[tie])) == names(split(scan))
+
+
 def test_a_limit_takes_as_many_of_each_class_from_each_folder() -> None:
-    limited = split(pictures({"cats": 50, "dogs": 30}, "train", "test"), limit_per_class=10)
-    assert counts(limited) == {"train": [9, 9], "val": [1, 1], "test": [10, 10]}
+    scan = pictures({"cats": 50, "dogs": 8}, "train", "test")
+    chosen = Counter((sample.split, sample.label) for sample in limited(scan, 10, seed=1))
+    assert chosen == {("train", 0): 10, ("train", 1): 8, ("test", 0): 10, ("test", 1): 8}
+    assert {sample.path for sample in limited(scan, None, seed=1)} == {sample.path for sample in scan.samples}
 
 
-def test_a_written_split_reads_back_the_same_and_leaves_out_what_it_does_not_name(tmp_path: Path) -> None:
-    scan = pictures({"cats": 20, "dogs": 20, 'naïve, "birds"': 20})
-    splits = split(scan, limit_per_class=10)
-    write_split(tmp_path / "split.csv", splits, scan)
-    assert names(split(scan, seed=7, split_file=str(tmp_path / "split.csv"))) == names(splits)
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ("file,label,split\n", r"has other columns; expected path,label,split on every line$"),
-        ("path,label,split\ncats/000.png,cats\n", r"has other columns; expected path,label,split on every line$"),
-        ("path,label,split\ncats/000.png,cats,exam\n", r"line 2: .*split 'exam'; expected .* train, val, test$"),
-        ("path,label,split\ncats/000.png,dogs,test\n", r"line 2: label 'dogs'.*expected label 'cats'"),
-        (
-            "path,label,split\n\nbirds/9.png,birds,test\n",
-            r"line \d: birds/9\.png is named twice, or not below .*pictures; give the folder",
-        ),
-        ("path,label,split\ncats/000.png,cats,train\n", r"^class 'dogs' has too few images to be in the train split"),
-        (
-            "path,label,split\n\xff",
-            r"^dataset\.split_file: .*split\.csv has other columns; expected path,label,split on every line$",
-        ),
-        (None, r"^dataset\.split_file: .*split\.csv cannot be read \(.*No such file"),
-    ],
-)
-def test_a_split_file_that_does_not_fit_says_where(tmp_path: Path, rows: str | None, message: str) -> None:
-    if rows is not None:
-        (tmp_path / "split.csv").write_bytes(rows.encode("latin-1"))
-    with pytest.raises(DataError, match=message):
-        read_split(tmp_path / "split.csv", pictures({"cats": 2, "dogs": 2}))
+def test_what_a_limit_must_leave_out_is_replaced_by_the_next_and_the_rest_stays() -> None:
+    scan = pictures({"cats": 50, "dogs": 50})
+    chosen = [sample.path for sample in limited(scan, 10, seed=1)]
+    instead = [sample.path for sample in limited(scan, 10, seed=1, leave_out={chosen[0]})]
+    assert len(instead) == 20
+    assert set(chosen) - set(instead) == {chosen[0]}
