@@ -17,8 +17,8 @@ from hydra.types import RunMode
 
 from cnn_classifier.commands import parser
 from cnn_classifier.config import COMPOSITION_ERRORS, CONF_DIR, Config, check, explain, plain
-from cnn_classifier.data.folder import scan_source
 from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.source import scan_source
 from cnn_classifier.errors import (
     INTERNAL_EXIT_CODE,
     INTERRUPTED_EXIT_CODE,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cnn_classifier import __version__
+from cnn_classifier.data_commands import add_data_commands
 from cnn_classifier.errors import ConfigError, DataError
 from cnn_classifier.quiet import silence_remarks
 from cnn_classifier.storage import write_csv
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="print one JSON list")
     predict.add_argument("--top", metavar="K", type=positive, default=1, help="the K likeliest classes (default 1)")
     predict.set_defaults(command=predict_command)
+    add_data_commands(commands)
     for command in (evaluate, predict):
         command.add_argument("--device", help="cpu, cuda or mps; by default the fastest")
         command.add_argument(

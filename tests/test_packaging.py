@@ -35,7 +35,8 @@ def test_the_unpacked_wheel_trains_and_predicts_from_an_empty_folder(wheel: Path
 
     trained = subprocess.run([*command, "train", *words], cwd=here, env=environment, capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr
-    predict = [*command, "predict", "run/checkpoints/best.ckpt", os.environ["CNN_CLASSIFIER_HOME"] + "/digits/3"]
+    digits = f"{os.environ['CNN_CLASSIFIER_HOME']}/datasets/digits/3"
+    predict = [*command, "predict", "run/checkpoints/best.ckpt", digits]
     predicted = subprocess.run(predict, cwd=here, env=environment, capture_output=True, text=True)
 
     assert len(predicted.stdout.splitlines()) == 183

@@ -81,7 +81,7 @@ def test_unreadable_images_carry_an_error_and_do_not_shift_the_others(files: lis
     broken.write_text("not found", encoding="utf-8")
     answers = predictor.predict([broken, broken, broken, files[0], files[2], no_image, files[4]])
     assert [answer.path for answer in answers[:5]] == list(map(str, [broken, broken, broken, files[0], files[2]]))
-    assert answers[0] == Prediction(str(broken), error="cannot identify image file")
+    assert answers[0] == Prediction(str(broken), error="not an image: it starts like text, 'not found'")
     assert [answer.error is not None for answer in answers] == [True, True, True, False, False, True, False]
     alone = [predictor.predict(file)[0].probability for file in (files[0], files[2], files[4])]
     assert probabilities([answers[3], answers[4], answers[6]]) == pytest.approx(alone)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_the_run_folder_tells_everything(photos: Path) -> None:
     assert {"loss", "accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_weighted"} <= report["test"].keys()
     assert report["class_names"] == ["cats", "dogs"]
     assert report["positive_class"]["class"] == "dogs"
+    assert report["data"]["images"] == 56
     assert [row["support"] for row in report["per_class"]] == [8, 8]
     assert sum(map(sum, report["confusion_matrix"])) == 16
     assert report["splits"] == {"train": [18, 18], "val": [2, 2], "test": [8, 8]}
@@ -156,12 +158,49 @@ def test_an_unreadable_image_is_left_out_of_training_and_named(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photos / "train" / "dogs" / "broken.jpg").write_text("no picture")
+    (photos / "train" / "dogs" / "notes.txt").write_text("no picture")
 
-    run_dir = train(photos)
+    run_dir = train(photos, epochs=1)
 
-    assert [Path(path).name for path in report_of(run_dir)["unreadable"]] == ["broken.jpg"]
+    reason = "not an image: it starts like text, 'no picture'"
+    assert report_of(run_dir)["data"]["bad"] == [{"path": "train/dogs/broken.jpg", "reason": reason}]
+    assert report_of(run_dir)["data"]["ignored"] == {".txt": 1}
     assert "broken.jpg" not in (run_dir / "split.csv").read_text()
-    assert "left out 1 unreadable images" in capsys.readouterr().out
+    told = capsys.readouterr().out.splitlines()
+    assert f"left out 1 unreadable images (all in report.json), such as train/dogs/broken.jpg: {reason}" in told
+    assert "passed over files that are no images or in no class: 1 .txt" in told
+
+
+def test_the_report_says_what_is_in_the_data(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(photos / "train" / "cats" / "000.png", photos / "test" / "dogs" / "leak.png")
+
+    data = report_of(train(photos, epochs=1))["data"]
+
+    assert (data["images"], data["classes"]) == (57, {"cats": 28, "dogs": 29})
+    assert data["splits"] == {"train": {"cats": 20, "dogs": 20}, "test": {"cats": 8, "dogs": 9}}
+    assert (data["imbalance"], data["bad"], data["leaks"], data["conflicts"]) == (1.04, [], 1, 1)
+    copies = {"kind": "exact", "paths": ["test/dogs/leak.png", "train/cats/000.png"]}
+    assert {**copies, "classes": ["cats", "dogs"], "splits": ["test", "train"]} in data["duplicates"]
+    told = capsys.readouterr().out
+    assert "pictures in more than one class: 1" in told
+    assert "pictures in more than one split folder: 1; the test is easier than it looks" in told
+
+
+def test_an_archive_trains_as_its_folder_does_under_names_of_ones_own(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = shutil.make_archive("photos", "gztar", photos)
+    words = ["dataset.root=null", f"dataset.source={archive}", "dataset.class_names={cats: Katzen}"]
+
+    report = report_of(train(photos, *words, epochs=1))
+
+    assert report["class_names"] == ["Katzen", "dogs"]
+    assert report["splits"] == {"train": [18, 18], "val": [2, 2], "test": [8, 8]}
+    capsys.readouterr()
+    assert main(["evaluate", "run", str(photos), "--json"]) == 0  # whose folder is still called cats
+    again = json.loads(capsys.readouterr().out)
+    assert again["class_names"] == ["Katzen", "dogs"]
+    assert again["confusion_matrix"] == report["confusion_matrix"]
 
 
 def test_a_run_can_be_given_the_split_of_another(make_folder: MakeFolder) -> None:
@@ -272,6 +311,7 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
         ["dataset.folds=4", "dataset.fold=1", "logger=tensorboard", "trainer.precision=bf16-mixed"],
         ["logger=csv", "callbacks.best=null", "callbacks.early_stopping=null", "dataset.limit_per_class=10"],
         ["trainer.precision=64-true"],
+        ["dataset.sampler=balanced", "dataset.cache=ram", "dataset.mean=[0.5]", "dataset.std=[0.25]"],
         ["+augment.blur._target_=torchvision.transforms.v2.GaussianBlur", "+augment.blur.kernel_size=3"],
     ],
     ids=lambda words: words[0],

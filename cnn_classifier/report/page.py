@@ -1,0 +1,105 @@
+"""HTML pages that stand alone: one file with its style and pictures inside, no script and nothing fetched."""
+
+import base64
+import io
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cnn_classifier.data.preprocess import decode
+from cnn_classifier.errors import StorageError, UnreadableImageError
+from cnn_classifier.storage import make_folder
+
+THUMBNAIL_SIDE = 128  # pixels of the long side
+THUMBNAIL_QUALITY = 60  # of JPEG: 3 kB each on photos, 8 kB on pure noise
+ZERO_WIDTH_JOINER = "\u200d"  # not printable by itself, but it holds emoji together
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Render a template of this folder into a file, whole or not at all.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=legible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"thousands": "{:,}".format, "several": several}
+    page = environment.get_template(template).render(values)
+    partly = make_folder(path.parent) / f".{path.name}.partial"
+    try:
+        partly.write_text(page, encoding="utf-8")
+        partly.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partly.unlink()
+        raise StorageError(f"{path} cannot be written ({error.strerror}); choose another file") from error
+
+
+def legible(value: Any) -> Any:
+    r"""What a template writes: in file names, line breaks, bytes that are no UTF-8 and the like as `\n` or `\udce9`."""
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(
+        char if char.isprintable() or char == ZERO_WIDTH_JOINER else char.encode("unicode_escape").decode()
+        for char in value
+    )
+
+
+def several(count: int, noun: str) -> str:
+    """`1 class`, `1,200 classes`."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A small upright picture, or why there is none.
+
+    Args:
+        address: The picture itself, as a `data:` address.
+        width: In pixels.
+        height: In pixels.
+        reason: Why the file cannot be read; empty if it can.
+    """
+
+    address: str = ""
+    width: int = 0
+    height: int = 0
+    reason: str = ""
+
+
+def thumbnails(paths: Iterable[str], root: Path) -> dict[str, Thumbnail]:
+    """The thumbnail of each file.
+
+    Args:
+        paths: Files, relative to the root or absolute.
+        root: The folder they are in.
+    """
+    unique = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(unique, pool.map(partial(thumbnail, root=root), unique), strict=True))
+
+
+def thumbnail(path: str, *, root: Path) -> Thumbnail:
+    """The thumbnail of one file."""
+    try:
+        picture = decode(Path(root, path), 3)
+    except UnreadableImageError as error:
+        return Thumbnail(reason=str(error))
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=THUMBNAIL_QUALITY)
+    address = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Thumbnail(address=address, width=picture.width, height=picture.height)
