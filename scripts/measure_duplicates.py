@@ -60,7 +60,7 @@ def plant(folder: Path, originals: Sequence[Path]) -> dict[Path, tuple[Path, str
     """Write copies below `folder`, each of another original: the original and the kind of each copy."""
     draw = np.random.default_rng(0)
     sources = iter(draw.permutation(len(originals)))
-    planted = {}
+    planted: dict[Path, tuple[Path, str]] = {}
     for kind, (count, make) in KINDS.items():
         for index in range(count):
             source = originals[next(sources)]
@@ -129,8 +129,8 @@ def measure(source: Path, limit: int, sheet: Path | None, folder: Path) -> None:
 
     joined = {frozenset(origin(path) for path in files) for _, files in copies}
     unplanted = sorted(sorted(group) for group in joined if len(group) > 1)
-    pairs = Counter(len({origin(a), origin(b)}) for _, files in copies for a, b in combinations(files, 2))
-    print(f"\n{pairs.total()} pairs joined, {pairs[2]} of them of different files of the folder.")
+    joined_pairs = Counter(len({origin(a), origin(b)}) for _, files in copies for a, b in combinations(files, 2))
+    print(f"\n{joined_pairs.total()} pairs joined, {joined_pairs[2]} of them of different files of the folder.")
     print(f"{len(paths)} files on {os.cpu_count()} cores, Python {platform.python_version()}: ", end="")
     print(f"inspected in {inspected - started:.1f} s, copies found in {ended - inspected:.1f} s")
     if sheet and unplanted:

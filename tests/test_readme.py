@@ -25,8 +25,9 @@ def commands(prefix: str) -> list[list[str]]:
 
 @pytest.fixture
 def workplace(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the `photos`, `cats_dogs` and `new_photos` that the README speaks of."""
-    make_folder({"cats": 12, "dogs": 12}, name="photos")
+    """A folder with the `photos`, `photos.zip`, `cats_dogs` and `new_photos` that the README speaks of."""
+    photos = make_folder({"cats": 12, "dogs": 12}, name="photos")
+    shutil.make_archive(str(photos), "zip", photos)
     make_folder({"train/cats": 12, "train/dogs": 12, "test/cats": 4, "test/dogs": 4}, name="cats_dogs")
     make_folder({"4k_training_data_set/cats": 12, "4k_training_data_set/dogs": 12}, name="dataset")
     shutil.copytree(tmp_path / "cats_dogs" / "test", tmp_path / "dataset" / "1k_test_data_set")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from filelock import FileLock
 from tqdm import tqdm
 
+from cnn_classifier.data.lock import locked
 from cnn_classifier.data.members import CHUNK, ZIP_STARTS, Member, read_zip, reading, refused, tar_members
 from cnn_classifier.data.unpacking import MARKER, MAX_MEMBERS, Unpacking
 from cnn_classifier.errors import StorageError
@@ -40,7 +40,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     make_folder(folder.parent)
     partial = folder.with_name(f".partial-{folder.name}")
     try:
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
+        with locked(folder):
             if (folder / MARKER).exists():
                 return folder
             if folder.exists():

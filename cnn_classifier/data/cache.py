@@ -1,4 +1,4 @@
-"""Decode every image once: a packed array of final pixels that later runs share, or the files themselves."""
+"""Decode every image once, into a packed array of final pixels that later runs share."""
 
 import hashlib
 import json
@@ -6,72 +6,21 @@ import math
 import os
 import shutil
 import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from cnn_classifier.data.parallel import DECODE_THREADS, parallel_map
+from cnn_classifier.data.parallel import parallel_map
 from cnn_classifier.data.preprocess import Pixels, Preprocess
-from cnn_classifier.errors import DataError, StorageError, UnreadableImageError
+from cnn_classifier.data.store import ImageStore, PackedImages, StreamedImages, load_again
+from cnn_classifier.errors import ConfigError, StorageError
 from cnn_classifier.storage import cache_home, make_folder, write_json
 
 # Part of the key: raise it when the same file and the same Preprocess give other pixels than before.
 PIXELS_VERSION = 2
-BATCHES_AHEAD = 4
-Rows = npt.NDArray[np.int64]
-
-
-class ImageStore(Protocol):
-    """Final pixels by row."""
-
-    def rows(self, paths: Sequence[Path]) -> Rows:
-        """The rows (N,) of these files."""
-        ...
-
-    def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
-        """Uint8 (B, H, W, C) for each of these sets of rows."""
-        ...
-
-
-class PackedImages:
-    """All images decoded, in one memory-mapped file or in memory; a content that several files share is kept once."""
-
-    def __init__(self, pixels: Pixels, row_of: Mapping[str, int], digests: Mapping[Path, str]) -> None:
-        self.pixels, self.row_of, self.digests = pixels, row_of, digests
-
-    def rows(self, paths: Sequence[Path]) -> Rows:
-        return np.array([self.row_of[self.digests[path]] for path in paths], np.int64)
-
-    def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
-        return (self.pixels[chosen] for chosen in rows)
-
-
-class StreamedImages:
-    """The same pixels, decoded from the files each time they are asked for: for data too large to pack."""
-
-    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
-        self.paths, self.load = list(paths), partial(load_again, preprocess=preprocess)
-        self.row_of = {path: row for row, path in enumerate(paths)}
-        self.pool = ThreadPoolExecutor(DECODE_THREADS)
-
-    def rows(self, paths: Sequence[Path]) -> Rows:
-        return np.array([self.row_of[path] for path in paths], np.int64)
-
-    def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
-        """The next batches are decoded while the first is in use."""
-        ahead: deque[list[Future[Pixels]]] = deque()
-        for chosen in rows:
-            ahead.append([self.pool.submit(self.load, self.paths[row]) for row in chosen])
-            if len(ahead) > BATCHES_AHEAD:
-                yield np.stack([future.result() for future in ahead.popleft()])
-        for futures in ahead:
-            yield np.stack([future.result() for future in futures])
 
 
 class Packing:
@@ -139,6 +88,9 @@ class Packing:
                 self.pixels = np.empty(self.shape, np.uint8) if self.cache == "ram" else self._file()
             except OSError as error:
                 raise self._unwritable(error) from error
+            except MemoryError as error:
+                size = f"{self.size / 1e9:.1f} GB"
+                raise ConfigError(f"dataset.cache=ram: {size} do not fit into memory; expected auto or disk") from error
             self.keeps = self.pixels is not None
         return self.pixels
 
@@ -151,7 +103,12 @@ class Packing:
                 "clean`), set CNN_CLASSIFIER_HOME, or use dataset.cache=none"
             )
         self.partial = Path(tempfile.mkdtemp(dir=self.home, prefix=".partial-"))
-        return np.lib.format.open_memmap(self.partial / "images.npy", "w+", np.uint8, self.shape)
+        images = self.partial / "images.npy"
+        pixels = np.lib.format.open_memmap(images, "w+", np.uint8, self.shape)
+        if hasattr(os, "posix_fallocate"):  # a disk that fills up later would end the process without a word
+            with images.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, images.stat().st_size)
+        return pixels
 
     def _publish(self, folder: Path) -> None:
         """The folder appears whole or not at all."""
@@ -171,18 +128,6 @@ class Packing:
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(f"{self.home}: {error.strerror}; free space there or set CNN_CLASSIFIER_HOME")
-
-
-def load_again(path: Path, *, preprocess: Preprocess) -> Pixels:
-    """The final pixels of a file that could be read when it was checked.
-
-    Raises:
-        DataError: If it no longer can.
-    """
-    try:
-        return preprocess.load(path)
-    except UnreadableImageError as error:
-        raise DataError(f"{path} could be read when it was checked, but not now: {error}; put it back") from error
 
 
 def open_packed(folder: Path, digests: Mapping[Path, str]) -> PackedImages:

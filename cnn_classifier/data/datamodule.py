@@ -11,12 +11,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
 from cnn_classifier.data.augment import augmentation, normalise, to_float
-from cnn_classifier.data.cache import ImageStore
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.prepare import PreparedImages, prepare
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.data.split import Splits
+from cnn_classifier.data.store import ImageStore
 
 Batch = tuple[Tensor, Tensor]
 Indices = npt.NDArray[np.int64]

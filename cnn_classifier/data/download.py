@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from cnn_classifier.data.https import TIMEOUT
+from cnn_classifier.data.lock import locked
 from cnn_classifier.data.transfer import TRIES, transfer
 from cnn_classifier.errors import ConfigError, DataError, StorageError
 from cnn_classifier.storage import make_folder
@@ -38,7 +38,8 @@ def fetch(url: str, folder: Path, *, checksum: str | None = None, mirror: str | 
         return path
     mirror = mirror or os.environ.get("CNN_CLASSIFIER_MIRROR")
     try:
-        with FileLock(make_folder(path.parent) / f"{path.name}.lock"):
+        make_folder(path.parent)
+        with locked(path):
             if not path.is_file():  # otherwise another run fetched it while we waited
                 partial = path.with_name(f"{path.name}.partial")
                 if is_drive(url):

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from cnn_classifier.data.audit import Audit, find_copies, inspect_files
-from cnn_classifier.data.cache import ImageStore, Packing
+from cnn_classifier.data.cache import Packing
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.data.split import Splits, limited, require_every_class, split_samples
 from cnn_classifier.data.split_file import read_split
+from cnn_classifier.data.store import ImageStore
 from cnn_classifier.data.summary import summarise
 from cnn_classifier.errors import DataError
 

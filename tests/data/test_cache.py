@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from cnn_classifier.data import cache
-from cnn_classifier.data.cache import BATCHES_AHEAD, ImageStore, PackedImages, Packing, StreamedImages, cache_key
+from cnn_classifier.data.cache import Packing, cache_key
 from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.errors import DataError, StorageError
+from cnn_classifier.data.store import BATCHES_AHEAD, ImageStore, PackedImages, StreamedImages
+from cnn_classifier.errors import ConfigError, DataError, StorageError
 
 PREPROCESS = Preprocess(image_size=8, channels=3, resize="squash", mean=(0.5,) * 3, std=(0.25,) * 3)
 SIZE_GB = 6 * 8 * 8 * 3 / 1e9  # of the six images below
@@ -188,3 +189,10 @@ def test_a_file_that_is_gone_since_it_was_checked_is_named(digests: Digests, cac
     gone.unlink()
     with pytest.raises(DataError, match=r"000\.png could be read when it was checked, but not now: No such file or"):
         pixels_of(store(digests, cache=cache), list(digests))
+
+
+def test_pixels_that_do_not_fit_into_memory_are_one_clear_line() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^dataset.cache=ram: 192\d+\.\d GB do not fit into memory; expected auto or"
+    ):
+        packing(cache="ram", capacity=10**15).add("digest", np.zeros((8, 8, 3), np.uint8))

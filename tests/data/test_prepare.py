@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_classifier.data.cache import PackedImages, StreamedImages
 from cnn_classifier.data.folder import Scan, grouped, scan_root
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.prepare import PreparedImages, prepare
 from cnn_classifier.data.split_file import write_split
+from cnn_classifier.data.store import PackedImages, StreamedImages
 from cnn_classifier.errors import DataError
 
 MakeFolder = Callable[..., Path]
