@@ -69,7 +69,7 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
         optimizer=plain(config.optimizer),
         scheduler=plain(config.scheduler),
         loss=resolve_loss(plain(config.loss), data),
-        aliases=plain(config.dataset.class_names),
+        aliases=options.class_names,
     )
     resumed = find_resume(config, module.hparams)
     if resumed is not None:

@@ -112,7 +112,7 @@ def possible_pairs(features: Reals) -> Iterator[tuple[Indices, Indices, bool]]:
     order = np.argsort(features[:, key], kind="stable")
     features = features[order]
     radius = np.sqrt(2 * (1 - MIN_CORRELATION)) + 1e-3
-    for start in range(0, len(features), ROWS):
+    for start in tqdm(range(0, len(features), ROWS), "searching copies", disable=None, leave=False):
         rows = features[start : start + ROWS]
         stop = int(np.searchsorted(features[:, key], rows[-1, key] + radius, side="right"))
         for left in range(start, stop, COLUMNS):

@@ -11,7 +11,7 @@ from cnn_classifier.data.cache import Packing
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.data.split import Splits, limited, require_every_class, split_samples
+from cnn_classifier.data.split import Splits, limited, require_every_class, split_samples, ties_of
 from cnn_classifier.data.split_file import read_split
 from cnn_classifier.data.store import ImageStore
 from cnn_classifier.data.summary import summarise
@@ -67,7 +67,7 @@ def prepare(scan: Scan, options: DatasetOptions, seed: int) -> PreparedImages:
         splits = (
             {split: [sample for sample in members if sample.path not in audit.bad] for split, members in given.items()}
             if given
-            else split_samples(replace(scan, samples=good), options, seed, ties=[files for _, files in copies])
+            else split_samples(replace(scan, samples=good), options, seed, ties=ties_of(copies, good))
         )
         require_every_class(splits, scan.class_names)
         store = packing.finish({sample.path: audit.digests[sample.path] for sample in good})

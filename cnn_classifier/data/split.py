@@ -10,6 +10,8 @@ from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import DataError
 
 Splits = dict[str, list[Sample]]
+# Above this share of a class, near copies are a scene.
+SCENE = 0.25
 
 
 def split_samples(scan: Scan, options: DatasetOptions, seed: int, ties: Iterable[Collection[Path]] = ()) -> Splits:
@@ -87,13 +89,41 @@ def groups_of(samples: Iterable[Sample]) -> list[list[Path]]:
     return list(groups.values())
 
 
+def ties_of(copies: Iterable[tuple[str, Collection[Path]]], samples: Collection[Sample]) -> list[Collection[Path]]:
+    """The groups of copies that must stay together: all exact ones, and near ones unless they are a scene.
+
+    Frames of a fixed camera are all alike. Kept together they would leave nothing to test on, so that near copies that
+    make up more than `SCENE` of a class are taken for different pictures of one scene.
+    """
+    copies = list(copies)
+    scenes = {id(files) for files in scenes_of(copies, samples)}
+    return [files for _, files in copies if id(files) not in scenes]
+
+
+def scenes_of(copies: Iterable[tuple[str, Collection[Path]]], samples: Iterable[Sample]) -> list[Collection[Path]]:
+    """The groups of near copies that are too large a part of a class to be kept together."""
+    label_of = {sample.path: sample.label for sample in samples}
+    total = Counter(label_of.values())
+    return [
+        files
+        for kind, files in copies
+        if kind == "near"
+        and any(
+            count > max(2, SCENE * total[label])
+            for label, count in Counter(label_of[path] for path in files if path in label_of).items()
+        )
+    ]
+
+
 def units(samples: Iterable[Sample], ties: Iterable[Collection[Path]]) -> list[list[Sample]]:
     """Samples that go together, in the order that they came in; most are alone."""
     unit_of = {sample.path: [sample] for sample in samples}
     for tie in ties:
-        members = [unit_of[path] for path in sorted(tie) if path in unit_of]
-        joined = [sample for unit in {id(unit): unit for unit in members}.values() for sample in unit]
-        unit_of |= {sample.path: joined for sample in joined}
+        parts = {id(unit): unit for unit in (unit_of[path] for path in sorted(tie) if path in unit_of)}
+        largest, *others = sorted(parts.values(), key=len, reverse=True) or [[]]
+        for unit in others:
+            largest += unit
+            unit_of |= {sample.path: largest for sample in unit}
     return list({id(unit): unit for unit in unit_of.values()}.values())
 
 
@@ -137,6 +167,6 @@ def require_every_class(splits: Splits, class_names: list[str]) -> None:
         for label, name in enumerate(class_names):
             if label not in present:
                 raise DataError(
-                    f"class {name!r} has too few images to be in the {split} split; "
+                    f"class {name!r} has too few images to be in the {split} split (copies and groups count as one); "
                     "add images, or lower dataset.folds or dataset.val_fraction and test_fraction"
                 )

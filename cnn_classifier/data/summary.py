@@ -10,6 +10,7 @@ import numpy as np
 from cnn_classifier.data.audit import Audit
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.oddities import TREATMENTS
+from cnn_classifier.data.split import scenes_of
 from cnn_classifier.data.split_file import relative_name
 
 Copies = Sequence[tuple[str, list[Path]]]
@@ -54,6 +55,8 @@ def summarise(scan: Scan, audit: Audit, copies: Copies) -> dict[str, Any]:
         "duplicates": duplicates,
         "conflicts": sum(len(group["classes"]) > 1 for group in pictures),
         "leaks": sum(len(group["splits"]) > 1 for group in pictures),
+        "group_leaks": group_leaks(scan),
+        "scenes": len(scenes_of(copies, scan.samples)),
         "ignored": dict(scan.ignored.most_common()),
         **shapes_of(sizes),
     }
@@ -64,6 +67,15 @@ def distinct(duplicates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     """One group a picture: exact copies within a group of near ones are told there."""
     within_near = {path for group in duplicates if group["kind"] == "near" for path in group["paths"]}
     return [group for group in duplicates if group["kind"] == "near" or group["paths"][0] not in within_near]
+
+
+def group_leaks(scan: Scan) -> int:
+    """How many groups, such as patients, have images in more than one split folder."""
+    splits_of: defaultdict[str, set[str]] = defaultdict(set)
+    for sample in scan.samples:
+        if sample.group is not None and sample.split:
+            splits_of[sample.group].add(sample.split)
+    return sum(len(splits) > 1 for splits in splits_of.values())
 
 
 def counts_by_split(scan: Scan) -> dict[str, dict[str, int]]:
@@ -115,6 +127,13 @@ def suggestions(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) ->
             f"pictures in more than one split: {summary['leaks']}; the test is easier than it looks: "
             "remove the copies, or put all images into root/class folders and let the split be made"
         )
+    if summary["group_leaks"]:
+        told.append(f"groups in more than one split: {summary['group_leaks']}; keep each on one side")
+    if summary["scenes"]:
+        told.append(
+            f"near copies that are a large part of a class: {summary['scenes']} groups, such as frames of one camera; "
+            "they are split as different pictures: test on another scene, or tie them with dataset.group_pattern"
+        )
     if summary["conflicts"]:
         told.append(f"pictures in more than one class: {summary['conflicts']}; keep the right copy of each")
     if summary["imbalance"] > 1.5:
@@ -150,6 +169,12 @@ def brief(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"pictures in more than one class: {summary['conflicts']}")
     if summary["leaks"]:
         lines.append(f"pictures in more than one split folder: {summary['leaks']}; the test is easier than it looks")
+    if summary["group_leaks"]:
+        lines.append(
+            f"groups in more than one split folder: {summary['group_leaks']}; the test is easier than it looks"
+        )
+    if summary["scenes"]:
+        lines.append(f"near copies too many to keep together: {summary['scenes']} groups, split as different pictures")
     if summary["ignored"]:
         files = ", ".join(f"{count} {extension}" for extension, count in summary["ignored"].items())
         lines.append(f"passed over files that are no images or in no class: {files}")

@@ -71,6 +71,7 @@ def verdict(summary: Summary) -> list[tuple[str, str, str]]:
         (bad, f"{bad:,} unreadable", "unreadable", "wrong"),
         (summary["conflicts"], several(summary["conflicts"], "label conflict"), "duplicates", "wrong"),
         (summary["leaks"], f"{several(summary['leaks'], 'picture')} in {where}", "duplicates", "wrong"),
+        (summary["group_leaks"], f"{several(summary['group_leaks'], 'group')} in several splits", "classes", "wrong"),
         (harmless, f"{several(harmless, 'picture')} more than once", "duplicates", "odd"),
     ]
     told = [(text, section, degree) for count, text, section, degree in findings if count]

@@ -113,6 +113,18 @@ def test_copies_and_groups_stay_on_one_side(root: Path, options: dict[str, int])
     assert [group["kind"] for group in found.summary["duplicates"]] == ["exact"] * 10
 
 
+def test_frames_of_one_camera_can_be_trained_on(make_folder: MakeFolder) -> None:
+    root = make_folder({"good": 1, "scratched": 1})
+    scene = np.kron(np.random.default_rng(0).integers(40, 200, (8, 8, 3)), np.ones((8, 8, 1)))
+    for index in range(40):
+        noise = np.random.default_rng(index).normal(0, 4, scene.shape)
+        frame = Image.fromarray((scene + noise).clip(0, 255).astype(np.uint8))
+        frame.save(root / ("good" if index % 2 else "scratched") / f"{index // 2:03d}.png")
+    found = prepared(root)
+    assert [len(group["paths"]) for group in found.summary["duplicates"]] == [40]
+    assert {split: len(held) for split, held in files(found).items()} == {"train": 28, "val": 4, "test": 8}
+
+
 def test_a_split_file_brings_the_same_images_back_whatever_else_is_asked(root: Path, tmp_path: Path) -> None:
     scan = scan_root(root)
     first = prepared(scan, limit_per_class=15)

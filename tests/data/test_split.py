@@ -2,13 +2,14 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from cnn_classifier.data.folder import Sample, Scan
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.split import Splits, groups_of, limited, split_samples
+from cnn_classifier.data.split import Splits, groups_of, limited, split_samples, ties_of, units
 from cnn_classifier.errors import DataError
 
 ROOT = Path("/pictures")  # nothing is read: a split needs paths only
@@ -58,7 +59,9 @@ def test_every_class_is_shared_out_by_the_same_fractions() -> None:
 
 def test_the_smallest_class_has_an_image_in_every_split_or_is_named() -> None:
     assert counts(split(pictures({"cats": 40, "dogs": 3}))) == {"train": [28, 1], "val": [4, 1], "test": [8, 1]}
-    too_few = r"^class 'dogs' has too few images to be in the {} split; add images, or lower dataset\.folds"
+    too_few = (
+        r"^class 'dogs' has too few images to be in the {} split \(copies and groups count as one\); add images, or "
+    )
     with pytest.raises(DataError, match=too_few.format("train")):
         split(pictures({"cats": 40, "dogs": 2}))
     with pytest.raises(DataError, match=too_few.format("test")):  # three dogs cannot be in each of four parts
@@ -161,3 +164,25 @@ def test_what_a_limit_must_leave_out_is_replaced_by_the_next_and_the_rest_stays(
     instead = [sample.path for sample in limited(scan, 10, seed=1, leave_out={chosen[0]})]
     assert len(instead) == 20
     assert set(chosen) - set(instead) == {chosen[0]}
+
+
+def test_near_copies_that_are_a_large_part_of_a_class_are_a_scene_and_no_tie() -> None:
+    samples = pictures({"cats": 12, "dogs": 100}).samples
+    cats, dogs = [sample.path for sample in samples[:12]], [sample.path for sample in samples[12:]]
+    for kind, files, is_tie in [
+        ("near", cats[:3], True),
+        ("near", cats[:4], False),
+        ("exact", cats[:4], True),
+        ("near", dogs[:25], True),
+        ("near", [*dogs[:20], *cats[:5]], False),
+        ("near", [Path("elsewhere.png")], True),
+    ]:
+        assert ties_of([(kind, files)], samples) == [files] * is_tie
+
+
+def test_many_small_ties_within_a_large_one_are_joined_at_once() -> None:
+    scan = pictures({"cats": 20_000})
+    paths = [sample.path for sample in scan.samples]
+    ties = [paths, *([path, other] for path, other in pairwise(paths))]
+    assert [len(unit) for unit in units(scan.samples, ties)] == [20_000]
+    assert [len(unit) for unit in units(scan.samples, ties[:0:-1])] == [20_000]

@@ -181,3 +181,25 @@ def test_a_training_tells_only_what_is_wrong() -> None:
         "pictures in more than one split folder: 1; the test is easier than it looks",
         "passed over files that are no images or in no class: 3 .db, 1 .txt",
     ]
+
+
+def test_groups_in_several_split_folders_are_told() -> None:
+    samples = [
+        Sample(ROOT / f"{split}/{name}/{patient}.png", CLASSES.index(name), split, patient)
+        for split, patient in [("train", "p1"), ("train", "p2"), ("test", "p2"), ("test", "p3")]
+        for name in CLASSES
+    ]
+    audit = Audit({sample.path: "digest" for sample in samples}, {"digest": photo()})
+    summary = summarise(Scan(ROOT, samples, CLASSES, Counter()), audit, [])
+    assert (summary["group_leaks"], summary["leaks"]) == (1, 0)
+    assert summary["suggestions"][0] == "groups in more than one split: 1; keep each on one side"
+    assert brief(summary) == ["groups in more than one split folder: 1; the test is easier than it looks"]
+
+
+def test_frames_of_one_camera_are_told() -> None:
+    files = photos(cats=8, dogs=8)
+    summary = summary_of(files, copies=[("near", [name for name in files if name.startswith("cats")])])
+    assert summary["suggestions"][0].startswith(
+        "near copies that are a large part of a class: 1 groups, such as frames"
+    )
+    assert brief(summary)[-1] == "near copies too many to keep together: 1 groups, split as different pictures"

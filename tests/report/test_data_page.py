@@ -30,6 +30,7 @@ def summary(**values: Any) -> dict[str, Any]:
         "duplicates": [],
         "conflicts": 0,
         "leaks": 0,
+        "group_leaks": 0,
         "ignored": {},
         "sizes": {"width": sides, "height": sides},
         "shapes": [[32, 32, 6]],
