@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint on a folder of class folders")
     evaluate.add_argument("checkpoint", metavar="CKPT")
     evaluate.add_argument(
-        "folder", metavar="FOLDER", help="FOLDER/test/class/*.jpg where that is there, else FOLDER/class/*.jpg"
+        "folder", metavar="FOLDER", help="a folder, archive or CSV of labelled images; its test split where it has one"
     )
     evaluate.add_argument("--out", metavar="DIR", type=Path, help="write report.json, tables and figures there")
     evaluate.add_argument("--json", action="store_true", help="print the report as JSON")

@@ -113,10 +113,9 @@ def explain(error: Exception, words: Sequence[str] = ()) -> ConfigError:
             f"{group}={name.removeprefix(f'{group}/')} does not exist; expected one of: {', '.join(options)}"
         )
     if isinstance(error, OverrideParseException) or "Ambiguous value" in text or "Unknown function" in text:
-        word = getattr(error, "override", None) or "a value"
-        return ConfigError(
-            f"{word} cannot be read; quote what has special characters: \"dataset.root='my photos (1)'\""
-        )
+        word = getattr(error, "override", None) or "dataset.root=my photos (1)"
+        key, _, value = word.partition("=")
+        return ConfigError(f"{word} cannot be read; quote what has special characters: \"{key}='{value}'\"")
     return ConfigError(" ".join(text.split()))
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.config import CONF_DIR, load, plain
+from cnn_classifier.data.archive import ARCHIVE_SUFFIXES
 from cnn_classifier.data.audit import find_copies, inspect_files
 from cnn_classifier.data.download import file_name
+from cnn_classifier.data.lock import is_held
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.source import is_address, scan_source
+from cnn_classifier.data.source import TABLE_SUFFIXES, is_address, scan_source
 from cnn_classifier.data.split_file import relative_name
 from cnn_classifier.data.summary import summarise
 from cnn_classifier.errors import DataError, StorageError
@@ -51,7 +53,7 @@ def add_data_commands(commands: Any) -> None:
 
 
 def check_command(arguments: argparse.Namespace) -> int:
-    """Check every image of a source; write the page, print the table or JSON."""
+    """Check every image of a source; print the table or JSON, write the page."""
     options = options_of(arguments.source)
     scan = scan_source(options)
     started = time.perf_counter()
@@ -63,6 +65,10 @@ def check_command(arguments: argparse.Namespace) -> int:
         "seconds": round(seconds, 2),
         "images_per_second": round(len(audit.digests) / seconds, 1),
     }
+    beside = sys.stderr if arguments.json else sys.stdout
+    print(table(summary), file=beside)
+    if arguments.json:
+        print(json.dumps(summary, ensure_ascii=False))
     page = arguments.out or page_of(arguments.source)
     samples: dict[str, list[str]] = {name: [] for name in scan.class_names}
     for sample in scan.samples:
@@ -75,9 +81,7 @@ def check_command(arguments: argparse.Namespace) -> int:
             name: paths[:: max(1, len(paths) // SAMPLES_A_CLASS)][:SAMPLES_A_CLASS] for name, paths in samples.items()
         },
     )
-    print(table(summary), f"see {page}", sep="\n\n", file=sys.stderr if arguments.json else sys.stdout)
-    if arguments.json:
-        print(json.dumps(summary, ensure_ascii=False))
+    print(f"\nsee {page}", file=beside)
     if len(summary["bad"]) == len(audit.digests):
         raise DataError(f"{arguments.source}: none of the {len(audit.digests)} images can be read")
     return 0
@@ -94,7 +98,9 @@ def options_of(source: str) -> DatasetOptions:
 def page_of(source: str) -> Path:
     """Where the page goes unless told otherwise."""
     name = file_name(source) if is_address(source) else Path(source).resolve().name
-    return Path("outputs", "data", Path(name).stem or "images", "data.html")
+    endings = [ending for ending in (*ARCHIVE_SUFFIXES, *TABLE_SUFFIXES) if name.lower().endswith(ending)]
+    name = name[: -len(endings[0])] if endings else name
+    return Path("outputs", "data", name or "images", "data.html")
 
 
 def table(summary: Mapping[str, Any]) -> str:
@@ -129,16 +135,16 @@ def copies_lines(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def clean_command(arguments: argparse.Namespace) -> int:
-    """Show every entry of the cache with its size and last use; delete them with --yes."""
+    """Show every entry of the cache with its size and last use; delete them with --yes, but for what is being made."""
     total = 0
     for kind in [arguments.only] if arguments.only else CACHED:
         for entry in sorted((cache_home() / kind).iterdir()) if (cache_home() / kind).is_dir() else ():
-            size = size_of(entry)
-            total += size
-            used = datetime.fromtimestamp(entry.stat().st_mtime).strftime("%Y-%m-%d")
+            size, kept = size_of(entry), in_use(entry)
+            total += 0 if kept else size
+            used = datetime.fromtimestamp(entry.lstat().st_mtime).strftime("%Y-%m-%d")
             if size:  # locks are empty
-                print(f"{size / 1e6:10.1f} MB  last used {used}  {kind}/{entry.name}")
-            if arguments.yes:
+                print(f"{size / 1e6:10.1f} MB  last used {used}  {kind}/{entry.name}{', in use' * kept}")
+            if arguments.yes and not kept:
                 remove(entry)
     print(f"{total / 1e6:10.1f} MB  {'freed' if arguments.yes else 'in all'} in {cache_home()}")
     if total and not arguments.yes:
@@ -147,15 +153,21 @@ def clean_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def in_use(entry: Path) -> bool:
+    """Whether a run is making this, or something in it."""
+    return is_held(entry) or any(is_held(lock) for lock in entry.glob("*.lock"))
+
+
 def remove(entry: Path) -> None:
-    """Delete a file or folder of the cache."""
+    """Delete a file or folder of the cache; of a link the link alone."""
     try:
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     except OSError as error:  # Windows keeps what is in use
-        raise StorageError(f"{entry} cannot be deleted ({error.strerror}); end the run that uses it") from error
+        told = error.strerror or error
+        raise StorageError(f"{entry} cannot be deleted ({told}); end the run that uses it") from error
 
 
 def size_of(entry: Path) -> int:
-    """The bytes of a file, or of all files below a folder."""
-    files = [file for file in entry.rglob("*") if file.is_file()] if entry.is_dir() else [entry]
-    return sum(file.stat().st_size for file in files)
+    """The bytes of a file or link, or of all files below a folder."""
+    below = entry.rglob("*") if entry.is_dir() and not entry.is_symlink() else [entry]
+    return sum(file.lstat().st_size for file in below if file.is_symlink() or file.is_file())

@@ -10,8 +10,10 @@ from tqdm import tqdm
 from cnn_classifier.data.audit import inspect_files
 from cnn_classifier.data.cache import Packing
 from cnn_classifier.data.datamodule import BatchLoader
-from cnn_classifier.data.folder import Sample, Scan, renamed, scan_labelled
+from cnn_classifier.data.folder import Sample, Scan
+from cnn_classifier.data.naming import renamed
 from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.source import scan_to_test
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.report.evaluation import Evaluation
@@ -30,13 +32,13 @@ def evaluate_loader(predictor: Predictor, loader: BatchLoader, paths: Sequence[P
 
 
 def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
-    """Evaluate on a folder of class folders; where it has a test folder, on that.
+    """Evaluate on a folder of class folders, an archive or a CSV of them; where that has a test split, on it alone.
 
     Raises:
         DataError: If there is nothing to evaluate on.
         CheckpointError: If the folder has classes that the checkpoint does not know.
     """
-    scan = renamed(scan_labelled(Path(folder).expanduser()), predictor.aliases)
+    scan = renamed(scan_to_test(Path(folder).expanduser()), predictor.aliases)
     samples = samples_to_test(scan, predictor.class_names)
     defaults = DatasetOptions()
     cache, limit = defaults.cache, defaults.cache_limit_gb
@@ -59,11 +61,13 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
 
 def samples_to_test(scan: Scan, class_names: Sequence[str]) -> list[Sample]:
     """The images of a folder with the checkpoint's labels."""
-    unknown = [name for name in scan.class_names if name not in class_names]
+    known = set(class_names)
+    unknown = [name for name in scan.class_names if name not in known]
     if unknown:
         raise CheckpointError(
             f"the checkpoint does not know the class {', '.join(unknown)} of {scan.root}; "
             f"it was trained for: {', '.join(class_names)}"
         )
-    labels = [list(class_names).index(name) for name in scan.class_names]
+    index = {name: label for label, name in enumerate(class_names)}
+    labels = [index[name] for name in scan.class_names]
     return [Sample(sample.path, labels[sample.label]) for sample in scan.samples]

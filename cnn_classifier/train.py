@@ -13,12 +13,12 @@ from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
 from cnn_classifier.checkpoint import find_resume, run_dir_of
 from cnn_classifier.config import Config, plain, save
+from cnn_classifier.data.advice import brief
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_source
 from cnn_classifier.data.split_file import write_split
-from cnn_classifier.data.summary import brief
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.module import ImageClassifier

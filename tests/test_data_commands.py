@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from image_bytes import PICTURE
 
 from cnn_classifier.cli import main
 from cnn_classifier.data import audit, source
+from cnn_classifier.data.lock import locked
 from cnn_classifier.data_commands import page_of
 
 Capture = pytest.CaptureFixture[str]
@@ -135,11 +137,22 @@ def test_the_page_shows_what_the_table_tells(photos: Path, capsys: Capture) -> N
     assert not Path("outputs").exists()
 
 
+def test_a_page_that_cannot_be_written_costs_no_result(photos: Path, capsys: Capture) -> None:
+    Path("taken").write_text("no folder", encoding="utf-8")
+    assert main(["data", "check", str(photos), "--json", "--out", str(Path("taken", "page.html"))]) == 5
+    told = capsys.readouterr()
+    assert json.loads(told.out)["images"] == 17
+    assert told.err.splitlines()[-1].startswith(f"error: {Path('taken')}")
+    assert "unreadable  1" in told.err
+
+
 @pytest.mark.parametrize(
     ("place", "folder"),
     [
         ("photos", "photos"),
         ("/data/photos.zip", "photos"),
+        ("/data/Photos.TAR.GZ", "Photos"),
+        ("/data/photos.v1", "photos.v1"),
         (".", "here"),
         ("..", "above"),
         ("https://example.invalid/data/pets.zip?key=a/b", "pets"),
@@ -261,6 +274,45 @@ def test_clean_frees_the_cache_only_when_told_to(home: Path, capsys: Capture) ->
     assert cleaned("--yes")[-1] == f"1.5 MB freed in {home}"
     assert list((home / "datasets").iterdir()) == []
     assert cleaned() == [f"0.0 MB in all in {home}"]
+
+
+def test_clean_leaves_what_a_run_is_making(home: Path, capsys: Capture) -> None:
+    names = (
+        "packed/.partial-a/images.npy",
+        "packed/.partial-b/images.npy",
+        "datasets/pets/cat.jpg",
+        "downloads/c/x.zip",
+    )
+    for name in names:
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_bytes(bytes(1_000_000))
+    with locked(home / "packed" / "a"), locked(home / "datasets" / "pets"), locked(home / "downloads" / "c" / "x.zip"):
+        assert main(["data", "clean", "--yes"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split("/")[-1] for line in lines[:4]] == [
+            ".partial-a, in use",
+            ".partial-b",
+            "pets, in use",
+            "c, in use",
+        ]
+        assert lines[-1].split() == ["1.0", "MB", "freed", "in", str(home)]
+        assert [name for name in names if (home / name).exists()] == [names[0], *names[2:]]
+        assert len(list(home.rglob("*.lock"))) == 3
+    assert main(["data", "clean", "--yes"]) == 0
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows gives links to few")
+def test_clean_removes_a_link_and_not_what_it_leads_to(home: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "large disk").mkdir()
+    (tmp_path / "large disk" / "cat.jpg").write_bytes(bytes(2_000_000))
+    (home / "datasets").mkdir(parents=True)
+    for name, target in (("pets", "large disk"), ("gone", "nowhere")):
+        (home / "datasets" / name).symlink_to(tmp_path / target)
+    assert main(["data", "clean", "--yes"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] == "0.0"
+    assert list((home / "datasets").iterdir()) == []
+    assert (tmp_path / "large disk" / "cat.jpg").exists()
 
 
 def test_what_cannot_be_deleted_is_exit_code_5(home: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

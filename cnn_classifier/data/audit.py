@@ -16,6 +16,7 @@ from cnn_classifier.data.ledger import Ledger, open_ledger, state
 from cnn_classifier.data.oddities import is_misnamed
 from cnn_classifier.data.parallel import parallel_map
 from cnn_classifier.data.preprocess import Pixels, Preprocess
+from cnn_classifier.errors import DataError
 
 # A check that is interrupted goes on from the last so many images.
 REMEMBER_EVERY = 2000
@@ -59,11 +60,16 @@ def inspect_files(paths: Sequence[Path], packing: Packing | None = None) -> Audi
         packing: Where the pixels of what is decoded here go, so that nothing need be decoded twice.
 
     Raises:
-        StorageError: If the cache folder cannot be written.
+        DataError: If a process that decodes dies.
+        StorageError: If the memory of earlier checks is damaged, or the packing's folder cannot be written.
     """
     with open_ledger() as ledger:
         digests = read_digests(paths, ledger)
-        inspections = ledger.inspections(set(digests.values()))
+        contents = set(digests.values())
+        inspections = ledger.inspections(contents)
+        if packing and len(inspections) < len(contents):
+            packing.claim(contents)
+            inspections = ledger.inspections(contents)  # while we waited another run may have found them
         first_of: dict[str, Path] = {}  # copies are decoded once
         for path, digest in digests.items():
             if digest not in inspections:
@@ -127,10 +133,17 @@ def near_copies(audit: Audit, first_of: Mapping[str, Path]) -> list[list[str]]:
     thumbnails = np.frombuffer(grey, np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     confirm = Preprocess(image_size=64, channels=3, resize="squash", mean=(0.0,), std=(1.0,))
 
+    lost: list[int] = []
+
     def load(index: int) -> Pixels:
-        return confirm.load(first_of[digests[index]])
+        try:
+            return confirm.load(first_of[digests[index]])
+        except DataError:
+            lost.append(index)
+            raise
 
     groups = [[digests[index] for index in group] for group in near_duplicates(thumbnails, load)]
-    with open_ledger() as ledger:
-        ledger.add_copies(name, groups)
+    if not lost:  # otherwise a file that can be read tomorrow would never be compared
+        with open_ledger() as ledger:
+            ledger.add_copies(name, groups)
     return groups

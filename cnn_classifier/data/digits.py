@@ -1,12 +1,12 @@
 """The embedded data set: 1,797 handwritten digits that ship with scikit-learn, as a folder of PNGs."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from cnn_classifier.data.lock import PARTIAL, locked
 from cnn_classifier.storage import cache_home, make_folder
 
 
@@ -19,18 +19,22 @@ def write_digits() -> Path:
     folder = cache_home() / "datasets" / "digits"
     if folder.is_dir():
         return folder
+    make_folder(folder.parent)
+    with locked(folder):
+        if not folder.is_dir():  # otherwise another run wrote it while we waited
+            partial = folder.with_name(f"{PARTIAL}{folder.name}")
+            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+            write_pictures(partial)
+            partial.replace(folder)
+    return folder
+
+
+def write_pictures(folder: Path) -> None:
     from sklearn.datasets import load_digits  # only now: it costs a second, once
 
     digits = load_digits()
-    make_folder(folder.parent)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".digits-"))
     for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        class_folder = partial / str(label)
-        class_folder.mkdir(exist_ok=True)
+        class_folder = folder / str(label)
+        class_folder.mkdir(parents=True, exist_ok=True)
         grey = np.round(pixels * (255 / 16)).astype(np.uint8)
         Image.fromarray(grey).save(class_folder / f"{index:04d}.png")
-    try:
-        partial.replace(folder)  # whole or not at all, also where two runs start together
-    except OSError:
-        shutil.rmtree(partial)
-    return folder

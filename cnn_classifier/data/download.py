@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from cnn_classifier.data.https import TIMEOUT
 from cnn_classifier.data.lock import locked
-from cnn_classifier.data.transfer import TRIES, transfer
+from cnn_classifier.data.transfer import TRIES, transfer, validator_file
 from cnn_classifier.errors import ConfigError, DataError, StorageError
 from cnn_classifier.storage import make_folder
 
@@ -49,6 +49,7 @@ def fetch(url: str, folder: Path, *, checksum: str | None = None, mirror: str | 
                     transfer(address, partial, verifiable=checksum is not None)
                 verify(partial, url, checksum)
                 partial.replace(path)
+                validator_file(partial).unlink(missing_ok=True)
     except OSError as error:  # the network's are told from these where they happen
         raise StorageError(
             f"{path.parent}: {error.strerror or error}; free space there or set CNN_CLASSIFIER_HOME"
@@ -82,6 +83,7 @@ def verify(partial: Path, url: str, checksum: str | None) -> None:
         tqdm.write(f"{url} is {found}; set dataset.checksum={found} to always get this file", file=sys.stderr)
     elif found != checksum:
         partial.unlink()
+        validator_file(partial).unlink(missing_ok=True)
         raise DataError(
             f"{url}: expected {checksum}, found {found}; it was damaged on its way or replaced at its source: "
             "run again, or correct dataset.checksum"

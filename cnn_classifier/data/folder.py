@@ -1,22 +1,16 @@
 """Find the images: walk a folder in one of the four layouts and name its classes."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from cnn_classifier.data.classes import require_classes, require_same_classes, require_usable
-from cnn_classifier.data.walk import count_loose, image_files, is_image, real_path, subfolders
-from cnn_classifier.errors import ConfigError, DataError
-
-SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-SPLIT_OF = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
+from cnn_classifier.data.classes import require_classes, require_same_classes
+from cnn_classifier.data.layout import refuse_splits, require_folder, split_folders, split_of, unwrapped
+from cnn_classifier.data.walk import Claims, count_loose, image_files, real_path, subfolders
+from cnn_classifier.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -66,129 +60,90 @@ def scan_root(root: Path, key: str = "dataset.root") -> Scan:
     require_folder(root, key)
     root = unwrapped(root)
     by_split = split_folders(root)
-    return scan_splits(by_split, root) if by_split else scan_classes(root, {None: root}, require_classes(root))
+    if by_split:
+        return scan_splits(by_split, root)
+    return scan_layout(root, {None: root}, {None: subfolders(root)}, loose_in=[root])
 
 
 def scan_labelled(root: Path) -> Scan:
     """Scan `root/test/class` where that is there, else `root/class`; a single class will do."""
     require_folder(root, "FOLDER")
     root = unwrapped(root)
-    tests = [folder for folder in subfolders(root) if SPLIT_OF.get(folder.name.lower()) == "test"]
-    root = next((folder for folder in tests if subfolders(folder)), root)
-    return scan_classes(root, {None: root}, [found.name for found in subfolders(root)] or require_classes(root))
+    tests = [folder for folder in subfolders(root) if split_of(folder.name) == "test"]
+    root = next((unwrapped(folder, "test") for folder in tests if subfolders(folder)), root)
+    classes = subfolders(root)
+    names = [folder.name for folder in classes] or require_classes(classes, root)
+    return scan_classes(root, {None: classes}, names, loose_in=[root])
 
 
 def scan_splits(folders: Mapping[str, Path], root: Path | None) -> Scan:
     """Scan one folder a split; each must have the same classes."""
     for split, folder in folders.items():
         require_folder(folder, f"dataset.{split}_dir")
-    train, class_names = folders["train"], require_classes(folders["train"])
-    for folder in folders.values():
-        found = [class_folder.name for class_folder in subfolders(folder)]
-        require_same_classes(class_names, found, expected_in=train, found_in=folder)
-    return scan_classes(root or common_root(folders.values()), folders, class_names)
+    root = root or common_root(folders.values())
+    inner: dict[str | None, Path] = {split: unwrapped(folder, split) for split, folder in folders.items()}
+    classes = {split: subfolders(folder) for split, folder in inner.items()}
+    return scan_layout(root, inner, classes, loose_in={root, *inner.values()})
 
 
-def scan_classes(root: Path, folders: Mapping[str, Path] | Mapping[None, Path], class_names: list[str]) -> Scan:
-    """Every image below `folder/class`, for the folder of every split and every class."""
+def scan_layout(
+    root: Path,
+    folders: Mapping[str | None, Path],
+    classes: Mapping[str | None, list[Path]],
+    *,
+    loose_in: Iterable[Path] = (),
+) -> Scan:
+    """Scan the class folders of every split.
+
+    Args:
+        root: What everything is in.
+        folders: What an error calls each split, or what is not split; by split.
+        classes: The class folders, by split.
+        loose_in: Where files that are of no class are counted.
+
+    Raises:
+        DataError: If there is nothing to train on, splits look like classes, or have other classes.
+    """
+    first = None if None in classes else "train"
+    if first not in classes:
+        raise DataError(f"{root} has {', '.join(map(str, classes))} but no train; add it or give dataset.train_dir")
+    class_names = require_classes(classes[first], folders[first])
+    if first is None:
+        refuse_splits(root, classes[first])
+    for split, found in classes.items():
+        names = [folder.name for folder in found]
+        require_same_classes(class_names, names, expected_in=folders[first], found_in=folders[split])
+    return scan_classes(root, classes, class_names, loose_in=loose_in)
+
+
+def scan_classes(
+    root: Path, classes: Mapping[str | None, list[Path]], class_names: list[str], *, loose_in: Iterable[Path]
+) -> Scan:
+    """Every image below every class folder."""
     places: dict[Path, Path] = {}
-    for place in [folder / name for folder in folders.values() for name in class_names]:
+    for place in chain.from_iterable(classes.values()):
         other = places.setdefault(real_path(place), place)
         if other is not place:  # by a link, or by options
             raise DataError(f"{place} and {other} are one folder; give each split images of its own")
     samples: list[Sample] = []
     ignored: Counter[str] = Counter()
-    for folder in {root, *folders.values()}:
+    for folder in loose_in:
         count_loose(folder, ignored)
-    claimed = list(places)
-    for split, folder in folders.items():
-        for label, name in enumerate(class_names):
-            found = sorted(image_files(folder / name, ignored, claimed))
+    claims = Claims(places)
+    labels = {name: label for label, name in enumerate(class_names)}
+    for split, folders in classes.items():
+        for place in folders:
+            found = sorted(image_files(place, ignored, claims))
             if not found:
-                raise DataError(f"{folder / name} holds no images; fill this class folder or remove it")
-            samples += [Sample(path, label, split) for path in found]
+                raise DataError(f"{place} holds no images; fill this class folder or remove it")
+            samples += [Sample(path, labels[place.name], split) for path in found]
     return Scan(root, samples, class_names, ignored)
 
 
-def unwrapped(root: Path) -> Path:
-    """The folder that an archive's wrappers (`PetImages/`) hold; `root` itself where a single class is all there is."""
-    here, inside = root, subfolders(root)
-    while len(inside) == 1 and inside[0].name.lower() not in SPLIT_OF and not holds_images(here):
-        here = inside[0]
-        inside = subfolders(here)
-    return here if not holds_images(here) and (len(inside) > 1 or split_folders(here)) else root
-
-
-def split_folders(root: Path) -> dict[str, Path]:
-    """The folders of the splits, none if there are no class folders in `train`: then it is a class of that name."""
-    found = [folder for folder in subfolders(root) if folder.name.lower() in SPLIT_OF]
-    by_split = {SPLIT_OF[folder.name.lower()]: folder for folder in found}
-    if "train" not in by_split or not subfolders(by_split["train"]):
-        return {}
-    if len(by_split) < len(found):
-        raise DataError(f"{root} has {', '.join(folder.name for folder in found)}; expected one folder a split")
-    return {split: by_split[split] for split in SPLIT_FOLDERS if split in by_split}
-
-
-def renamed(scan: Scan, class_names: Mapping[str | int, str | int] | None) -> Scan:
-    """The same images under other class names, sorted anew; classes that are given one name become one.
-
-    Args:
-        scan: What was found.
-        class_names: New names by old; classes that it does not name keep theirs.
-
-    Raises:
-        ConfigError: If all classes become one.
-        DataError: If two of the names differ only in case.
-    """
-    if not class_names:
-        return scan
-    new_names = {str(old): str(new) for old, new in class_names.items()}  # YAML reads 0 as a number
-    told = [new_names.get(name, name) for name in scan.class_names]
-    names = sorted(set(told))
-    if len(names) == 1 < len(told):
-        raise ConfigError(f"dataset.class_names calls every class {names[0]!r}; expected at least two names")
-    require_usable(names, where="dataset.class_names")
-    label_of = [names.index(name) for name in told]
-    samples = [replace(sample, label=label_of[sample.label]) for sample in scan.samples]
-    return replace(scan, samples=samples, class_names=names)
-
-
-def grouped(scan: Scan, pattern: str | None) -> Scan:
-    """The same images, each in the group that its path names.
-
-    Args:
-        scan: What was found.
-        pattern: A regular expression, searched for in the path below `scan.root` with forward slashes. Its first
-            group, or all that it matches if it has none, names the image's group; without a match there is none.
-
-    Raises:
-        ConfigError: If it is no regular expression.
-    """
-    if pattern is None:
-        return scan
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"dataset.group_pattern={pattern} is no regular expression: {error}") from error
-    top = f"{scan.root.absolute().as_posix()}/"
-
-    def group_of(path: Path) -> str | None:
-        match = expression.search(path.absolute().as_posix().removeprefix(top))
-        return match[min(1, expression.groups)] if match else None
-
-    return replace(scan, samples=[replace(sample, group=group_of(sample.path)) for sample in scan.samples])
-
-
-def holds_images(folder: Path) -> bool:
-    return any(is_image(entry.name) and entry.is_file() for entry in folder.iterdir())
-
-
-def require_folder(folder: Path, key: str) -> None:
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"{key}: {folder} {what}; expected a folder with one folder of images a class")
-
-
 def common_root(folders: Iterable[Path]) -> Path:
-    return Path(os.path.commonpath([folder.absolute() for folder in folders]))
+    """The folder that all are in; the first of them where they lie on several drives of Windows."""
+    absolute = [folder.absolute() for folder in folders]
+    try:
+        return Path(os.path.commonpath(absolute))
+    except ValueError:
+        return absolute[0]

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_classifier.data.duplicates import thumbnail
 from cnn_classifier.data.modes import upright_size
 from cnn_classifier.data.oddities import notes_of
-from cnn_classifier.data.preprocess import Pixels, Preprocess, converted, opened
+from cnn_classifier.data.preprocess import Pixels, Preprocess, converted, is_special, opened
 from cnn_classifier.errors import UnreadableImageError
 
 # How the digest of a file begins whose bytes cannot be read.
@@ -38,10 +39,10 @@ class Inspection:
 
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file's bytes; a name of its own where they cannot be read, which its inspection will say."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return UNREAD + hashlib.sha256(os.fsencode(path)).hexdigest()
+    if not is_special(path):
+        with suppress(OSError), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return UNREAD + hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
 def inspect(path: Path, *, preprocess: Preprocess | None = None) -> tuple[Inspection, Pixels | None]:

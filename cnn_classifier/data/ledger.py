@@ -3,18 +3,24 @@
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cnn_classifier.data.inspection import UNREAD, Inspection
 from cnn_classifier.errors import StorageError
-from cnn_classifier.storage import cache_home, make_folder
+from cnn_classifier.storage import cache_home
 
 # Part of the file's name: raise it when an inspection or the search for copies changes.
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
+TIMEOUT = 60.0  # seconds to wait for another run, which writes for a moment only
+State = tuple[int, int, int]
 TABLES = """
-create table if not exists files (path text primary key, size integer, mtime integer, digest text) without rowid;
+create table if not exists files
+    (path text primary key, size integer, mtime integer, ctime integer, digest text) without rowid;
 create table if not exists contents
     (digest text primary key, format text, width integer, height integer, notes text, thumbnail blob) without rowid;
 create table if not exists copies (digests text primary key, groups text) without rowid;
@@ -22,19 +28,20 @@ create table if not exists copies (digests text primary key, groups text) withou
 
 
 class Ledger:
-    """A file's digest by its path, size and time; its inspection by its digest; groups of copies by all digests.
+    """A file's digest by its path, size and times; its inspection by its digest; groups of copies by all digests.
 
-    Unreadable files are not kept: a new decoder may read them tomorrow.
+    Unreadable files are not kept: a new decoder may read them tomorrow. Where the memory cannot be read or written,
+    everything is new or nothing is kept: that costs time, no run.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection, self.path, self.writable = connection, path, True
 
     def digests(self, paths: Sequence[Path]) -> dict[Path, str]:
         """The digests of those files that have not changed since they were read."""
         path_of = {key(path): path for path in paths}
-        rows = self._select("select path, size, mtime, digest from files where path in", path_of)
-        return {path_of[name]: digest for name, size, mtime, digest in rows if state(path_of[name]) == (size, mtime)}
+        rows = self._select("select path, digest, size, mtime, ctime from files where path in", path_of)
+        return {path_of[name]: digest for name, digest, *known in rows if state(path_of[name]) == tuple(known)}
 
     def inspections(self, digests: Iterable[str]) -> dict[str, Inspection]:
         """What is known of these contents."""
@@ -49,14 +56,13 @@ class Ledger:
 
     def copies(self, digests: str) -> list[list[str]] | None:
         """The groups of near copies found earlier among exactly these contents."""
-        row = self.connection.execute("select groups from copies where digests = ?", [digests]).fetchone()
-        return json.loads(row[0]) if row else None
+        rows = self._select("select groups from copies where digests in", [digests])
+        return json.loads(rows[0][0]) if rows else None
 
-    def add_digests(self, digests: Mapping[Path, str], states: Mapping[Path, tuple[int, int]]) -> None:
+    def add_digests(self, digests: Mapping[Path, str], states: Mapping[Path, State]) -> None:
         """Of files in these states, which must be older than the digests; a change in between shows next time."""
         rows = [(key(path), *states[path], digest) for path, digest in digests.items() if not digest.startswith(UNREAD)]
-        with self.connection:
-            self.connection.executemany("insert or replace into files values (?, ?, ?, ?)", rows)
+        self._insert("files", rows)
 
     def add_inspections(self, inspections: Mapping[str, Inspection]) -> None:
         rows = [
@@ -64,34 +70,81 @@ class Ledger:
             for digest, found in inspections.items()
             if not found.reason
         ]
-        with self.connection:
-            self.connection.executemany("insert or replace into contents values (?, ?, ?, ?, ?, ?)", rows)
+        self._insert("contents", rows)
 
     def add_copies(self, digests: str, groups: Sequence[Sequence[str]]) -> None:
-        with self.connection:
-            self.connection.execute("insert or replace into copies values (?, ?)", [digests, json.dumps(groups)])
+        self._insert("copies", [(digests, json.dumps(groups))])
 
-    def _select(self, statement: str, keys: Iterable[str]) -> Iterator[tuple]:  # type: ignore[type-arg]
-        wanted = list(keys)
-        for start in range(0, len(wanted), 500):  # SQLite takes 999 values at least
-            block = wanted[start : start + 500]
-            marks = ", ".join("?" * len(block))
-            yield from self.connection.execute(f"{statement} ({marks})", block)
+    def _select(self, statement: str, keys: Iterable[str]) -> list[Any]:
+        wanted, found = list(keys), []
+        try:
+            for start in range(0, len(wanted), 500):  # SQLite takes 999 values at least
+                block = wanted[start : start + 500]
+                found += self.connection.execute(f"{statement} ({', '.join('?' * len(block))})", block).fetchall()
+        except sqlite3.OperationalError as error:
+            tell(self.path, reason(error))
+        return found
+
+    def _insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        if not (rows and self.writable):
+            return
+        try:
+            with self.connection:
+                marks = ", ".join("?" * len(rows[0]))
+                self.connection.executemany(f"insert or replace into {table} values ({marks})", rows)
+        except sqlite3.OperationalError as error:
+            self.writable = False
+            tell(self.path, reason(error))
 
 
 @contextmanager
 def open_ledger() -> Iterator[Ledger]:
-    """The ledger in the cache folder, which several runs may use at once; what is added is kept from then on."""
-    path = make_folder(cache_home()) / f"checks-{LEDGER_VERSION}.sqlite"
+    """The ledger in the cache folder, which several runs may use at once; what is added is kept from then on.
+
+    Raises:
+        StorageError: If it is damaged.
+    """
+    path = cache_home() / f"checks-{LEDGER_VERSION}.sqlite"
     try:
-        connection = sqlite3.connect(path, timeout=60)
-        try:
-            connection.executescript(TABLES)
-            yield Ledger(connection)
-        finally:
-            connection.close()
+        with closing(connect(path)) as connection:
+            yield Ledger(connection, path)
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {error}; delete this file, it is only a memory of earlier checks") from error
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """The memory of earlier checks, to read if it cannot be written; an empty one if it can be neither."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch()  # whoever may write into the folder may write this: SQLite's own mode leaves others out
+        return with_tables(path)
+    except (OSError, sqlite3.OperationalError) as error:
+        tell(path, reason(error))
+        return with_tables(":memory:")
+
+
+def with_tables(path: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=TIMEOUT)
+    try:
+        connection.executescript(TABLES)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def reason(error: OSError | sqlite3.OperationalError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return f"another run has held it for {TIMEOUT:g} seconds" if busy else str(error)
+
+
+@cache
+def tell(path: Path, why: str) -> None:
+    """Say it once a run."""
+    print(f"warning: {path}: {why}; what is found in this run is not remembered for the next", file=sys.stderr)
 
 
 def key(path: Path) -> str:
@@ -99,10 +152,14 @@ def key(path: Path) -> str:
     return os.fsencode(path.absolute()).decode("latin-1")
 
 
-def state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns: a file that keeps both is taken to be the same."""
+def state(path: Path) -> State:
+    """Size in bytes, and in ns the times of the last change of the content and of anything else.
+
+    A file that is copied or unpacked may bring the first time along, never the second; on Windows that is when the file
+    was made. The inode would add nothing, and some network drives give a file another one each time.
+    """
     try:
         status = path.stat()
     except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+        return -1, -1, -1
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,5 +1,6 @@
 """One run at a time makes what all runs share; the others wait, and say so."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +8,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+# How the name of a folder begins that is not finished; the rest is what it will be called, or what its lock is.
+PARTIAL = ".partial-"
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold `path` against other processes, which may be making it; the operating system lets go of a killed one's."""
-    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    lock = FileLock(lock_of(path))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -21,3 +25,27 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def lock_of(path: Path) -> Path:
+    """The file that is locked while `path` or its partial is made."""
+    return path.with_name(f"{path.name.removeprefix(PARTIAL).removesuffix('.lock')}.lock")
+
+
+def is_held(path: Path) -> bool:
+    """Whether a run is making this now."""
+    lock = lock_of(path)
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except OSError:  # of its timeout too; another user's, that we may not open, is better left alone
+        return True
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete what runs that were killed have left half made in a folder."""
+    for partial in folder.glob(f"{PARTIAL}*"):
+        if not is_held(partial):
+            shutil.rmtree(partial, ignore_errors=True)

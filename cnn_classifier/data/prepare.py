@@ -43,7 +43,7 @@ def prepare(scan: Scan, options: DatasetOptions, seed: int) -> PreparedImages:
 
     Raises:
         DataError: If too many images cannot be read, or no split is possible.
-        StorageError: If the cache folder cannot be written.
+        StorageError: If `cache` is `disk` and its folder cannot be written.
     """
     given = read_split(Path(options.split_file).expanduser(), scan) if options.split_file else None
     chosen = [sample for samples in given.values() for sample in samples] if given else None

@@ -1,6 +1,7 @@
 """The one way from an image file to the pixels a network sees: train, evaluate and predict all come through here."""
 
 import re
+import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -142,12 +143,22 @@ def opened(source: Path | str | BinaryIO) -> Iterator[ImageFile]:
 
 
 def open_image(source: Path | str | BinaryIO) -> ImageFile:
+    if isinstance(source, Path | str) and is_special(source):
+        raise UnreadableImageError("no file, but a folder, a pipe, a socket or a device")
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError:
         if is_heic(head_of(source)):
             return open_heic(source)
         raise
+
+
+def is_special(path: Path | str) -> bool:
+    """Whether it is no regular file: to read a pipe or a device may never end. What cannot be looked at is none."""
+    try:
+        return not stat.S_ISREG(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def from_array(array: npt.NDArray[Any]) -> Image.Image:

@@ -1,9 +1,11 @@
 """Read public archives that hold no folder a class: CIFAR-10's binary version and the Oxford-IIIT Pets."""
 
+import os
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cnn_classifier.data.folder import Sample, Scan, scan_root
+from cnn_classifier.data.kept import kept_in, version_of
 from cnn_classifier.data.walk import image_files, subfolders
 from cnn_classifier.errors import DataError, StorageError
 from cnn_classifier.storage import make_folder
@@ -33,23 +36,25 @@ def special_layout(root: Path) -> Scan | None:
     """
     places = [root, *subfolders(root)]
     for place in places:
-        if (place / CIFAR_FILES["train"][0]).is_file():
+        # Unlike `Path.is_file` this bears folders that are locked; they are told when their images are looked for.
+        if os.path.isfile(place / CIFAR_FILES["train"][0]):  # noqa: PTH113
             return scan_root(write_cifar10(place))
-        if (place / "annotations" / PETS_LISTS["train"]).is_file():
+        if os.path.isfile(place / "annotations" / PETS_LISTS["train"]):  # noqa: PTH113
             return scan_pets(place / "annotations", pets_images(places), root)
     return None
 
 
 def write_cifar10(folder: Path) -> Path:
-    """Write `cifar-10-images/{train,test}/<class>/<n>.png` beside the binary files unless it is there; return it."""
-    images = folder.with_name("cifar-10-images")
+    """Write `{train,test}/<class>/<n>.png` into a folder of the cache unless that was done, and return it."""
+    versions = [version_of(file) for file in sorted(folder.glob("*.bin"))]
+    images = kept_in("cifar-10-images", *chain.from_iterable(versions))
     if images.is_dir():
         return images
     batches = {split: [read_batch(folder / name) for name in names] for split, names in CIFAR_FILES.items()}
-    make_folder(folder.parent)
+    make_folder(images.parent)
     try:
         # Whole or not at all, also where two runs start together: it gets its name once it is complete.
-        with tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=folder.parent) as partial:
+        with tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=images.parent) as partial:
             for split, files in batches.items():
                 write_pictures(np.concatenate(files), Path(partial, "images", split))
             Path(partial, "images").replace(images)

@@ -1,17 +1,22 @@
 """From what a user names (a folder, an archive, an address, a CSV) to the images and their classes."""
 
-import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from cnn_classifier.data.archive import is_archive, unpack
+from cnn_classifier.data.archive import ARCHIVE_SUFFIXES, is_archive, unpack
 from cnn_classifier.data.digits import write_digits
 from cnn_classifier.data.download import fetch
-from cnn_classifier.data.folder import Scan, grouped, renamed, scan_root, scan_splits
+from cnn_classifier.data.folder import Scan, scan_labelled, scan_root, scan_splits
+from cnn_classifier.data.kept import kept_in, version_of
+from cnn_classifier.data.naming import grouped, renamed
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.public import special_layout
 from cnn_classifier.data.table import scan_table
-from cnn_classifier.data.unpacking import MARKER
+from cnn_classifier.data.together import scan_together
+from cnn_classifier.data.unpacking import MARKER, caseless
+from cnn_classifier.data.walk import refuse
 from cnn_classifier.errors import ConfigError, DataError
 from cnn_classifier.storage import cache_home
 
@@ -23,12 +28,18 @@ def scan_source(options: DatasetOptions) -> Scan:
     """Find every image and its class, after downloading and unpacking what is not there yet; nothing is decoded.
 
     Raises:
-        ConfigError: If the options do not say where the images are.
+        ConfigError: If the options do not say where the images are, or call every class the same.
         DataError: If there are no images, no classes, or splits of other classes, or a download or archive is bad.
         StorageError: If there is no room for a download or an archive.
     """
-    scan = find_images_of(options)
-    return grouped(renamed(scan, options.class_names), options.group_pattern)
+    try:
+        found = find_images_of(options)
+    except PermissionError as error:  # of a folder on the way; those that are walked say so themselves
+        refuse(error)
+    scan = renamed(found, options.class_names)
+    if len(scan.class_names) == 1:
+        raise ConfigError(f"dataset.class_names calls every class {scan.class_names[0]!r}; expected at least two names")
+    return grouped(scan, options.group_pattern)
 
 
 def find_images_of(options: DatasetOptions) -> Scan:
@@ -45,6 +56,9 @@ def find_images_of(options: DatasetOptions) -> Scan:
             f"dataset.source is not set{found_at}; say where the images of {options.name!r} are: "
             "dataset.source=FOLDER|ZIP|TAR|CSV|URL or dataset.root=FOLDER"
         )
+    if len(options.sources) > 1:
+        together = side_by_side(options)
+        return special_layout(together) or scan_together(together)
     return scan_place(place_of(options), "dataset.source")
 
 
@@ -59,22 +73,65 @@ def scan_place(place: Path, key: str) -> Scan:
     return (special_layout(place) if place.is_dir() else None) or scan_root(place, key)
 
 
+def scan_to_test(place: Path) -> Scan:
+    """The labelled images of a folder, archive or CSV, one class being enough; where it has a test split, those alone.
+
+    Raises:
+        DataError: If there are none.
+    """
+    try:
+        if place.is_file() and is_archive(place):
+            return scan_to_test(unpacked(place))
+        special = place.is_dir() and special_layout(place)
+        if not special and not place.is_file():
+            return scan_labelled(place)
+    except PermissionError as error:
+        refuse(error)
+    scan = special or scan_place(place, "FOLDER")
+    tests = [sample for sample in scan.samples if sample.split == "test"]
+    return replace(scan, samples=tests or scan.samples)
+
+
 def place_of(options: DatasetOptions) -> Path:
-    """Where the images of `dataset.source` lie on this machine, once they are here."""
-    sources: list[str] = options.sources
-    checksums: list[str | None] = [*options.checksums] or [None] * len(sources)
-    if len(sources) > 1:  # archives that belong together, side by side below one folder
-        together = cache_home() / "datasets" / name_of(options.name, *sources, *map(str, checksums))
-        for source, checksum in zip(sources, checksums, strict=True):
-            local_copy(source, checksum, options, together / name_of(Path(source).name, source))
-        return together
-    source = sources[0]
+    """Where the images of one `dataset.source` lie on this machine, once they are here."""
+    source, checksum = options.sources[0], next(iter(options.checksums), None)
     if source in GENERATED:
         return GENERATED[source]()
     if is_address(source):
-        folder = cache_home() / "datasets" / name_of(options.name, source, str(checksums[0]))
-        return local_copy(source, checksums[0], options, folder)
+        return local_copy(source, checksum, options, kept_in(options.name, *key_of(source, checksum)))
     return Path(source).expanduser()
+
+
+def side_by_side(options: DatasetOptions) -> Path:
+    """The folder that holds the archives of a list, each in a folder of its name."""
+    checksums: list[str | None] = [*options.checksums] or [None] * len(options.sources)
+    sources = list(zip(options.sources, checksums, strict=True))
+    together = kept_in(options.name, *(word for source in sources for word in key_of(*source)))
+    taken: set[str] = set()
+    for number, (source, checksum) in enumerate(sources, start=1):
+        name = stem_of(source)
+        name = f"{name}-{number}" if caseless(name) in taken else name
+        taken.add(caseless(name))
+        local_copy(source, checksum, options, together / name)
+    return together
+
+
+def key_of(source: str, checksum: str | None) -> list[str]:
+    """What tells an address or a local archive, as it is now, from every other."""
+    if is_address(source):
+        return [source, str(checksum)]
+    archive = Path(source).expanduser()
+    if not archive.is_file():
+        what = "is no file" if archive.exists() else "does not exist"
+        raise DataError(f"dataset.source: {archive} {what}; a list is of archives and addresses of archives")
+    return version_of(archive)
+
+
+def stem_of(source: str) -> str:
+    """The name of an archive without its ending, as a folder may be called anywhere."""
+    name = Path(unquote(urlsplit(source).path) if is_address(source) else source).name
+    suffix = next(filter(name.lower().endswith, ARCHIVE_SUFFIXES), "")
+    return re.sub(r'[<>:"/\\|?*]', "_", name[: len(name) - len(suffix)]).strip(". ") or "archive"
 
 
 def local_copy(source: str, checksum: str | None, options: DatasetOptions, folder: Path) -> Path:
@@ -94,15 +151,7 @@ def local_copy(source: str, checksum: str | None, options: DatasetOptions, folde
 
 def unpacked(archive: Path) -> Path:
     """The folder in the cache that holds a local archive as it is now."""
-    status = archive.stat()
-    name = name_of(archive.name, str(archive.resolve()), str(status.st_size), str(status.st_mtime_ns))
-    return unpack(archive, cache_home() / "datasets" / name)
-
-
-def name_of(what: str, *key: str) -> str:
-    """A readable folder name that no other source has."""
-    readable = re.sub(r"[^\w.-]+", "_", what).strip("._")[:60]
-    return f"{readable}-{hashlib.sha256(chr(0).join(key).encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+    return unpack(archive, kept_in(archive.name, *version_of(archive)))
 
 
 def is_address(source: str) -> bool:

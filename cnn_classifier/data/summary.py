@@ -1,23 +1,24 @@
 """What a check of the data found, as plain values for the table, the page and JSON."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnn_classifier.data.advice import distinct, suggestions, too_small
 from cnn_classifier.data.audit import Audit
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.oddities import TREATMENTS
+from cnn_classifier.data.options import SPLIT_NAMES
 from cnn_classifier.data.split import scenes_of
 from cnn_classifier.data.split_file import relative_name
 
 Copies = Sequence[tuple[str, list[Path]]]
-# A centre crop of an image this much longer than wide loses more than a quarter of it.
-CROP_LOSES_A_QUARTER = 4 / 3
 EXAMPLES = 5
 SHAPES = 2000
+UNASSIGNED = "to be split"
 
 
 def summarise(scan: Scan, audit: Audit, copies: Copies) -> dict[str, Any]:
@@ -43,13 +44,14 @@ def summarise(scan: Scan, audit: Audit, copies: Copies) -> dict[str, Any]:
     ]
     pictures = distinct(duplicates)
     classes = Counter(scan.class_names[sample.label] for sample in scan.samples)
+    readable = Counter(scan.class_names[sample.label] for sample in scan.samples if not audit[sample.path].reason)
     sizes = [(audit[path].width, audit[path].height) for path in audit.digests if not audit[path].reason]
     summary = {
         "source": str(scan.root),
         "images": len(scan.samples),
         "classes": {name: classes[name] for name in scan.class_names},
         "splits": counts_by_split(scan),
-        "imbalance": round(max(classes.values()) / min(classes.values()), 2),
+        "imbalance": round(max(readable.values(), default=1) / max(1, min(readable[name] for name in classes)), 2),
         "bad": [{"path": relative_name(path, scan), "reason": reason} for path, reason in audit.bad.items()],
         "notes": noted(scan, audit),
         "duplicates": duplicates,
@@ -60,13 +62,7 @@ def summarise(scan: Scan, audit: Audit, copies: Copies) -> dict[str, Any]:
         "ignored": dict(scan.ignored.most_common()),
         **shapes_of(sizes),
     }
-    return summary | {"suggestions": suggestions(summary, sizes)}
-
-
-def distinct(duplicates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """One group a picture: exact copies within a group of near ones are told there."""
-    within_near = {path for group in duplicates if group["kind"] == "near" for path in group["paths"]}
-    return [group for group in duplicates if group["kind"] == "near" or group["paths"][0] not in within_near]
+    return summary | {"suggestions": [*too_small(summary, readable), *suggestions(summary, sizes)]}
 
 
 def group_leaks(scan: Scan) -> int:
@@ -79,9 +75,11 @@ def group_leaks(scan: Scan) -> int:
 
 
 def counts_by_split(scan: Scan) -> dict[str, dict[str, int]]:
-    """The images of each class in each split folder; empty where there are none."""
-    counts = Counter((sample.split, sample.label) for sample in scan.samples if sample.split)
-    splits = [split for split in ("train", "val", "test") if any(found == split for found, _ in counts)]
+    """The images of each class in each given split, and of those in none; empty where no split is given."""
+    counts = Counter((sample.split or UNASSIGNED, sample.label) for sample in scan.samples)
+    splits = [split for split in (*SPLIT_NAMES, UNASSIGNED) if any(found == split for found, _ in counts)]
+    if splits == [UNASSIGNED]:
+        return {}
     return {split: {name: counts[split, label] for label, name in enumerate(scan.class_names)} for split in splits}
 
 
@@ -117,65 +115,3 @@ def shapes_of(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
         "shapes": [[*size, count] for size, count in Counter(sizes).most_common(SHAPES)],
         "aspect_ratios": {"edges": edges.round(3).tolist(), "counts": counts.tolist()},
     }
-
-
-def suggestions(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) -> list[str]:
-    """What a careful person would do about it, with the option that does it."""
-    told = []
-    if summary["leaks"]:
-        told.append(
-            f"pictures in more than one split: {summary['leaks']}; the test is easier than it looks: "
-            "remove the copies, or put all images into root/class folders and let the split be made"
-        )
-    if summary["group_leaks"]:
-        told.append(f"groups in more than one split: {summary['group_leaks']}; keep each on one side")
-    if summary["scenes"]:
-        told.append(
-            f"near copies that are a large part of a class: {summary['scenes']} groups, such as frames of one camera; "
-            "they are split as different pictures: test on another scene, or tie them with dataset.group_pattern"
-        )
-    if summary["conflicts"]:
-        told.append(f"pictures in more than one class: {summary['conflicts']}; keep the right copy of each")
-    if summary["imbalance"] > 1.5:
-        told.append(
-            f"the largest class is {summary['imbalance']:g} times the smallest: "
-            "use loss.class_weights=balanced or dataset.sampler=balanced"
-        )
-    long = sum(max(size) > CROP_LOSES_A_QUARTER * min(size) for size in sizes) / max(1, len(sizes))
-    if long > 0.25:
-        told.append(
-            f"{long:.0%} of images would lose more than a quarter to a centre crop: use dataset.resize=pad or squash"
-        )
-    if sizes and np.median([min(size) for size in sizes]) < 64:
-        side = int(np.median([max(size) for size in sizes]))
-        told.append(f"half of the images are at most {side} pixels long: dataset.image_size={side} shows all there is")
-    if summary["bad"]:
-        told.append(f"files that cannot be read: {len(summary['bad'])}; they are left out until they are mended")
-    return told
-
-
-def brief(summary: Mapping[str, Any]) -> list[str]:
-    """The lines a training prints: only what is wrong."""
-    lines = []
-    if bad := summary["bad"]:
-        lines.append(
-            f"left out {len(bad)} unreadable images (all in report.json), such as {bad[0]['path']}: {bad[0]['reason']}"
-        )
-    copies = sum(len(group["paths"]) - 1 for group in summary["duplicates"] if group["kind"] == "exact")
-    near = sum(len(group["paths"]) - 1 for group in distinct(summary["duplicates"])) - copies
-    if copies or near:
-        lines.append(f"found {copies} exact and {near} near copies; a split made here keeps copies on one side")
-    if summary["conflicts"]:
-        lines.append(f"pictures in more than one class: {summary['conflicts']}")
-    if summary["leaks"]:
-        lines.append(f"pictures in more than one split folder: {summary['leaks']}; the test is easier than it looks")
-    if summary["group_leaks"]:
-        lines.append(
-            f"groups in more than one split folder: {summary['group_leaks']}; the test is easier than it looks"
-        )
-    if summary["scenes"]:
-        lines.append(f"near copies too many to keep together: {summary['scenes']} groups, split as different pictures")
-    if summary["ignored"]:
-        files = ", ".join(f"{count} {extension}" for extension, count in summary["ignored"].items())
-        lines.append(f"passed over files that are no images or in no class: {files}")
-    return lines

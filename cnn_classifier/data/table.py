@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn_classifier.data.classes import require_usable
-from cnn_classifier.data.folder import SPLIT_OF, Sample, Scan
+from cnn_classifier.data.folder import Sample, Scan
+from cnn_classifier.data.layout import SPLIT_OF, split_of
 from cnn_classifier.data.preprocess import EXTENSIONS
 from cnn_classifier.errors import DataError
 
@@ -87,6 +88,6 @@ def image_path(name: str, folder: Path, *, where: str) -> Path:
 
 def known_split(word: str, *, where: str) -> str | None:
     """train, val or test, whichever of its names is used; None if the cell is empty."""
-    if word and word.lower() not in SPLIT_OF:
+    if word and split_of(word) is None:
         raise DataError(f"{where}: split {word!r} is unknown; expected {', '.join(SPLIT_OF)}, or nothing")
-    return SPLIT_OF.get(word.lower())
+    return split_of(word)

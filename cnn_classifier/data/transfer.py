@@ -41,7 +41,6 @@ def transfer(address: str, partial: Path, *, verifiable: bool) -> None:
         except InterruptedTransferError as error:
             reason = str(error)
         else:
-            validator_file(partial).unlink(missing_ok=True)
             return
     kept, _ = left_over(partial, verifiable=verifiable)
     hint = f"{kept:,} bytes are kept and the next run goes on from there" if kept else BY_HAND
@@ -54,6 +53,8 @@ def receive(address: str, partial: Path, *, verifiable: bool) -> None:
     wanted = {"Range": f"bytes={kept}-"} if kept else {}
     with ask(address, wanted | ({"If-Range": validator} if validator else {})) as answer:
         require_file(answer, address, verifiable=verifiable)
+        if is_whole(answer, kept, validator):
+            return
         if not goes_on(answer, kept, validator):
             partial.unlink(missing_ok=True)
             raise InterruptedTransferError(f"the server does not go on after {kept:,} bytes")
@@ -106,6 +107,12 @@ def require_file(answer: HTTPResponse, address: str, *, verifiable: bool) -> Non
         raise DataError(f"{address} answered with a web page, not a file; give the address of the file itself")
     if answer.length is None and not answer.chunked:
         raise DataError(f"{address} does not say how long the file is; set dataset.checksum=sha256:HEX, or {BY_HAND}")
+
+
+def is_whole(answer: HTTPResponse, kept: int, validator: str) -> bool:
+    """Whether the bytes kept are all of the file already: an earlier run was killed before it checked them."""
+    told = answer.headers.get("Content-Range", "")
+    return answer.status == 416 and told == f"bytes */{kept}" and validator_of(answer) in ("", validator)
 
 
 def goes_on(answer: HTTPResponse, kept: int, validator: str) -> bool:

@@ -2,11 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from cnn_classifier.data.preprocess import EXTENSIONS
+from cnn_classifier.data.preprocess import EXTENSIONS, is_special
 from cnn_classifier.errors import DataError
 
 NO_EXTENSION = "(none)"
@@ -14,27 +14,47 @@ NO_EXTENSION = "(none)"
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
 
-def image_files(folder: Path, ignored: Counter[str] | None = None, claimed: list[Path] | None = None) -> Iterator[Path]:
+class Claims:
+    """The real folders that are read at a place of their own, and all that these are in."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self.folders: set[Path] = set()
+        self.above: set[Path] = set()
+        for folder in folders:
+            self.add(folder)
+
+    def add(self, folder: Path) -> None:
+        self.folders.add(folder)
+        if folder.parent not in self.above:
+            self.above.update(folder.parents)
+
+    def overlap(self, folder: Path) -> bool:
+        """Whether a part of the folder is claimed, or it is part of one that is."""
+        return folder in self.above or not self.folders.isdisjoint((folder, *folder.parents))
+
+
+def image_files(folder: Path, ignored: Counter[str] | None = None, claims: Claims | None = None) -> Iterator[Path]:
     """Every file with an image's extension below a folder; hidden ones are passed over.
 
-    A link to a folder is followed unless what it leads to is read at another place, so that no image comes twice.
+    Pipes, sockets and devices are no images, whatever their names. A link to a folder is followed unless what it leads
+    to is read at another place, so that no image comes twice.
 
     Args:
         folder: Where to begin.
         ignored: Counts the other files, by extension.
-        claimed: The real folders that are read in any case; those that a link led to are added.
+        claims: What is read in any case; the folders that a link led to are added.
 
     Raises:
         DataError: If a folder cannot be listed.
     """
-    claimed = [real_path(folder)] if claimed is None else claimed
+    claims = claims or Claims([real_path(folder)])
     for parent, folder_names, file_names in os.walk(folder, onerror=refuse, followlinks=True):
         here = real_path(Path(parent))
         folder_names[:] = [
-            name for name in sorted(folder_names) if not is_hidden(name) and may_enter(here / name, claimed)
+            name for name in sorted(folder_names) if not is_hidden(name) and may_enter(here / name, claims)
         ]
         for name in file_names:
-            if is_image(name):
+            if is_image(name) and not is_special(Path(parent, name)):
                 yield Path(parent, name)
             elif not is_hidden(name) and ignored is not None:
                 ignored[extension_of(name)] += 1
@@ -51,14 +71,14 @@ def extension_of(name: str) -> str:
     return Path(name).suffix.lower() or NO_EXTENSION
 
 
-def may_enter(folder: Path, claimed: list[Path]) -> bool:
+def may_enter(folder: Path, claims: Claims) -> bool:
     """Whether a folder, or what a link of this name leads to, is read nowhere else."""
     real = real_path(folder)
     if real == folder:  # no link; on Windows that holds for junctions too
-        return real not in claimed
-    if any(real.is_relative_to(other) or other.is_relative_to(real) for other in claimed):
+        return real not in claims.folders
+    if claims.overlap(real):
         return False
-    claimed.append(real)
+    claims.add(real)
     return True
 
 
@@ -71,16 +91,20 @@ def subfolders(folder: Path) -> list[Path]:
         DataError: If the folder cannot be listed.
     """
     here = real_path(folder)
+    above = {here, *here.parents}
     try:
-        entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name) and entry.is_dir()]
+        with os.scandir(folder) as entries:
+            # Unlike an entry's own `is_dir` this bears links in circles.
+            found = [entry for entry in entries if not is_hidden(entry.name) and os.path.isdir(entry)]  # noqa: PTH112
+            inside = sorted((entry.is_symlink(), entry.name) for entry in found)
     except OSError as error:
         refuse(error)
-    found: dict[Path, Path] = {}
-    for entry in sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name)):
-        real = real_path(entry)
-        if not here.is_relative_to(real):
-            found.setdefault(real, entry)
-    return sorted(found.values(), key=lambda entry: entry.name)  # by name: Windows sorts paths without case
+    name_of: dict[Path, str] = {}
+    for is_link, name in inside:
+        real = real_path(here / name) if is_link or os.name == "nt" else here / name  # junctions say that they are none
+        if real not in above:
+            name_of.setdefault(real, name)
+    return [folder / name for name in sorted(name_of.values())]
 
 
 def is_hidden(name: str) -> bool:

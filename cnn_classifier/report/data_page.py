@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.report.page import several, thumbnails, write_page
+from cnn_classifier.data.advice import distinct, several
+from cnn_classifier.report.page import thumbnails, write_page
 
 # These bounds keep the page below 5 MB.
 MAX_SAMPLES = 240  # thumbnails of all classes together
@@ -66,7 +67,7 @@ def verdict(summary: Summary) -> list[tuple[str, str, str]]:
     spread = [group["splits"] for group in groups if len(group["splits"]) > 1]
     leaked = [split for split in summary["splits"] if any(split in splits for splits in spread)]
     where = " and ".join(leaked) if len(leaked) == 2 else "several splits"
-    harmless = sum(len(group["classes"]) < 2 and len(group["splits"]) < 2 for group in groups)
+    harmless = sum(len(group["classes"]) < 2 and len(group["splits"]) < 2 for group in distinct(groups))
     findings = [
         (bad, f"{bad:,} unreadable", "unreadable", "wrong"),
         (summary["conflicts"], several(summary["conflicts"], "label conflict"), "duplicates", "wrong"),

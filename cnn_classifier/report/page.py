@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cnn_classifier.data.advice import several
 from cnn_classifier.data.preprocess import decode
 from cnn_classifier.errors import StorageError, UnreadableImageError
 from cnn_classifier.storage import make_folder
@@ -55,12 +56,6 @@ def legible(value: Any) -> Any:
         char if char.isprintable() or char == ZERO_WIDTH_JOINER else char.encode("unicode_escape").decode()
         for char in value
     )
-
-
-def several(count: int, noun: str) -> str:
-    """`1 class`, `1,200 classes`."""
-    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
-    return f"{count:,} {noun}{ending}"
 
 
 @dataclass(frozen=True, kw_only=True)

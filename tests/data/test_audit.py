@@ -13,7 +13,6 @@ from cnn_classifier.data import audit as audit_module
 from cnn_classifier.data import parallel
 from cnn_classifier.data.audit import Audit, inspect_files
 from cnn_classifier.data.inspection import digest_of
-from cnn_classifier.errors import StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -160,13 +159,3 @@ def test_a_name_that_is_no_utf_8_is_as_good_as_any(root: Path, decoded: list[str
     del decoded[:]
     assert check(root)[odd].width == 32
     assert decoded == [linked.name]
-
-
-def test_a_broken_memory_says_which_file_to_delete(root: Path, home: Path) -> None:
-    first = check(root)
-    [memory] = home.glob("checks-*.sqlite")
-    memory.write_bytes(b"no database" * 1000)
-    with pytest.raises(StorageError, match=r"checks-\d\.sqlite: file is not a database; delete this file, it is only"):
-        check(root)
-    memory.unlink()
-    assert check(root) == first

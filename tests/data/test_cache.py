@@ -1,8 +1,10 @@
-"""Images are decoded once, and packed or streamed they are the same pixels."""
+"""Images are decoded once, whatever happens to the disk; packed or streamed they are the same pixels."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ from PIL import Image
 
 from cnn_classifier.data import cache
 from cnn_classifier.data.cache import Packing, cache_key
+from cnn_classifier.data.lock import locked
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.data.store import BATCHES_AHEAD, ImageStore, PackedImages, StreamedImages
 from cnn_classifier.errors import ConfigError, DataError, StorageError
@@ -50,6 +53,11 @@ def pixels_of(store: ImageStore, paths: list[Path]) -> np.ndarray:
     return pixels
 
 
+def left_in(home: Path) -> list[Path]:
+    """What is in the cache's folder but locks, which stay."""
+    return [entry for entry in (home / "packed").iterdir() if entry.suffix != ".lock"]
+
+
 def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
 
@@ -80,12 +88,13 @@ def test_a_later_run_finds_them_packed(digests: Digests, home: Path, monkeypatch
     first = pixels_of(store(digests), list(digests))
     monkeypatch.delattr(Image, "open")
     assert np.array_equal(pixels_of(store(digests), list(digests)), first)
-    assert len(list((home / "packed").iterdir())) == 1
+    assert len(left_in(home)) == 1
 
 
 def test_what_was_added_is_not_decoded_again(digests: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = np.stack([PREPROCESS.load(path) for path in digests])
     with packing() as place:
+        place.claim(digests.values())
         for digest, pixels in zip(digests.values(), expected, strict=True):
             place.add(digest, pixels)
         monkeypatch.delattr(Image, "open")
@@ -136,7 +145,7 @@ def test_without_room_on_the_disk_auto_streams_and_disk_says_what_to_do(
     with pytest.raises(StorageError, match=r"packed: 0\.0 GB of pixels do not fit; free space there .*cache=none$"):
         store(digests, cache="disk")
     assert isinstance(store(digests, cache="ram"), PackedImages)
-    assert list((home / "packed").iterdir()) == []
+    assert left_in(home) == []
 
 
 @pytest.mark.parametrize("cache", ["auto", "disk"])
@@ -148,39 +157,132 @@ def test_what_is_packed_already_needs_no_more_room(
     assert isinstance(store(digests, cache=cache), PackedImages)
 
 
-def test_a_full_disk_leaves_nothing_behind_and_says_what_to_do(
-    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_fills_up_ends_no_run_that_may_stream_and_leaves_nothing_behind(
+    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np.lib.format, "open_memmap", full)
-    with pytest.raises(StorageError, match=r"packed: No space left on device; free space there or set CNN_CLASSIFIER"):
+    expected = pixels_of(store(digests, cache="none"), list(digests))
+    for name in ("write_json", "np.lib.format.open_memmap"):  # the last thing to be written, and the first
+        with monkeypatch.context() as patch:
+            patch.setattr(f"cnn_classifier.data.cache.{name}", full)
+            streamed = store(digests)
+            told = f"warning: {home / 'packed'}: No space left on device; free space there or set CNN_CLASSIFIER_HOME"
+            assert capfd.readouterr().err == f"{told}; for now images are decoded each time they are used\n"
+            with pytest.raises(StorageError, match=r"packed: No space left on device; free space there or set CNN_CL"):
+                store(digests, cache="disk")
+        assert isinstance(streamed, StreamedImages)
+        assert np.array_equal(pixels_of(streamed, list(digests)), expected)
+        assert left_in(home) == []
+
+
+@pytest.mark.parametrize("cache", ["auto", "none", "ram"])
+def test_a_cache_folder_that_cannot_be_is_an_error_only_where_it_is_asked_for(
+    digests: Digests, home: Path, cache: str
+) -> None:
+    home.write_text("no folder", encoding="utf-8")
+    images = store(digests, cache=cache)
+    assert type(images) is (PackedImages if cache == "ram" else StreamedImages)
+    assert len(pixels_of(images, list(digests))) == 6
+    with pytest.raises(StorageError, match=r"packed(: | cannot be created )"):
+        store(digests, cache="disk")
+
+
+@pytest.mark.parametrize("damaged", ["rows.json", "images.npy"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut"])
+def test_damaged_pixels_are_decoded_again(digests: Digests, home: Path, damaged: str, damage: str) -> None:
+    expected = pixels_of(store(digests), list(digests))
+    [folder] = left_in(home)
+    content = (folder / damaged).read_bytes()
+    (folder / damaged).unlink()
+    if damage != "gone":
+        (folder / damaged).write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
+    for _ in range(2):
+        assert np.array_equal(pixels_of(store(digests, cache="disk"), list(digests)), expected)
+    assert left_in(home) == [folder]
+    assert (folder / damaged).read_bytes() == content
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other permissions")
+def test_whoever_shares_the_cache_may_read_it_though_not_touch_it(
+    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    before = os.umask(0o027)
+    try:
         store(digests)
-    assert list((home / "packed").iterdir()) == []
+    finally:
+        os.umask(before)
+    [folder] = left_in(home)
+    assert [oct(path.stat().st_mode & 0o777) for path in (folder, folder / "images.npy")] == ["0o750", "0o640"]
+    monkeypatch.setattr(os, "utime", denied)
+    assert isinstance(store(digests), PackedImages)
+
+
+@pytest.mark.parametrize("cache", ["auto", "disk"])
+def test_what_is_packed_serves_whoever_may_not_write_there(
+    digests: Digests, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    def denied(folder: Path) -> Path:
+        raise StorageError(f"{folder} cannot be written")
+
+    store(digests)
+    monkeypatch.setattr("cnn_classifier.data.cache.make_folder", denied)
+    with packing(cache=cache) as place:
+        place.claim(["a file that cannot be read is looked at each time"])
+        assert isinstance(place.finish(digests), PackedImages)
+
+
+def test_what_a_killed_run_left_goes_when_the_next_one_packs_and_what_a_live_one_makes_stays(
+    digests: Digests, home: Path
+) -> None:
+    for name in ("killed", "alive"):
+        (home / "packed" / f".partial-{name}").mkdir(parents=True)
+        (home / "packed" / f"{name}.lock").touch()
+    with locked(home / "packed" / "alive"):
+        store(digests)
+    assert [entry.name for entry in left_in(home) if entry.name.startswith(".")] == [".partial-alive"]
+
+
+def test_of_two_runs_that_start_together_the_second_waits_and_decodes_nothing(
+    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = ""
+    with ThreadPoolExecutor() as pool, packing() as first:
+        first.claim(digests.values())
+        second = pool.submit(store, digests)
+        while "waiting for another run" not in said:
+            said += capfd.readouterr().err
+        expected = pixels_of(first.finish(digests), list(digests))
+        monkeypatch.delattr(Image, "open")
+        first.__exit__()
+        assert np.array_equal(pixels_of(second.result(), list(digests)), expected)
+    assert len(left_in(home)) == 1
 
 
 def test_a_run_that_ends_early_leaves_nothing_behind(digests: Digests, home: Path) -> None:
     list(digests)[-1].unlink()
     with pytest.raises(DataError):
         store(digests)
-    assert list((home / "packed").iterdir()) == []
+    assert left_in(home) == []
 
 
-def test_of_two_runs_that_pack_the_same_the_first_wins(
+def test_of_two_runs_that_pack_the_same_in_spite_of_that_the_first_wins(
     digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_json = cache.write_json
 
     def meanwhile(path: Path, content: object) -> None:
-        monkeypatch.setattr(cache, "write_json", write_json)
-        store(digests)
         write_json(path, content)
+        shutil.copytree(path.parent, home / "packed" / cache_key(digests.values(), PREPROCESS))
 
     monkeypatch.setattr(cache, "write_json", meanwhile)
     late = store(digests)
     assert np.array_equal(pixels_of(late, list(digests)), [PREPROCESS.load(path) for path in digests])
-    assert len(list((home / "packed").iterdir())) == 1
+    assert len(left_in(home)) == 1
 
 
 @pytest.mark.parametrize("cache", ["auto", "none"])

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.folder import renamed, scan_root
+from cnn_classifier.data.folder import scan_labelled, scan_root
+from cnn_classifier.data.naming import renamed
+from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.source import scan_source
 from cnn_classifier.errors import ConfigError, DataError
 
 MakeFolder = Callable[..., Path]
@@ -18,9 +21,13 @@ MakeFolder = Callable[..., Path]
     [
         (
             {"Cat": 1, "cat": 1, "dog": 1},
-            "images has classes 'Cat' and 'cat', which differ only in case; make them one",
+            "images has classes 'Cat' and 'cat', which differ only in case or in how accents are stored; make them one",
         ),
         ({"PetImages/Cat": 1, "PetImages/cat": 1}, "PetImages has classes 'Cat' and 'cat', which differ only in case"),
+        (
+            {"caf\N{LATIN SMALL LETTER E WITH ACUTE}": 1, "cafe\N{COMBINING ACUTE ACCENT}": 1},
+            "which differ only in case or in how accents are stored; make them one",
+        ),
         (
             {"cats\nblack": 1, "dogs": 1},
             r"images has a class 'cats\nblack'; expected a name in UTF-8 without line breaks",
@@ -48,7 +55,16 @@ def test_classes_of_one_new_name_become_one(make_folder: MakeFolder) -> None:
     merged = renamed(found, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
     assert merged.class_names == ["cat", "dog"]
     assert [sample.label for sample in merged.samples] == [0, 1, 0]
-    with pytest.raises(ConfigError, match=r"^dataset\.class_names calls every class 'pet'; expected at least two"):
-        renamed(found, dict.fromkeys(found.class_names, "pet"))
     with pytest.raises(DataError, match=r"^dataset\.class_names has classes 'Cat' and 'cat'"):
         renamed(found, {"0": "Cat", "siamese": "cat"})
+
+
+def test_one_name_for_all_is_enough_to_evaluate_on_but_not_to_learn_from(make_folder: MakeFolder) -> None:
+    root = make_folder({"poodle": 1, "terrier": 2})
+    names: dict[str | int, str | int] = {"poodle": "dog", "terrier": "dog", "siamese": "cat"}
+    evaluated = renamed(scan_labelled(root), names)
+    assert (evaluated.class_names, [sample.label for sample in evaluated.samples]) == (["dog"], [0, 0, 0])
+    with pytest.raises(
+        ConfigError, match=r"^dataset\.class_names calls every class 'dog'; expected at least two names"
+    ):
+        scan_source(DatasetOptions(root=str(root), class_names=names))

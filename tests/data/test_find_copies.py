@@ -89,3 +89,16 @@ def test_copies_are_searched_for_once_a_set_of_contents(
     scene(7).save(root / "7.png")
     copies(root)
     assert searched == [6, 7]
+
+
+def test_a_search_that_could_not_read_a_file_is_not_the_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(path: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    scene(1).save(root / "small.jpg", quality=90)
+    paths = sorted(root.iterdir())
+    audit = inspect_files(paths)
+    with monkeypatch.context() as patch:
+        patch.setattr(Image, "open", away)
+        assert find_copies(audit, paths) == []
+    assert find_copies(audit, paths) == [("near", [root / "1.png", root / "small.jpg"])]

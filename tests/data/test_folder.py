@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.folder import Scan, grouped, scan_labelled, scan_root, scan_splits
+from cnn_classifier.data.folder import Scan, scan_labelled, scan_root, scan_splits
+from cnn_classifier.data.naming import grouped
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import ConfigError, DataError
 
@@ -46,6 +47,56 @@ def test_split_folders_are_known_by_their_usual_names(make_folder: MakeFolder, n
     found = scan_root(make_folder({f"{name}/{label}": 2 for name in names.values() for label in ("cats", "dogs")}))
     assert found.class_names == ["cats", "dogs"]
     assert images_by_split(found) == dict.fromkeys(names, 4)
+
+
+def test_a_split_folder_may_be_wrapped_as_in_archives_from_kaggle(make_folder: MakeFolder) -> None:
+    root = make_folder(
+        {f"{name}/{name}/{label}": 2 for name in ("training_set", "test_set") for label in ("cats", "dogs")}
+    )
+    assert images_by_split(scan_root(root)) == {"train": 4, "test": 4}
+    assert names_below(scan_labelled(root)) == [f"{label}/00{n}.png" for label in ("cats", "dogs") for n in range(2)]
+    given = scan_named(root, train_dir="training_set", test_dir="test_set/test_set")
+    assert images_by_split(given) == {"train": 4, "test": 4}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {f"{name}/{label}": 1 for name in ("learn", "exam") for label in ("cats", "dogs")},
+        {f"{name}/all/{label}": 1 for name in ("learn", "exam") for label in ("cats", "dogs")},
+        {"seg_pred": 1} | {f"seg_{name}/seg_{name}/{label}": 1 for name in ("train", "test") for label in "ab"},
+    ],
+)
+def test_splits_of_unknown_names_are_no_classes(make_folder: MakeFolder, layout: dict[str, int]) -> None:
+    with pytest.raises(DataError, match=r"which look like splits, not classes; give dataset\.train_dir=FOLDER dataset"):
+        scan_root(make_folder(layout))
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"cats/black": 1, "cats/white": 1, "dogs/black": 1},
+        {"cats/black": 1, "cats/white": 1, "dogs/black": 1, "dogs/brown": 1},
+        {"ill/day1": 1, "well/day1": 1},
+        {"train_stations": 1, "test_tubes": 1},
+    ],
+)
+def test_folders_within_classes_are_no_reason_to_take_these_for_splits(
+    make_folder: MakeFolder, layout: dict[str, int]
+) -> None:
+    found = scan_root(make_folder(layout))
+    assert found.class_names == sorted({folder.partition("/")[0] for folder in layout})
+    assert len(found.samples) == len(layout)
+
+
+def test_folders_on_two_drives_have_no_common_root(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_drives(_: object) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    root = make_folder({f"{name}/{label}": 1 for name in ("learn", "exam") for label in ("cats", "dogs")})
+    monkeypatch.setattr(os.path, "commonpath", two_drives)
+    found = scan_named(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
+    assert (found.root, images_by_split(found)) == (root / "learn", {"train": 2, "test": 2})
 
 
 def test_folders_of_other_names_are_given_one_by_one(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,12 +148,17 @@ def test_extensions_count_in_any_case_and_other_files_are_counted_by_theirs(make
         ),
         (
             {"train/cats": 1, "train/dogs": 1, "test/Cats": 1, "test/dogs": 1},
-            "test lacks cats and also has Cats (upper and lower case differ); expected the same class folders",
+            "test lacks cats and also has Cats (some differ only in case or in how accents are stored); expected the",
         ),
         (
             {"train/cats": 1, "train/dogs": 1, "val/cats": 1, "val/dogs": 1, "valid/cats": 1, "valid/dogs": 1},
             "images has train, val, valid; expected one folder a split",
         ),
+        (
+            {"val/cats": 1, "val/dogs": 1, "test/cats": 1, "test/dogs": 1},
+            "images has val, test but no train; add it or",
+        ),
+        ({"train": 2, "test": 2}, "train holds no class folders; expected one folder of images a class"),
     ],
 )
 def test_folders_that_cannot_be_learned_from_are_named(
@@ -158,3 +214,7 @@ def test_a_pattern_names_the_group_of_each_image(make_folder: MakeFolder) -> Non
     assert grouped(found, None) is found
     with pytest.raises(ConfigError, match=r"^dataset\.group_pattern=\( is no regular expression: missing \)"):
         grouped(found, "(")
+    with pytest.raises(
+        ConfigError, match=r"^dataset\.group_pattern=case\(\\d\) names no group in any path, such as ill/"
+    ):
+        grouped(found, r"case(\d)")

@@ -1,5 +1,7 @@
 """One look at a file tells what it holds, what is odd about it, and its pixels."""
 
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cnn_classifier.data.audit import inspect_files
-from cnn_classifier.data.inspection import Inspection, inspect
+from cnn_classifier.data.inspection import Inspection, digest_of, inspect
 from cnn_classifier.data.preprocess import Preprocess
 
 
@@ -44,3 +46,16 @@ def test_a_file_that_cannot_be_read_says_why_and_nothing_else(root: Path) -> Non
     found = inspect_files(sorted(root.rglob("*.png")))
     assert found.bad == {broken: "the file is empty"}
     assert (found[broken], found.notes(broken)) == (Inspection(reason="the file is empty"), [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on Windows")
+def test_a_pipe_that_a_table_lists_is_told_and_never_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    found = inspect_files([tmp_path / "a.png"])
+    assert found.bad == {tmp_path / "a.png": "no file, but a folder, a pipe, a socket or a device"}
+
+
+def test_a_file_is_hashed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "large.png").write_bytes(b"no photo")
+    monkeypatch.delattr(Path, "read_bytes")  # a file of 20 GB must not be loaded whole
+    assert digest_of(tmp_path / "large.png") == hashlib.sha256(b"no photo").hexdigest()

@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from cnn_classifier.data.lock import locked
+from cnn_classifier.data.lock import is_held, locked, remove_abandoned
 
 
 def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -19,8 +19,8 @@ def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, capfd: p
     with ThreadPoolExecutor() as pool:
         with locked(tmp_path / "photos"):
             waiting = pool.submit(second)
-            while not said:
-                said = capfd.readouterr().err
+            while not said.endswith("\n"):
+                said += capfd.readouterr().err
             made.set()
         assert waiting.result()
     assert said == f"waiting for another run that is making {tmp_path / 'photos'}\n"
@@ -31,3 +31,17 @@ def test_whoever_comes_alone_does_not_wait(tmp_path: Path, capfd: pytest.Capture
         with locked(tmp_path / "photos"):
             pass
     assert capfd.readouterr().err == ""
+
+
+def test_only_what_nobody_makes_is_abandoned(tmp_path: Path) -> None:
+    making, killed, done = (tmp_path / name for name in (".partial-making", ".partial-killed", "done"))
+    for folder in (making, killed, done):
+        folder.mkdir()
+        (folder / "picture").touch()
+    with locked(tmp_path / "killed"):
+        pass
+    with locked(tmp_path / "making"):
+        assert [is_held(folder) for folder in (making, killed, done)] == [True, False, False]
+        remove_abandoned(tmp_path)
+        assert [folder.exists() for folder in (making, killed, done)] == [True, False, True]
+    assert not is_held(making)

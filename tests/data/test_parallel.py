@@ -4,11 +4,14 @@ import operator
 import os
 import sys
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from cnn_classifier.data import parallel
-from cnn_classifier.data.parallel import parallel_map
+from cnn_classifier.data.parallel import AHEAD, CHUNK, CORES, parallel_map
+from cnn_classifier.errors import DataError
 
 # What is called must be known in other processes, so that these tests call what Python brings along.
 
@@ -47,6 +50,29 @@ def test_whoever_stops_asking_may_go_on_with_something_else(way: str) -> None:
     assert next(results) == ("7", 7)
     results.close()
     assert len(list(parallel_map(int, ["7"] * 100, "counting again"))) == 100
+
+
+def test_no_more_is_done_ahead_than_a_few_chunks_a_core(way: str, tmp_path: Path) -> None:
+    most = max(AHEAD * CORES, 8) * CHUNK
+    paths = [tmp_path / str(number) for number in range(3 * most)]
+    touched = parallel_map(Path.touch, paths, "touching")
+    for taken in range(1, len(paths) + 1):
+        next(touched)
+        if taken % CHUNK == 1:
+            time.sleep(0.05 if taken == 1 else 0)  # whoever asks slowly gives them time to run away
+            assert len(list(tmp_path.iterdir())) < taken + most
+
+
+def test_a_process_that_dies_is_one_line_that_says_where_and_the_next_call_has_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 2)
+    calls = [partial(os._exit if number == 500 else int, number) for number in range(1000)]
+    with pytest.raises(
+        DataError, match=r"^a process died at one of the \d+ images from .*: an image that its decoder can"
+    ):
+        list(parallel_map(operator.call, calls, "checking"))
+    assert len(list(parallel_map(int, ["7"] * 100, "counting"))) == 100
 
 
 def test_progress_is_told_to_a_terminal_only(

@@ -1,5 +1,6 @@
 """Public archives that hold no folder a class are read all the same."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An unpacked archive with 20 pictures a file instead of 10,000, all red in the upper half and blue below."""
+    """An unpacked archive with 20 pictures a file instead of 10,000, all red above and blue below; an empty cache."""
+    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(public, "CIFAR_RECORDS", 20)
     folder = tmp_path / "unpacked" / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
@@ -39,27 +41,34 @@ def test_cifar10_becomes_a_folder_of_pictures_once(cifar: Path, tmp_path: Path, 
     with Image.open(found.samples[0].path) as picture:
         assert (picture.format, picture.size, picture.mode) == ("PNG", (32, 32), "RGB")
         assert [picture.getpixel((5, row)) for row in (0, 15, 16, 31)] == [(250, 0, 0)] * 2 + [(0, 0, 250)] * 2
-    assert sorted(entry.name for entry in cifar.parent.iterdir()) == ["cifar-10-batches-bin", "cifar-10-images"]
+    assert found.root.parent == tmp_path / "home" / "datasets"  # the user's own folder may be read-only
+    assert [entry.name for entry in cifar.parent.iterdir()] == ["cifar-10-batches-bin"]
 
     written = found.samples[0].path.stat().st_mtime_ns
     again = special_layout(tmp_path / given)
     assert again == found
     assert again.samples[0].path.stat().st_mtime_ns == written
+    os.utime(cifar / "test_batch.bin", ns=(0, 0))
+    changed = special_layout(tmp_path / given)
+    assert changed is not None
+    assert changed.root != found.root
 
 
-def test_cifar10_that_was_cut_short_leaves_nothing(cifar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_that_was_cut_short_leaves_nothing(
+    cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
-        with pytest.raises(StorageError, match=r"cifar-10-images cannot be written \(No space left on device\)"):
+        with pytest.raises(StorageError, match=r"cifar-10-images-\w+ cannot be written \(No space left on device\)"):
             special_layout(cifar)
-    assert [entry.name for entry in cifar.parent.iterdir()] == ["cifar-10-batches-bin"]
+    assert list((tmp_path / "home" / "datasets").iterdir()) == []
     assert special_layout(cifar) is not None
 
 
-def test_cifar10_in_parts_is_named_before_a_picture_is_written(cifar: Path) -> None:
+def test_cifar10_in_parts_is_named_before_a_picture_is_written(cifar: Path, tmp_path: Path) -> None:
     batch = cifar / "data_batch_3.bin"
     whole = batch.read_bytes()
     for content, message in (
@@ -72,7 +81,7 @@ def test_cifar10_in_parts_is_named_before_a_picture_is_written(cifar: Path) -> N
     batch.unlink()
     with pytest.raises(DataError, match=r"data_batch_3\.bin is missing; unpack the archive anew"):
         special_layout(cifar)
-    assert [entry.name for entry in cifar.parent.iterdir()] == ["cifar-10-batches-bin"]
+    assert not (tmp_path / "home").exists()
 
 
 def make_pets(images: Path, annotations: Path) -> None:

@@ -15,7 +15,7 @@ from cnn_classifier.data import public
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.prepare import prepare
-from cnn_classifier.data.source import scan_source
+from cnn_classifier.data.source import scan_source, scan_to_test
 from cnn_classifier.errors import ConfigError, DataError
 from cnn_classifier.storage import write_csv
 
@@ -325,3 +325,22 @@ def test_pets_come_in_two_archives(site: Site, make_folder: MakeFolder, tmp_path
     assert scan_source(options) == scan
     assert site.asked == [("/images.tar.gz", None), ("/annotations.tar.gz", None)]
     assert kept(home / "downloads") == []
+
+
+def test_what_is_evaluated_may_be_a_folder_an_archive_or_a_csv_and_its_test_split_alone_counts(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    split = make_folder({"train/cats": 3, "train/dogs": 3, "test/cats": 2, "test/dogs": 1}, name="split")
+    plain = make_folder({"cats": 2, "dogs": 1}, name="plain")
+    shutil.make_archive(str(tmp_path / "split"), "zip", split)
+    rows = [f"{path.as_posix()},{path.parent.name},{path.parent.parent.name}" for path in split.rglob("*.png")]
+    (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows]), encoding="utf-8")
+    for place in (split, tmp_path / "split.zip", tmp_path / "split.csv", plain):
+        scan = scan_to_test(place)
+        assert [(scan.class_names[sample.label], sample.path.name) for sample in scan.samples] == [
+            ("cats", "000.png"),
+            ("cats", "001.png"),
+            ("dogs", "000.png"),
+        ]
+    with pytest.raises(DataError, match=r"^FOLDER: .*nowhere does not exist"):
+        scan_to_test(tmp_path / "nowhere")

@@ -25,7 +25,7 @@ def test_paths_and_labels_are_all_that_is_needed(tmp_path: Path) -> None:
 def test_split_and_group_are_taken_over_and_other_columns_are_not(tmp_path: Path) -> None:
     lines = [
         "Group, note,LABEL ,split,path",
-        "p1,x,cat,Training,a.png",
+        "p1,x,cat,Training_set,a.png",
         ",,dog,valid,b.png",
         " p2 ,,dog,,c.png",
         ",,cat,TEST,d.png",
@@ -112,6 +112,7 @@ def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> Non
         ("path,label\n,cat\n", "line 2: '' has no image's extension"),
         ("path,label\na,b.png,cat\n", "line 2: 3 cells; expected 2 as in the header, and quotes around a cell"),
         ("path,label\na.png,Cat\nb.png,cat\n", "photos.csv has classes 'Cat' and 'cat', which differ only in case"),
+        ("path,label\na.png,\u00e9t\u00e9\nb.png,e\u0301te\u0301\n", "or in how accents are stored; make them one"),
         ('path,label\n"a.png,cat\nb.png,dog\n', "line 3: 1 cells; expected 2"),
         (f"path,label\n{'a' * 200_000}.png,cat\n", "photos.csv cannot be read as a CSV (field larger than field limit"),
     ],

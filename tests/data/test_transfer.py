@@ -20,7 +20,7 @@ from download_site import (
     stops_at_half,
 )
 
-from cnn_classifier.data import https, transfer
+from cnn_classifier.data import download, https, transfer
 from cnn_classifier.data.download import fetch
 from cnn_classifier.errors import DataError, StorageError
 
@@ -91,6 +91,22 @@ def test_a_file_that_changed_in_between_is_fetched_anew(site: Site, tmp_path: Pa
     site.faults = [replaced]
     assert pets(site, tmp_path, checksum).read_bytes() == newer
     assert site.ranges == [None, REST]  # If-Range: the server answered with all of the new one
+
+
+@KNOWN
+def test_a_run_that_was_killed_before_it_checked_the_file_leaves_only_that_to_do(
+    site: Site, tmp_path: Path, checksum: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "verify", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pets(site, tmp_path, checksum)
+    site.faults = [answering(416, ETag='"1"', Content_Range=f"bytes */{len(CONTENT)}")]
+    assert pets(site, tmp_path, checksum).read_bytes() == CONTENT
+    assert site.ranges == [None, f"bytes={len(CONTENT)}-"]
 
 
 def part(body: bytes, first: int, *, tag: str = '"1"') -> Callable[[Visit], None]:

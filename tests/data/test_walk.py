@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from cnn_classifier.data.folder import Scan, scan_root
+from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.source import scan_source
 from cnn_classifier.data.walk import image_files, subfolders
 from cnn_classifier.errors import DataError
 
@@ -149,6 +151,15 @@ def test_files_that_are_no_images_are_counted_by_extension(tmp_path: Path) -> No
     assert ignored == {".txt": 2, "(none)": 1, ".psd": 1, ".svg": 1, ".db": 1}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on Windows")
+def test_a_pipe_with_the_name_of_an_image_is_ignored(make_folder: MakeFolder) -> None:
+    root = make_folder({"cats": 1, "dogs": 1})
+    os.mkfifo(root / "cats" / "a.png")
+    (root / "cats" / "b.png").symlink_to(os.devnull)
+    found = scan_root(root)
+    assert (images_by_class(found), found.ignored) == ({"cats": 1, "dogs": 1}, {".png": 2})
+
+
 def test_a_folder_that_cannot_be_listed_is_an_error_not_a_gap(
     make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +174,26 @@ def test_a_folder_that_cannot_be_listed_is_an_error_not_a_gap(
     monkeypatch.setattr(os, "scandir", locked)
     with pytest.raises(DataError, match=r"brown cannot be listed \(Permission denied\); check its permissions$"):
         scan_root(root)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such permissions are POSIX's")
+def test_a_class_folder_that_is_locked_is_named(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder({"cats": 1, "zz": 1})
+
+    def locking(call: Callable[..., object], *, at: Callable[[Path], Path]) -> Callable[..., object]:
+        def locked(path: str | os.PathLike[str], *args: object, **kwargs: object) -> object:
+            if at(Path(os.fspath(path))) == root / "zz":
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return call(path, *args, **kwargs)
+
+        return locked
+
+    monkeypatch.setattr(os, "scandir", locking(os.scandir, at=lambda path: path))
+    monkeypatch.setattr(os, "stat", locking(os.stat, at=lambda path: path.parent))
+    with pytest.raises(DataError, match=r"images/zz cannot be listed \(Permission denied\); check its permissions$"):
+        scan_source(DatasetOptions(root=str(root)))
+    with pytest.raises(DataError, match=r"images/zz/inside cannot be listed \(Permission denied\)"):
+        scan_source(DatasetOptions(root=str(root / "zz" / "inside")))
 
 
 def test_a_missing_folder_cannot_be_listed(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cnn_classifier.data.advice import several
 from cnn_classifier.errors import StorageError
-from cnn_classifier.report.page import legible, several, thumbnails, write_page
+from cnn_classifier.report.page import legible, thumbnails, write_page
 
 TEMPLATE = "style.css"  # asks for no values
 
