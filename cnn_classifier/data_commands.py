@@ -63,7 +63,7 @@ def check_command(arguments: argparse.Namespace) -> int:
     summary |= {
         "source": arguments.source,
         "seconds": round(seconds, 2),
-        "images_per_second": round(len(audit.digests) / seconds, 1),
+        "images_per_second": round(audit.decoded / seconds, 1),
     }
     beside = sys.stderr if arguments.json else sys.stdout
     print(table(summary), file=beside)
@@ -117,9 +117,14 @@ def table(summary: Mapping[str, Any]) -> str:
         *(("copies", line) for line in copies_lines(summary)),
         ("ignored", ", ".join(f"{count} {extension}" for extension, count in summary["ignored"].items())),
         *(("suggestion", line) for line in summary["suggestions"]),
-        ("checked", f"in {summary['seconds']:.1f} s, {summary['images_per_second']:.0f} images/s"),
+        ("checked", f"in {summary['seconds']:.1f} s, {speed(summary)}"),
     ]
     return "\n".join(f"{label:12}{text}" for label, text in rows if text)
+
+
+def speed(summary: Mapping[str, Any]) -> str:
+    rate = summary["images_per_second"]
+    return f"{rate:.0f} images/s" if rate else "all known from an earlier check"
 
 
 def copies_lines(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -177,6 +177,7 @@ def test_a_second_check_decodes_nothing_but_what_is_new(
     looked_at.clear()
     again = checked(root, capsys)
     assert looked_at == []
+    assert again["images_per_second"] == 0
     timing = ("seconds", "images_per_second")
     assert all(again[key] == first[key] for key in first if key not in timing)
 

@@ -29,16 +29,22 @@ class Audit:
     Args:
         digests: The SHA-256 of each file's bytes.
         inspections: What each content holds, by digest.
+        decoded: How many files were decoded for it; the others are copies, or known from an earlier check.
     """
 
     digests: Mapping[Path, str] = field(default_factory=dict)
     inspections: Mapping[str, Inspection] = field(default_factory=dict)
+    decoded: int = field(default=0, compare=False)
 
     def __getitem__(self, path: Path) -> Inspection:
         return self.inspections[self.digests[path]]
 
     def __or__(self, other: "Audit") -> "Audit":
-        return Audit({**self.digests, **other.digests}, {**self.inspections, **other.inspections})
+        return Audit(
+            {**self.digests, **other.digests},
+            {**self.inspections, **other.inspections},
+            self.decoded + other.decoded,
+        )
 
     def notes(self, path: Path) -> list[str]:
         """What is odd about a file and yet handled; its name is no part of its content."""
@@ -86,7 +92,7 @@ def inspect_files(paths: Sequence[Path], packing: Packing | None = None) -> Audi
                 inspections |= found
                 found = {}
         ledger.add_inspections(found)
-    return Audit(digests, inspections | found)
+    return Audit(digests, inspections | found, len(first_of))
 
 
 def read_digests(paths: Sequence[Path], ledger: Ledger) -> dict[Path, str]:

@@ -133,7 +133,7 @@ def scan_classes(
     labels = {name: label for label, name in enumerate(class_names)}
     for split, folders in classes.items():
         for place in folders:
-            found = sorted(image_files(place, ignored, claims))
+            found = sorted(image_files(place, ignored, claims), key=str)
             if not found:
                 raise DataError(f"{place} holds no images; fill this class folder or remove it")
             samples += [Sample(path, labels[place.name], split) for path in found]

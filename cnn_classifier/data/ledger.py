@@ -15,7 +15,7 @@ from cnn_classifier.errors import StorageError
 from cnn_classifier.storage import cache_home
 
 # Part of the file's name: raise it when an inspection or the search for copies changes.
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 TIMEOUT = 60.0  # seconds to wait for another run, which writes for a moment only
 State = tuple[int, int, int]
 TABLES = """
@@ -49,7 +49,7 @@ class Ledger:
         rows = self._select(f"select {columns} from contents where digest in", digests)
         return {
             digest: Inspection(
-                format=image_format, width=width, height=height, notes=tuple(json.loads(notes)), thumbnail=thumbnail
+                format=image_format, width=width, height=height, notes=tuple(notes.split()), thumbnail=thumbnail
             )
             for digest, image_format, width, height, notes, thumbnail in rows
         }
@@ -66,7 +66,7 @@ class Ledger:
 
     def add_inspections(self, inspections: Mapping[str, Inspection]) -> None:
         rows = [
-            (digest, found.format, found.width, found.height, json.dumps(found.notes), found.thumbnail)
+            (digest, found.format, found.width, found.height, " ".join(found.notes), found.thumbnail)
             for digest, found in inspections.items()
             if not found.reason
         ]

@@ -62,5 +62,4 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def relative_name(path: Path, scan: Scan) -> str:
     """A file's path below the scanned folder, or whole if it lies elsewhere; forward slashes on every system."""
-    path, root = path.absolute(), scan.root.absolute()
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    return path.absolute().as_posix().removeprefix(f"{scan.root.absolute().as_posix()}/")

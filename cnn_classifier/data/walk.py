@@ -54,8 +54,8 @@ def image_files(folder: Path, ignored: Counter[str] | None = None, claims: Claim
             name for name in sorted(folder_names) if not is_hidden(name) and may_enter(here / name, claims)
         ]
         for name in file_names:
-            if is_image(name) and not is_special(Path(parent, name)):
-                yield Path(parent, name)
+            if is_image(name) and not is_special(path := Path(parent, name)):
+                yield path
             elif not is_hidden(name) and ignored is not None:
                 ignored[extension_of(name)] += 1
 
@@ -114,7 +114,7 @@ def is_hidden(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     """Whether a file of this name is taken for an image; its content is looked at later."""
-    return Path(name).suffix.lower() in EXTENSIONS and not is_hidden(name)
+    return name[name.rfind(".") :].lower() in EXTENSIONS and not is_hidden(name)
 
 
 def real_path(path: Path) -> Path:

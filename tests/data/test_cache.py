@@ -1,8 +1,11 @@
 """Images are decoded once, whatever happens to the disk; packed or streamed they are the same pixels."""
 
 import hashlib
+import io
 import os
 import shutil
+import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -248,14 +251,16 @@ def test_what_a_killed_run_left_goes_when_the_next_one_packs_and_what_a_live_one
 
 
 def test_of_two_runs_that_start_together_the_second_waits_and_decodes_nothing(
-    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = ""
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
     with ThreadPoolExecutor() as pool, packing() as first:
         first.claim(digests.values())
         second = pool.submit(store, digests)
-        while "waiting for another run" not in said:
-            said += capfd.readouterr().err
+        while "waiting for another run" not in said.getvalue():
+            assert not second.done()
+            time.sleep(0.01)
         expected = pixels_of(first.finish(digests), list(digests))
         monkeypatch.delattr(Image, "open")
         first.__exit__()

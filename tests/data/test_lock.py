@@ -1,5 +1,8 @@
 """What all runs share is made by one of them; the others wait, and say so."""
 
+import io
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -9,8 +12,9 @@ import pytest
 from cnn_classifier.data.lock import is_held, locked, remove_abandoned
 
 
-def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    said, made = "", Event()
+def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, made = io.StringIO(), Event()
+    monkeypatch.setattr(sys, "stderr", said)
 
     def second() -> bool:
         with locked(tmp_path / "photos"):
@@ -19,11 +23,12 @@ def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, capfd: p
     with ThreadPoolExecutor() as pool:
         with locked(tmp_path / "photos"):
             waiting = pool.submit(second)
-            while not said.endswith("\n"):
-                said += capfd.readouterr().err
+            while not said.getvalue().endswith("\n"):
+                assert not waiting.done()
+                time.sleep(0.01)
             made.set()
         assert waiting.result()
-    assert said == f"waiting for another run that is making {tmp_path / 'photos'}\n"
+    assert said.getvalue() == f"waiting for another run that is making {tmp_path / 'photos'}\n"
 
 
 def test_whoever_comes_alone_does_not_wait(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
