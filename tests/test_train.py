@@ -167,7 +167,7 @@ def test_an_unreadable_image_is_left_out_of_training_and_named(
     assert report_of(run_dir)["data"]["ignored"] == {".txt": 1}
     assert "broken.jpg" not in (run_dir / "split.csv").read_text()
     told = capsys.readouterr().out.splitlines()
-    assert f"left out 1 unreadable images (all in report.json), such as train/dogs/broken.jpg: {reason}" in told
+    assert f"left out 1 unreadable image (all in report.json), such as train/dogs/broken.jpg: {reason}" in told
     assert "passed over files that are no images or in no class: 1 .txt" in told
 
 
