@@ -24,11 +24,10 @@ class EpochRecord(Callback):
 
     Args:
         folder: Where `metrics.csv` goes.
-        image_size: Side in pixels of the images trained on.
     """
 
-    def __init__(self, folder: Path, *, image_size: int) -> None:
-        self.folder, self.image_size = folder, image_size
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.epochs: list[dict[str, Any]] = []
         self.start()
 
@@ -48,7 +47,8 @@ class EpochRecord(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.images += len(batch[1])
+        images, labels = batch
+        self.images, self.image_size = self.images + len(labels), images.shape[-1]
         self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,7 +9,7 @@ from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.checks import pooled_size
 
 # Lightning takes numbers, words and lists here; its own signature is checked once it is imported.
-SEVERAL_KINDS = ("trainer.devices", "trainer.precision")
+SEVERAL_KINDS = ("trainer.compile", "trainer.devices", "trainer.precision")
 # Smallest and largest value of the numbers that the YAML sets; None is open.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
@@ -27,6 +27,12 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.accumulate_grad_batches": (1, None),
     "trainer.gradient_clip_val": (0, None),
     "trainer.max_epochs": (1, None),
+    "trainer.sizes": (8, 4096),
+}
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "trainer.compile": ("auto", True, False),
+    "trainer.layout": ("auto", "channels_last", "contiguous"),
 }
 
 
@@ -42,6 +48,10 @@ def check_values(values: Mapping[str, Any]) -> None:
     require_parts(values)
     for key, (low, high) in RANGES.items():
         check_range(key, find(values, key), low, high)
+    for key, choices in CHOICES.items():
+        if find(values, key) not in choices:
+            expected = ", ".join(map(str, choices))
+            raise ConfigError(f"{key}={find(values, key)} is unknown; expected one of: {expected}")
     bind(DatasetOptions, values["dataset"], named="dataset")
     options = DatasetOptions(**values["dataset"])
     if widths := find(values, "model.widths"):

@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from cnn_classifier.data.audit import inspect_files
 from cnn_classifier.data.cache import Packing
-from cnn_classifier.data.datamodule import BatchLoader
 from cnn_classifier.data.folder import Sample, Scan
+from cnn_classifier.data.loader import BatchLoader
 from cnn_classifier.data.naming import renamed
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_to_test

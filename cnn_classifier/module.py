@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from cnn_classifier import __version__
 from cnn_classifier.build import build
-from cnn_classifier.data.datamodule import Batch
+from cnn_classifier.data.loader import Batch
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.optim import build_optimizer, build_schedulers
@@ -58,7 +58,8 @@ class ImageClassifier(LightningModule):
             num_classes=num_classes,
             channels=self.preprocess.channels,
             image_size=self.preprocess.image_size,
-        ).to(memory_format=torch.channels_last)
+        )
+        self.arrange(torch.channels_last)
         weights = loss["class_weights"]
         if weights is not None and len(weights) != num_classes:
             raise ConfigError(f"loss.class_weights={list(weights)}: expected {num_classes} values, one a class")
@@ -71,15 +72,21 @@ class ImageClassifier(LightningModule):
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         self.val_f1_macro = MulticlassF1Score(num_classes, average="macro", validate_args=False)
 
+    def arrange(self, memory_format: torch.memory_format) -> None:
+        """Keep weights and images in memory in this order."""
+        self.memory_format = memory_format
+        self.network.to(memory_format=memory_format)
+
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) -> logits (B, K)."""
-        return self.network(images.to(self.dtype))  # float64 or bfloat16 under `precision=…-true`
+        # float64 or bfloat16 under `precision=…-true`
+        return self.network(images.to(self.dtype, memory_format=self.memory_format))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self(images)
         loss = self.criterion(logits, labels)
-        self.train_accuracy(logits, labels)
+        self.train_accuracy(logits, labels if labels.ndim == 1 else labels.argmax(1))  # mixed images have shares
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         return loss

@@ -21,12 +21,13 @@ from cnn_classifier.data.source import scan_source
 from cnn_classifier.data.split_file import write_split
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_loader
+from cnn_classifier.hardware import keep_freed_memory
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
-from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_usable
+from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable, tune
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,15 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     """
     started = time.perf_counter()
     silence_remarks()
+    keep_freed_memory()
     seed_everything(config.seed, verbose=False)
     options = DatasetOptions(**plain(config.dataset))
     scan = scan or scan_source(options)
     augment = build_all(plain(config.augment), nn.Module)
-    data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed)
+    settings = plain(config.trainer)
+    sizes = settings["sizes"] or ()
+    require_size_free(config.model, sizes)
+    data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
     module = ImageClassifier(
         model=plain(config.model),
@@ -71,15 +76,18 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
         loss=resolve_loss(plain(config.loss), data),
         aliases=options.class_names,
     )
+    computing = tune(module, settings, data)
+    config.trainer.update(settings)
     resumed = find_resume(config, module.hparams)
     if resumed is not None:
         config.run_dir = str(run_dir_of(resumed) or config.run_dir)  # the run goes on in its own folder
     run_dir = Path(config.run_dir)
-    record = EpochRecord(run_dir, image_size=data.preprocess.image_size)
+    record = EpochRecord(run_dir)
     callbacks = [record, *build_all(plain(config.callbacks), Callback)]
-    trainer = build_trainer(plain(config.trainer), callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
+    trainer = build_trainer(settings, callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
     require_usable(trainer, module)
     begin(run_dir, config, data, resumed)
+    print(computing)
 
     timing: dict[str, float | None] = {"prepare_seconds": time.perf_counter() - started}
     fit_started = time.perf_counter()

@@ -1,5 +1,6 @@
-"""Lightning's Trainer: what it refuses is told as a ConfigError, as early as it can be known."""
+"""Lightning's Trainer, and what of `trainer.` is ours; what either refuses is told as early as it can be known."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,54 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
-from cnn_classifier.build import bind, nearest
+from cnn_classifier.build import bind, locate, nearest
+from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.hardware import choose, device_of
 from cnn_classifier.module import METRICS, ImageClassifier
 from cnn_classifier.optim import build_optimizer, build_schedulers
+from cnn_classifier.trial import LAYOUTS
+
+# What Lightning's Trainer does not know.
+OURS = ("layout", "compile", "sizes")
 
 
-def build_trainer(arguments: dict[str, Any], *, callbacks: list[Callback], logger: list[Logger]) -> Trainer:
+def tune(module: ImageClassifier, settings: dict[str, Any], data: ImageFolderDataModule) -> str:
+    """Set how the steps are computed, by what `settings` ask for or what is fastest here, and say why.
+
+    Args:
+        module: Its network is arranged, and compiled in place if that pays.
+        settings: The values under `trainer.`; each `auto` becomes what was chosen.
+        data: Decoded.
+    """
+    loader, preprocess = data.train_dataloader(), data.preprocess
+    epochs = settings["max_epochs"] or 1
+    choice, why = choose(
+        module.network,
+        settings,
+        device=device_of(settings["accelerator"]),
+        batch_shape=(loader.batch_size, preprocess.channels, preprocess.image_size, preprocess.image_size),
+        steps=len(loader) * epochs if settings["max_steps"] == -1 else settings["max_steps"],
+    )
+    settings.update(precision=choice.precision, layout=choice.layout, compile=choice.compile)
+    module.arrange(LAYOUTS[choice.layout])
+    if choice.compile:
+        module.network.compile()
+    return f"computing with {choice} ({why})"
+
+
+def require_size_free(model: Mapping[str, Any], sizes: Sequence[int] | None) -> None:
+    """Raise ConfigError if a network that takes images of one size only is to be trained on several."""
+    if sizes and not getattr(locate(model["_target_"]), "size_free", False):
+        raise ConfigError(
+            f"trainer.sizes={list(sizes)}: {model['_target_']} takes images of one size; "
+            "expected a network that pools over the whole image and says so with size_free = True"
+        )
+
+
+def build_trainer(settings: dict[str, Any], *, callbacks: list[Callback], logger: list[Logger]) -> Trainer:
     """Lightning's Trainer; what it refuses becomes a ConfigError."""
+    arguments = {key: value for key, value in settings.items() if key not in OURS}
     bind(Trainer, arguments, named="trainer")
     try:
         return Trainer(**arguments, callbacks=callbacks, logger=logger)

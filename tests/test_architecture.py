@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from cnn_classifier.build import bind, locate
 from cnn_classifier.config import CONF_DIR, load, plain
 from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.trainer import OURS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cnn_classifier"
@@ -22,21 +23,21 @@ ROWS = [
     ["commands"],
     ["train", "sweep"],
     ["evaluate", "data_commands"],
-    ["predictor", "callbacks", "trainer"],
+    ["predictor", "callbacks", "averaging", "trainer"],
     ["checkpoint"],
     ["module"],
     ["data.datamodule"],
     ["config"],
-    ["checks", "models", "optim", "report", "environment", "quiet"],
+    ["checks", "models", "optim", "report", "environment", "quiet", "hardware"],
     ["data"],
-    ["build", "storage"],
+    ["build", "storage", "trial"],
     ["errors"],
 ]
 TORCH_FREE = [
     "cli", "commands", "data_commands", "config", "build", "checks", "errors", "storage", "sweep.summary",
     "models.checks", "report.write", "report.page", "report.data_page",
 ]  # fmt: skip
-WITH_TORCH = ["data.augment", "data.datamodule"]
+WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.transforms"]
 # What the spine adds to the values of a YAML.
 GIVEN = {
     "model": {"num_classes": 2, "channels": 3, "image_size": 128},
@@ -137,7 +138,8 @@ def test_every_yaml_composes_and_fits_what_it_configures(path: Path) -> None:
         bind(DatasetOptions, node, named="dataset")
         return
     if group == "trainer":
-        bind(Trainer, node, named="trainer")
+        theirs = {key: value for key, value in node.items() if key not in OURS}
+        bind(Trainer, theirs | {"precision": "32-true"}, named="trainer")
         return
     for leaf in [node] if "_target_" in node else node.values():
         skipped = {"_target_"} | NOT_ARGUMENTS.get(group, set())

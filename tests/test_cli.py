@@ -55,6 +55,10 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("dataset.on_bad=stop", "dataset.on_bad=stop is out of range; expected skip or error"),
         ("model._target_=subprocess.Popen", "subprocess.Popen is not allowed here; expected a subclass of Module"),
         ("model._target_=no.such.Net", "no.such.Net cannot be imported"),
+        ("trainer.layout=nhwc", "trainer.layout=nhwc is unknown; expected one of: auto, channels_last, contiguous"),
+        ("trainer.compile=maybe", "trainer.compile=maybe is unknown; expected one of: auto, True, False"),
+        ("trainer.sizes=[16,24]", "trainer.sizes=[16, 24]: cnn_classifier.models.cnn.CNN takes images of one size"),
+        ("trainer.sizes=[4]", "trainer.sizes=[4] is out of range; expected from 8 to 4096"),
         ("trainer.precision=fp7", "precision='fp7' is of the wrong type"),
         ("loss.class_weights=[1,2]", "loss.class_weights=[1, 2]: expected 10 values, one a class"),
         (
@@ -64,7 +68,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("dataset.image_size=[", "cannot be read; quote what has special characters"),
         (
             "optimizer.momentun=0.9",
-            "optimizer.momentun is not in the configuration; expected one of: _target_, lr, weight",
+            "optimizer.momentun is not in the configuration; expected one of: _target_, fused, lr",
         ),
         ("optimizer.lr=null", "optimizer.lr=None is of the wrong type; expected float such as optimizer.lr=0.001"),
         ("model=null", "Config group override must be a string"),
@@ -72,7 +76,6 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("loss.class_weights=balancd", "loss.class_weights=balancd: expected balanced, or one number above 0 a class"),
         ("callbacks.best.monitor=val/acc", "monitor=val/acc is not measured; did you mean 'val/accuracy'?"),
         ("scheduler.monitor=val/los", "scheduler.monitor is not in the configuration"),
-        ("+augment.mix._target_=torchvision.transforms.v2.MixUp", "MixUp"),
     ],
 )
 def test_a_wrong_word_is_one_line_and_exit_code_2(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_classifier.data.datamodule import EpochOrder, ImageFolderDataModule
+from cnn_classifier.data.datamodule import ImageFolderDataModule
+from cnn_classifier.data.loader import EpochOrder
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_source
 

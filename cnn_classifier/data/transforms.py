@@ -1,0 +1,184 @@
+"""Random changes that treat a whole batch: torchvision v2 transforms that draw once an image.
+
+torchvision's own draw once a call, so that all images of a batch would get one angle.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.transforms import v2
+
+
+class BatchTransform(v2.Transform):
+    """A transform that draws its parameters for each image of a batch: images (B, C, H, W) in [0, 1] -> the same."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class RandomFlip(BatchTransform):
+    """Mirror each image left to right, with probability `p`."""
+
+    def __init__(self, *, p: float = 0.5) -> None:
+        super().__init__()
+        require_probability(p)
+        self.p = p
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"flipped": uniform(flat_inputs[0], 0, 1) < self.p}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        return torch.where(params["flipped"].view(-1, 1, 1, 1), inpt.flip(-1), inpt)
+
+
+class RandomAffine(BatchTransform):
+    """Rotate, zoom, crop and shift each image; what comes into view from outside is the image mirrored.
+
+    Args:
+        degrees: Largest angle, to either side.
+        zoom: Smallest and largest magnification about the centre.
+        crop: Smallest and largest share of the image's area that is kept, from anywhere in it.
+        translate: Largest shift, as a share of the image's side, in each direction.
+    """
+
+    # Side of what comes out, in pixels; that of the image if None. To crop and to shrink in one go keeps more detail
+    # than to shrink first, and costs no more than the smaller image.
+    size: int | None = None
+
+    def __init__(
+        self,
+        *,
+        degrees: float = 0.0,
+        zoom: Sequence[float] = (1.0, 1.0),
+        crop: Sequence[float] = (1.0, 1.0),
+        translate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        require(degrees >= 0, f"`degrees`={degrees} is out of range; expected at least 0")
+        require(translate >= 0, f"`translate`={translate} is out of range; expected at least 0")
+        require(
+            len(zoom) == 2 and 0 < zoom[0] <= zoom[1],
+            f"`zoom`={list(zoom)} is out of range; expected [smallest, largest] above 0",
+        )
+        require(
+            len(crop) == 2 and 0 < crop[0] <= crop[1] <= 1,
+            f"`crop`={list(crop)} is out of range; expected [smallest, largest] share from 0 to 1",
+        )
+        self.degrees, self.zoom, self.crop, self.translate = degrees, tuple(zoom), tuple(crop), translate
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        images = flat_inputs[0]
+        angle = uniform(images, -self.degrees, self.degrees) * (math.pi / 180)
+        kept = uniform(images, *self.crop).sqrt()  # of the side
+        scale = kept / uniform(images, *self.zoom)
+        cosine, sine = angle.cos() * scale, angle.sin() * scale
+        # grid_sample's coordinates span -1 to 1, so that a share of the side counts twice.
+        right, down = (
+            2 * uniform(images, -self.translate, self.translate) + uniform(images, -1, 1) * (1 - kept) for _ in range(2)
+        )
+        return {"across": (cosine, -sine, right), "down": (sine, cosine, down)}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        height, width = inpt.shape[-2:] if self.size is None else (self.size, self.size)
+        x, y = 2 * centres(width, inpt) - 1, (2 * centres(height, inpt) - 1).view(-1, 1)
+        # As functional.affine_grid, in a third of its time: what is the same in a row or a column is computed once.
+        grid = torch.stack(
+            [
+                by_x.view(-1, 1, 1) * x + (by_y.view(-1, 1, 1) * y + shift.view(-1, 1, 1))
+                for by_x, by_y, shift in (params["across"], params["down"])
+            ],
+            dim=-1,
+        )
+        return functional.grid_sample(inpt, grid, padding_mode="reflection", align_corners=False)
+
+
+class RandomColour(BatchTransform):
+    """Change brightness, contrast and saturation of each image by up to these shares."""
+
+    def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0) -> None:
+        super().__init__()
+        strongest = min(brightness, contrast, saturation), max(brightness, contrast, saturation)
+        require(
+            strongest[0] >= 0 and strongest[1] <= 1,
+            f"`brightness`={brightness}, `contrast`={contrast}, `saturation`={saturation}: expected shares from 0 to 1",
+        )
+        self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        images = flat_inputs[0]
+        strengths = {"brightness": self.brightness, "contrast": self.contrast, "saturation": self.saturation}
+        return {name: 1 + uniform(images, -most, most).view(-1, 1, 1, 1) for name, most in strengths.items()}
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        grey = inpt.mean(1, keepdim=True)  # which a change of saturation leaves alone
+        centre = grey.mean((2, 3), keepdim=True)
+        coloured = torch.lerp(grey, inpt, params["saturation"])
+        scale = params["contrast"] * params["brightness"]
+        return torch.addcmul(centre * (params["brightness"] - scale), coloured, scale).clamp_(0, 1)
+
+
+class RandomErasing(BatchTransform):
+    """Cover a rectangle of each image with its mean colour, with probability `p` (arXiv:1708.04896).
+
+    Args:
+        p: Probability.
+        scale: Smallest and largest share of the image's area.
+        ratio: Smallest and largest height of the rectangle divided by its width.
+    """
+
+    def __init__(
+        self, *, p: float = 0.5, scale: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3.3)
+    ) -> None:
+        super().__init__()
+        require_probability(p)
+        require(
+            len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1,
+            f"`scale`={list(scale)} is out of range; expected [smallest, largest] share from 0 to 1",
+        )
+        require(
+            len(ratio) == 2 and 0 < ratio[0] <= ratio[1],
+            f"`ratio`={list(ratio)} is out of range; expected [smallest, largest] above 0",
+        )
+        self.p, self.scale, self.ratio = p, tuple(scale), tuple(ratio)
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        images = flat_inputs[0]
+        area = uniform(images, *self.scale).view(-1, 1)
+        shape = uniform(images, *map(math.log, self.ratio)).exp().view(-1, 1)
+        sides = [(area * shape).sqrt().clamp(max=1), (area / shape).sqrt().clamp(max=1)]
+        starts = [uniform(images, 0, 1).view(-1, 1) * (1 - side) for side in sides]
+        rows, columns = (
+            (start <= place) & (place < start + side)
+            for start, side, place in zip(starts, sides, (centres(n, images) for n in images.shape[-2:]), strict=True)
+        )
+        chosen = uniform(images, 0, 1) < self.p
+        return {
+            "covered": (rows & chosen.view(-1, 1)).view(len(images), 1, -1, 1) & columns.view(len(images), 1, 1, -1)
+        }
+
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
+        return torch.where(params["covered"], inpt.mean((2, 3), keepdim=True), inpt)
+
+
+def centres(length: int, like: Tensor) -> Tensor:
+    """Where the centres of `length` pixels lie, as shares of the side (length,)."""
+    return (torch.arange(length, device=like.device) + 0.5) / length
+
+
+def uniform(images: Tensor, low: float, high: float) -> Tensor:
+    """One number an image, (B,)."""
+    return torch.empty(len(images), device=images.device).uniform_(low, high)
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise ValueError unless a constructor's value is in its range."""
+    if not holds:
+        raise ValueError(message)
+
+
+def require_probability(p: float) -> None:
+    require(0 <= p <= 1, f"`p`={p} is out of range; expected a probability from 0 to 1")

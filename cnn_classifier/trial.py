@@ -1,0 +1,70 @@
+"""Training steps of a copy of a network on random images, to see how long they take."""
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
+SECONDS = 0.6  # that each way is tried for, and at least two steps
+MOST_STEPS = 20
+
+
+class Trial:
+    """A copy of a network, which is left as it is.
+
+    Args:
+        network: What is tried.
+        device: Where.
+        batch_shape: Of a batch of images, (B, C, H, W).
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device, batch_shape: Sequence[int]) -> None:
+        self.device = device
+        self.network = copy.deepcopy(network).to(device).train()
+        self.images = torch.rand(*batch_shape, device=device)
+        with torch.no_grad():
+            num_classes = self.network(self.images).shape[1]
+        self.labels = torch.arange(len(self.images), device=device) % num_classes
+
+    def seconds(self, precision: str, layout: str, *, limit: float = float("inf")) -> float:
+        """The median time of a step, forward and backward.
+
+        Args:
+            precision: One of `PRECISIONS`.
+            layout: One of `LAYOUTS`.
+            limit: A way whose second step takes longer is given up: that one is its time then.
+        """
+        self.network.to(memory_format=LAYOUTS[layout])
+        self.images = self.images.to(memory_format=LAYOUTS[layout])
+        self.step(precision)  # what is made once, such as an algorithm's choice, does not count
+        taken: list[float] = []
+        while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < MOST_STEPS):
+            taken.append(self.step(precision))
+            if taken[0] > limit:
+                break
+        return statistics.median(taken)
+
+    def compile(self, precision: str, layout: str) -> float:
+        """Compile the copy; the seconds until its first step is done."""
+        self.network.to(memory_format=LAYOUTS[layout])
+        self.images = self.images.to(memory_format=LAYOUTS[layout])
+        self.network.compile()
+        return self.step(precision)
+
+    def step(self, precision: str) -> float:
+        """The seconds of one step."""
+        started = time.perf_counter()
+        dtype = PRECISIONS[precision]
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            loss = functional.cross_entropy(self.network(self.images), self.labels)
+        loss.backward()
+        self.network.zero_grad()
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize()
+        return time.perf_counter() - started

@@ -1,0 +1,159 @@
+"""The machine decides how to compute: by a trial where it pays, once, and never against what was asked."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from cnn_classifier import hardware
+from cnn_classifier.hardware import Choice, choose, device_of, keep_freed_memory
+from cnn_classifier.trial import Trial
+
+AUTO = {"precision": "auto", "layout": "auto", "compile": "auto"}
+USUAL = Choice("32-true", "channels_last", compile=False)
+LONG = 10**9
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+def chosen(asked: Mapping[str, Any] = AUTO, *, steps: int = LONG, net: nn.Module | None = None) -> tuple[Choice, str]:
+    return choose(net or network(), asked, device=torch.device("cpu"), batch_shape=(4, 3, 8, 8), steps=steps)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """A machine on which every way takes so many seconds a step, and compiling so many."""
+    speeds = {
+        "32-true channels_last": 1.0,
+        "32-true contiguous": 1.2,
+        "bf16-mixed channels_last": 3.0,
+        "bf16-mixed contiguous": 4.0,
+        "compiled": 0.9,
+        "compile": 40.0,
+    }
+    compiled = []
+
+    def seconds(self: Trial, precision: str, layout: str, *, limit: float = 0.0) -> float:
+        return speeds["compiled"] if compiled else speeds[f"{precision} {layout}"]
+
+    def compile_copy(self: Trial, precision: str, layout: str) -> float:
+        compiled.append(layout)
+        return speeds["compile"]
+
+    monkeypatch.setattr(Trial, "seconds", seconds)
+    monkeypatch.setattr(Trial, "compile", compile_copy)
+    return speeds
+
+
+def test_a_short_run_is_computed_in_the_usual_way(machine: dict[str, float], home: Path) -> None:
+    machine["bf16-mixed channels_last"] = 0.1
+    assert chosen(steps=50) == (USUAL, "the run is too short to try others")
+    assert not home.exists()
+
+
+def test_the_fastest_way_is_taken_and_the_others_are_told(machine: dict[str, float]) -> None:
+    machine["bf16-mixed channels_last"] = 0.4
+    choice, why = chosen(steps=100)
+    assert choice == Choice("bf16-mixed", "channels_last", compile=False)
+    assert why == (
+        "images/s tried: bf16-mixed, channels last 10 · 32-true, channels last 4 · 32-true, contiguous 3 · "
+        "bf16-mixed, contiguous 1"
+    )
+
+
+def test_less_exact_numbers_must_pay(machine: dict[str, float]) -> None:
+    machine["bf16-mixed channels_last"] = 0.95
+    assert chosen(steps=100)[0] == USUAL
+
+
+def test_what_is_asked_for_is_taken(machine: dict[str, float]) -> None:
+    machine["bf16-mixed contiguous"] = 0.1
+    assert chosen({**AUTO, "precision": "32-true"}, steps=100)[0] == USUAL
+    assert chosen({**AUTO, "layout": "contiguous"}, steps=100)[0] == Choice("bf16-mixed", "contiguous", compile=False)
+    assert chosen({**AUTO, "precision": "16-mixed"}) == (
+        Choice("16-mixed", "channels_last", compile=False),
+        "as configured",
+    )
+    fixed = {"precision": "bf16-mixed", "layout": "contiguous", "compile": True}
+    assert chosen(fixed) == (Choice("bf16-mixed", "contiguous", compile=True), "as configured")
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "pays"),
+    [(1000, 0.5, False), (2000, 0.99, False), (2000, 0.9, True), (2000, 1.1, False)],
+    ids=["too short to try", "too little to gain", "gained", "lost"],
+)
+def test_compiling_must_pay_back_within_the_run(
+    machine: dict[str, float], steps: int, seconds: float, pays: bool
+) -> None:
+    machine["compiled"] = seconds
+    assert chosen(steps=steps)[0].compile is pays
+
+
+def test_a_trial_is_made_once_a_network_batch_and_machine(
+    machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = chosen(steps=100)
+    monkeypatch.delattr(Trial, "seconds")
+    assert chosen(steps=100) == first
+    assert chosen(steps=10) == first  # what is known costs nothing
+    with pytest.raises(AttributeError):
+        chosen(steps=100, net=nn.Sequential(network(), nn.ReLU()))
+    monkeypatch.setattr(hardware, "processor", lambda: "another")
+    with pytest.raises(AttributeError):
+        chosen(steps=100)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '[{"step": 1}]', '["fast"]'])
+def test_a_damaged_memory_is_tried_again(machine: dict[str, float], home: Path, content: str) -> None:
+    first = chosen(steps=100)
+    [memory] = (home / "trials").iterdir()
+    memory.write_text(content, encoding="utf-8")
+    assert chosen(steps=100) == first
+    assert len(json.loads(memory.read_text(encoding="utf-8"))) == 4
+
+
+def test_a_home_that_cannot_be_written_is_done_without(machine: dict[str, float], home: Path) -> None:
+    home.write_text("no folder", encoding="utf-8")
+    assert chosen(steps=100)[0] == USUAL
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
+def test_a_real_trial_leaves_the_network_as_it_is(precision: str, layout: str) -> None:
+    net = network()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert Trial(net, torch.device("cpu"), (4, 3, 8, 8)).seconds(precision, layout) > 0
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert net[0].weight.is_contiguous()
+    assert net[0].weight.grad is None
+
+
+def test_a_way_that_is_too_slow_is_given_up_after_its_second_step() -> None:
+    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8))
+    steps = []
+    trial.step = lambda precision: steps.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
+    assert trial.seconds("32-true", "contiguous", limit=1.0) == 9.0
+    assert len(steps) == 2
+
+
+def test_the_device_is_the_one_that_lightning_takes() -> None:
+    assert device_of("cpu") == torch.device("cpu")
+    assert device_of("auto").type in ("cpu", "cuda", "mps")
+
+
+def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:
+    keep_freed_memory()
+    assert torch.ones(2**24).sum() == 2**24
