@@ -100,6 +100,7 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     val, test = (evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test"))
     timing |= {"train_images_per_second": record.images_per_second, "total_seconds": time.perf_counter() - started}
     more = {"val": val.scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
+    draw_samples(run_dir, data)
     report = write_report(run_dir, test, data.preprocess.load, **more, **about(data))
     return TrainResult(best, report, run_dir)
 
@@ -110,14 +111,18 @@ def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: P
     save(config, run_dir / "config.yaml")
     write_json(run_dir / "environment.json", environment())
     write_split(run_dir / "split.csv", data.splits, data.scan)
-    by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
-    for sample in data.splits["train"]:
-        by_class[data.class_names[sample.label]].append(str(sample.path))
-    write_samples(run_dir, by_class, data.preprocess.load)
     sizes = " · ".join(f"{split} {len(samples)}" for split, samples in data.splits.items())
     print(f"{config.dataset.name}: {sizes} images in {len(data.class_names)} classes", *brief(data.summary), sep="\n")
     if resumed is not None:
         print(f"resuming from {resumed}")
+
+
+def draw_samples(run_dir: Path, data: ImageFolderDataModule) -> None:
+    """Some training images of each class."""
+    by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
+    for sample in data.splits["train"]:
+        by_class[data.class_names[sample.label]].append(str(sample.path))
+    write_samples(run_dir, by_class, data.preprocess.load)
 
 
 def about(data: ImageFolderDataModule) -> dict[str, Any]:

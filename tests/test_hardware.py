@@ -21,6 +21,7 @@ LONG = 10**9
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     return tmp_path / "home"
 
 
@@ -57,10 +58,18 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     return speeds
 
 
-def test_a_short_run_is_computed_in_the_usual_way(machine: dict[str, float], home: Path) -> None:
+def test_a_short_run_is_computed_in_the_usual_way_and_a_longer_one_after_it_tries(machine: dict[str, float]) -> None:
     machine["bf16-mixed channels_last"] = 0.1
     assert chosen(steps=50) == (USUAL, "the run is too short to try others")
-    assert not home.exists()
+    assert chosen(steps=50) == (USUAL, "the run is too short to try others")
+    assert chosen(steps=100)[0].precision == "bf16-mixed"
+
+
+def test_a_processor_without_bfloat16_is_not_asked_for_it(
+    machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert chosen(steps=100)[1] == "images/s tried: 32-true, channels last 4 · 32-true, contiguous 3"
 
 
 def test_the_fastest_way_is_taken_and_the_others_are_told(machine: dict[str, float]) -> None:
@@ -122,7 +131,7 @@ def test_a_damaged_memory_is_tried_again(machine: dict[str, float], home: Path, 
     [memory] = (home / "trials").iterdir()
     memory.write_text(content, encoding="utf-8")
     assert chosen(steps=100) == first
-    assert len(json.loads(memory.read_text(encoding="utf-8"))) == 4
+    assert len(json.loads(memory.read_text(encoding="utf-8"))) == 3  # one precision was hopeless in its first layout
 
 
 def test_a_home_that_cannot_be_written_is_done_without(machine: dict[str, float], home: Path) -> None:
@@ -141,12 +150,13 @@ def test_a_real_trial_leaves_the_network_as_it_is(precision: str, layout: str) -
     assert net[0].weight.grad is None
 
 
-def test_a_way_that_is_too_slow_is_given_up_after_its_second_step() -> None:
+@pytest.mark.parametrize(("limit", "steps"), [(2.0, 1), (5.0, 2), (10.0, 2)])
+def test_a_way_that_is_too_slow_is_given_up_early(limit: float, steps: int) -> None:
     trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8))
-    steps = []
-    trial.step = lambda precision: steps.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
-    assert trial.seconds("32-true", "contiguous", limit=1.0) == 9.0
-    assert len(steps) == 2
+    made = []
+    trial.step = lambda precision: made.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
+    assert trial.seconds("32-true", "contiguous", limit=limit) == 9.0
+    assert len(made) == steps + (limit == 10.0)
 
 
 def test_the_device_is_the_one_that_lightning_takes() -> None:

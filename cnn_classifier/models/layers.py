@@ -10,8 +10,8 @@ class ConvBlock(nn.Sequential):
         super().__init__(
             nn.Conv2d(in_channels, width, 3, padding=1, bias=False),  # the norm that follows has its own shift
             nn.BatchNorm2d(width),
+            nn.MaxPool2d(2),  # before the ReLU: the same answer, for a quarter of its work
             nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
             # Whole maps (arXiv:1411.4280): dropping single pixels of smooth maps adds noise that the next norm's
             # statistics keep in evaluation, where there is none. Digits at 32 px, one run each: 95.3 % against 99.4 %.
             nn.Dropout2d(dropout),
