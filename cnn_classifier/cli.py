@@ -15,7 +15,6 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from cnn_classifier.commands import parser
 from cnn_classifier.config import COMPOSITION_ERRORS, CONF_DIR, Config, check, explain, plain
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_source
@@ -49,6 +48,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if words[:1] == ["train"]:
             return train_command(words[1:], debug=debug)
+        from cnn_classifier.commands import parser  # what draws pages and pictures is of no use to a training's help
+
         arguments = parser().parse_args(words)
         return arguments.command(arguments)
     except ClassifierError as error:
