@@ -124,7 +124,7 @@ def open_choices(asked: Mapping[str, Any], device: torch.device) -> list[Choice]
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device that Lightning takes for this name."""
+    """The device that Lightning takes for this name: `cpu`, or the fastest there is."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found is not None and accelerator != "cpu" else torch.device("cpu")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from glob import glob
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from cnn_classifier.data.parallel import DECODE_THREADS
 from cnn_classifier.data.preprocess import Pixels
 from cnn_classifier.data.walk import image_files
 from cnn_classifier.errors import ConfigError, DataError, UnreadableImageError
+from cnn_classifier.hardware import device_of
 from cnn_classifier.module import ImageClassifier
 
 Source = Path | str | npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ class Predictor:
         self, classifier: ImageClassifier, *, device: str | torch.device | None = None, batch_size: int = 32
     ) -> None:
         try:
-            self.device = torch.device(device) if device else fastest_device()
+            self.device = torch.device(device) if device else device_of("auto")
             self.classifier = classifier.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
             told = str(error).splitlines()[0]
@@ -123,11 +123,6 @@ class Predictor:
         best = np.argsort(-row, kind="stable")[:top]
         ranked = [(self.class_names[index], float(row[index])) for index in best]
         return Prediction(path, *ranked[0], top=ranked)
-
-
-def fastest_device() -> torch.device:
-    accelerator: Any = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator or torch.device("cpu")
 
 
 def find_images(words: Iterable[str]) -> list[Path]:

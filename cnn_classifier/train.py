@@ -25,6 +25,7 @@ from cnn_classifier.hardware import keep_freed_memory
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
+from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
 from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable, tune
@@ -63,19 +64,10 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     scan = scan or scan_source(options)
     augment = build_all(plain(config.augment), nn.Module)
     settings = plain(config.trainer)
-    sizes = settings["sizes"] or ()
-    require_size_free(config.model, sizes)
+    sizes = require_size_free(config.model, settings["sizes"])
     data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
-    module = ImageClassifier(
-        model=plain(config.model),
-        class_names=data.class_names,
-        preprocess=data.preprocess.as_dict(),
-        optimizer=plain(config.optimizer),
-        scheduler=plain(config.scheduler),
-        loss=resolve_loss(plain(config.loss), data),
-        aliases=options.class_names,
-    )
+    module = build_module(config, data)
     computing = tune(module, settings, data)
     config.trainer.update(settings)
     resumed = find_resume(config, module.hparams)
@@ -86,26 +78,40 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     callbacks = [record, *build_all(plain(config.callbacks), Callback)]
     trainer = build_trainer(settings, callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
     require_usable(trainer, module)
-    begin(run_dir, config, data, resumed)
-    print(computing)
+    begin(run_dir, config, data, resumed, computing)
 
-    timing: dict[str, float | None] = {"prepare_seconds": time.perf_counter() - started}
-    fit_started = time.perf_counter()
+    prepared = time.perf_counter()
     fit(trainer, module, data, resumed)
-    timing["fit_seconds"] = time.perf_counter() - fit_started
+    fitted = time.perf_counter()
     record.require_finite()
 
     best = best_checkpoint(trainer, run_dir)
     predictor = Predictor.from_checkpoint(best, device=trainer.strategy.root_device, trusted=[config.model._target_])
-    val, test = (evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test"))
-    timing |= {"train_images_per_second": record.images_per_second, "total_seconds": time.perf_counter() - started}
-    more = {"val": val.scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
-    draw_samples(run_dir, data)
-    report = write_report(run_dir, test, data.preprocess.load, **more, **about(data))
-    return TrainResult(best, report, run_dir)
+    evaluations = [evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test")]
+    timing = {
+        "prepare_seconds": prepared - started,
+        "fit_seconds": fitted - prepared,
+        "train_images_per_second": record.images_per_second,
+        "total_seconds": time.perf_counter() - started,
+    }
+    found = {"val": evaluations[0].scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
+    return TrainResult(best, report(run_dir, evaluations[1], data, found), run_dir)
 
 
-def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None) -> None:
+def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:
+    """The network and all that a checkpoint stores beside it."""
+    return ImageClassifier(
+        model=plain(config.model),
+        class_names=data.class_names,
+        preprocess=data.preprocess.as_dict(),
+        optimizer=plain(config.optimizer),
+        scheduler=plain(config.scheduler),
+        loss=resolve_loss(plain(config.loss), data),
+        aliases=data.options.class_names,
+    )
+
+
+def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None, computing: str) -> None:
     """Write down what is about to run: from here on the run has a folder."""
     make_folder(run_dir)
     save(config, run_dir / "config.yaml")
@@ -115,20 +121,18 @@ def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: P
     print(f"{config.dataset.name}: {sizes} images in {len(data.class_names)} classes", *brief(data.summary), sep="\n")
     if resumed is not None:
         print(f"resuming from {resumed}")
+    print(computing)
 
 
-def draw_samples(run_dir: Path, data: ImageFolderDataModule) -> None:
-    """Some training images of each class."""
+def report(run_dir: Path, test: Evaluation, data: ImageFolderDataModule, found: dict[str, Any]) -> dict[str, Any]:
+    """Write `report.json` and its pictures, some training images of each class among them."""
     by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
     for sample in data.splits["train"]:
         by_class[data.class_names[sample.label]].append(str(sample.path))
     write_samples(run_dir, by_class, data.preprocess.load)
-
-
-def about(data: ImageFolderDataModule) -> dict[str, Any]:
-    """What a report says of the data and the machine."""
     summary = {key: value for key, value in data.summary.items() if key != "shapes"}  # thousands of sizes to draw
-    return {"splits": data.class_counts, "data": summary, **environment()}
+    about = {"splits": data.class_counts, "data": summary, **environment()}
+    return write_report(run_dir, test, data.preprocess.load, **found, **about)
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:

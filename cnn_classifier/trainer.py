@@ -45,13 +45,14 @@ def tune(module: ImageClassifier, settings: dict[str, Any], data: ImageFolderDat
     return f"computing with {choice} ({why})"
 
 
-def require_size_free(model: Mapping[str, Any], sizes: Sequence[int] | None) -> None:
-    """Raise ConfigError if a network that takes images of one size only is to be trained on several."""
+def require_size_free(model: Mapping[str, Any], sizes: Sequence[int] | None) -> Sequence[int]:
+    """The sizes to train on; ConfigError if there are any and the network takes images of one size only."""
     if sizes and not getattr(locate(model["_target_"]), "size_free", False):
         raise ConfigError(
             f"trainer.sizes={list(sizes)}: {model['_target_']} takes images of one size; "
             "expected a network that pools over the whole image and says so with size_free = True"
         )
+    return sizes or ()
 
 
 def build_trainer(settings: dict[str, Any], *, callbacks: list[Callback], logger: list[Logger]) -> Trainer:

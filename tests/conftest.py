@@ -21,6 +21,13 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 @pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that no other test has filled."""
+    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
     """`make_folder({"train/cats": 6, "train/dogs": 6})` writes so many PNGs of one colour a class, with some noise."""
 

@@ -19,10 +19,8 @@ LONG = 10**9
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
+def processor_with_bfloat16(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    return tmp_path / "home"
 
 
 def network() -> nn.Module:

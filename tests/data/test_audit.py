@@ -14,11 +14,7 @@ from cnn_classifier.data import parallel
 from cnn_classifier.data.audit import Audit, inspect_files
 from cnn_classifier.data.inspection import digest_of
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture

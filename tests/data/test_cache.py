@@ -22,15 +22,11 @@ from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.data.store import BATCHES_AHEAD, ImageStore, PackedImages, StreamedImages
 from cnn_classifier.errors import ConfigError, DataError, StorageError
 
+pytestmark = pytest.mark.usefixtures("home")
+
 PREPROCESS = Preprocess(image_size=8, channels=3, resize="squash", mean=(0.5,) * 3, std=(0.25,) * 3)
 SIZE_GB = 6 * 8 * 8 * 3 / 1e9  # of the six images below
 Digests = dict[Path, str]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -11,10 +11,7 @@ from PIL import Image
 from cnn_classifier.data import audit as audit_module
 from cnn_classifier.data.audit import find_copies, inspect_files
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def scene(seed: int) -> Image.Image:

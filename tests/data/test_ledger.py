@@ -15,14 +15,10 @@ from cnn_classifier.data import ledger
 from cnn_classifier.data.audit import Audit, inspect_files
 from cnn_classifier.errors import StorageError
 
+pytestmark = pytest.mark.usefixtures("home")
+
 Capture = pytest.CaptureFixture[str]
 SQLITE_CONNECT = sqlite3.connect
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -17,13 +17,9 @@ from cnn_classifier.data.split_file import write_split
 from cnn_classifier.data.store import PackedImages, StreamedImages
 from cnn_classifier.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("home")
+
 MakeFolder = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture

@@ -24,11 +24,9 @@ AWAY = "https://example.invalid/data/photos.zip"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that no other test has filled, and no mirror but the test's own."""
+def no_mirror(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None but the test's own."""
     monkeypatch.delenv("CNN_CLASSIFIER_MIRROR", raising=False)
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture

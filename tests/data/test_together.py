@@ -12,13 +12,9 @@ from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_source, stem_of
 from cnn_classifier.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("home")
+
 MakeFolder = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture
