@@ -30,6 +30,17 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.sizes": (8, 4096),
 }
 
+# What `auto` may be replaced by.
+AUTO = "auto"
+EXAMPLES: dict[str, Any] = {
+    "augment.affine.crop": [0.5, 1.0],
+    "budget": "15m",
+    "callbacks.average.decay": 0.99,
+    "model.stem_stride": 2,
+    "optimizer.lr": 1e-3,
+    "trainer.max_epochs": 20,
+    "trainer.sizes": [64, 96, 128],
+}
 CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.compile": ("auto", True, False),
     "trainer.layout": ("auto", "channels_last", "contiguous"),
@@ -54,15 +65,16 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}={find(values, key)} is unknown; expected one of: {expected}")
     bind(DatasetOptions, values["dataset"], named="dataset")
     options = DatasetOptions(**values["dataset"])
-    if widths := find(values, "model.widths"):
-        pooled_size(options.image_size, widths)
+    if (widths := find(values, "model.widths")) and options.image_size != AUTO:
+        pooled_size(int(options.image_size), widths)
 
 
 def check_type(key: str, value: Any, default: Any) -> None:
     """Raise ConfigError if a value is of another kind than the default it replaces; null gives way to anything."""
     may_be_left_out = default is None or isinstance(default, dict)
     bound_later = key in SEVERAL_KINDS or key.startswith("dataset.")  # what DatasetOptions takes may be null, too
-    if bound_later or may_be_left_out or same_kind(value, default):
+    default = EXAMPLES.get(key, default)
+    if bound_later or may_be_left_out or (value == AUTO and key in EXAMPLES) or same_kind(value, default):
         return
     kind = "list" if isinstance(default, list) else type(default).__name__
     raise ConfigError(f"{key}={value} is of the wrong type; expected {kind} such as {key}={default}")

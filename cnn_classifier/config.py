@@ -14,12 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_classifier.build import nearest
-from cnn_classifier.checks import check_type, check_values
 from cnn_classifier.errors import ConfigError
-
-# In a wheel the YAML is packaged; in a checkout, editable or not, it lies beside the package.
-_PACKAGED = Path(__file__).parent / "conf"
-CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+from cnn_classifier.storage import CONF_DIR
 
 Config = DictConfig
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
@@ -77,6 +73,8 @@ def check(config: Config, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: Naming the key, the value and what was expected.
     """
+    from cnn_classifier.checks import check_type, check_values  # with Pillow, which a misspelt key need not wait for
+
     words = [str(word) for word in overrides]
     parsed = OverridesParser.create().parse_overrides(words)
     replaced = [word for word in parsed if word.type is OverrideType.CHANGE and not is_group(word)]

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.config import CONF_DIR, load, plain
+from cnn_classifier.config import load, plain
 from cnn_classifier.data.archive import ARCHIVE_SUFFIXES
 from cnn_classifier.data.audit import find_copies, inspect_files
 from cnn_classifier.data.download import file_name
@@ -21,7 +21,7 @@ from cnn_classifier.data.split_file import relative_name
 from cnn_classifier.data.summary import summarise
 from cnn_classifier.errors import DataError, StorageError
 from cnn_classifier.report.data_page import write_data_page
-from cnn_classifier.storage import cache_home
+from cnn_classifier.storage import CONF_DIR, cache_home
 
 SAMPLES_A_CLASS = 12
 # The folders of the cache: decoded pixels, unpacked or generated images, archives on their way.

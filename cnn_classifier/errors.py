@@ -1,5 +1,7 @@
 """What can go wrong for a user: one line (what, which value, what was expected, how to fix it), one exit code."""
 
+import sys
+
 INTERNAL_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
@@ -43,3 +45,9 @@ class DivergedError(ClassifierError):
 
 class UnreadableImageError(DataError):
     """One file or array is not an image that we can decode; the message is the reason alone."""
+
+
+def complain(message: str, exit_code: int) -> int:
+    """Print one line on standard error, and pass the exit code on."""
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return exit_code

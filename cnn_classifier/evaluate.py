@@ -19,10 +19,19 @@ from cnn_classifier.predictor import Predictor
 from cnn_classifier.report.evaluation import Evaluation
 
 
-def evaluate_loader(predictor: Predictor, loader: BatchLoader, paths: Sequence[Path]) -> Evaluation:
-    """The probabilities of every image that a loader gives; `paths` are its files in the same order."""
+def evaluate_loader(
+    predictor: Predictor, loader: BatchLoader, paths: Sequence[Path], *, flip: bool = False
+) -> Evaluation:
+    """The probabilities of every image that a loader gives.
+
+    Args:
+        predictor: The checkpoint.
+        loader: The images.
+        paths: Their files, in the same order.
+        flip: Average each image's answer with that of its mirror image.
+    """
     batches = tqdm(loader, "testing", disable=None, leave=False)
-    rows = [predictor.batch_probabilities(images) for images, _ in batches]
+    rows = [predictor.batch_probabilities(images, flip=flip) for images, _ in batches]
     return Evaluation(
         class_names=predictor.class_names,
         labels=loader.labels,

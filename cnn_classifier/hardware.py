@@ -63,33 +63,43 @@ class Measured:
 
 
 def choose(
-    network: nn.Module, asked: Mapping[str, Any], *, device: torch.device, batch_shape: Sequence[int], steps: int
-) -> tuple[Choice, str]:
-    """What to compute with, and why.
+    network: nn.Module,
+    asked: Mapping[str, Any],
+    *,
+    device: torch.device,
+    batch_shape: Sequence[int],
+    steps: int | None = None,
+    seconds: float = 0.0,
+) -> tuple[Measured, str]:
+    """What to compute with, how long a step takes so, and why.
 
     Args:
         network: What is trained; it is left as it is.
         asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken.
         device: Where it is trained.
         batch_shape: Of a batch of images, (B, C, H, W).
-        steps: How many the run has: a short one is not worth a trial.
+        steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
+        seconds: That the run may take.
     """
     first, *others = open_choices(asked, device)
-    if first.precision not in PRECISIONS or (not others and asked["compile"] != AUTO):
-        return first, "as configured"
+    open_to_choice = first.precision in PRECISIONS and (others or asked["compile"] == AUTO)
+    if not open_to_choice and steps is not None:
+        return Measured(first, step=0.0), "as configured"
     memory = cache_home() / "trials" / f"{name_of(network, device, batch_shape, asked)}.json"
     measured = recall(memory)
-    if len(measured) < 2 and (others or asked["compile"] == AUTO):
+    if len(measured) < 2:
         trial = Trial(network, device, batch_shape)
         measured = measured or [Measured(first, trial.seconds(first.precision, first.layout))]
-        if measured[0].total(steps) >= WORTH_A_TRIAL:
+        steps = int(seconds / measured[0].step) if steps is None else steps
+        if open_to_choice and measured[0].total(steps) >= WORTH_A_TRIAL:
             measured = try_others(trial, measured, others, steps, compile=asked["compile"] == AUTO)
         remember(memory, measured)
     if len(measured) < 2:
-        return first, "the run is too short to try others"
+        return measured[0], "the run is too short to try others" if open_to_choice else "as configured"
+    steps = int(seconds / measured[0].step) if steps is None else steps
     measured.sort(key=lambda tried: tried.total(steps))
     speeds = [f"{tried.choice} {batch_shape[0] / tried.step:.0f}" for tried in measured]
-    return measured[0].choice, f"images/s tried: {' · '.join(speeds)}"
+    return measured[0], f"images/s tried: {' · '.join(speeds)}"
 
 
 def try_others(

@@ -15,6 +15,7 @@ from cnn_classifier.build import build
 from cnn_classifier.data.loader import Batch
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.models.staged import Staged
 from cnn_classifier.optim import build_optimizer, build_schedulers
 
 CHECKPOINT_FORMAT = 1
@@ -82,6 +83,10 @@ class ImageClassifier(LightningModule):
         # float64 or bfloat16 under `precision=…-true`
         return self.network(images.to(self.dtype, memory_format=self.memory_format))
 
+    def on_train_epoch_start(self) -> None:
+        if isinstance(self.network, Staged):  # parts of it rest at first
+            self.network.begin_epoch(self.current_epoch / (self.trainer.max_epochs or 1))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self(images)
@@ -105,7 +110,10 @@ class ImageClassifier(LightningModule):
         optimizer = build_optimizer(self.hparams["optimizer"], self.network)
         self.trainer.fit_loop.setup_data()  # counts the batches
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        return [optimizer], build_schedulers(self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch)
+        total_steps = int(min(self.trainer.estimated_stepping_batches, 2**62))  # of an endless run
+        return [optimizer], build_schedulers(
+            self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}

@@ -1,44 +1,81 @@
 """Optimisers and learning-rate schedules from plain data."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LinearLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler
 
 from cnn_classifier.build import build
+from cnn_classifier.models.staged import Staged
 
 
 def build_optimizer(recipe: Mapping[str, Any], network: nn.Module) -> Optimizer:
     """The optimiser named by the recipe; weight decay falls on weights, not on biases and norm parameters.
 
     Weights are what has two dimensions or more: kernels and matrices. Shrinking the scale of a norm or a bias
-    regularises nothing (arXiv:1706.05350).
+    regularises nothing (arXiv:1706.05350). A network with `rates()` has parts that learn more slowly than others.
     """
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in trainable if parameter.ndim >= 2]},
-        {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
+    rates = network.rates() if isinstance(network, Staged) else [(list(network.parameters()), 1.0)]
+    groups: list[dict[str, Any]] = []
+    for parameters, share in rates:
+        rate = {} if share == 1 else {"lr": recipe["lr"] * share}
+        trainable = [parameter for parameter in parameters if parameter.requires_grad]
+        groups += [
+            {"params": [parameter for parameter in trainable if parameter.ndim >= 2], **rate},
+            {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0, **rate},
+        ]
     return build(recipe, Optimizer, params=[group for group in groups if group["params"]])
 
 
-def build_schedulers(recipe: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int) -> list[dict[str, Any]]:
-    """Lightning's scheduler entries: the recipe's own, after every epoch, and its warm-up, after every step.
+class OneCycle(LambdaLR):
+    """Within a run, up to the optimiser's rate and down to nothing, each way half a cosine (arXiv:1708.07120).
 
-    The warm-up multiplies the current rate, so it goes with every schedule that does the same: cosine, step,
-    exponential, constant, plateau. Schedules that set the rate anew (LambdaLR, warm restarts) want `warmup_epochs=0`.
+    torch's own `OneCycleLR` sets one rate; this one keeps those of parameter groups in proportion.
+
+    Args:
+        optimizer: Its rates are the highest.
+        total_steps: Of the run.
+        warmup: Share of the steps that the way up takes.
+    """
+
+    def __init__(self, optimizer: Optimizer, *, total_steps: int, warmup: float = 0.2) -> None:
+        if not 0 <= warmup < 1:
+            raise ValueError(f"`warmup`={warmup} is out of range; expected a share from 0 up to 1")
+        top = warmup * total_steps
+
+        def factor(step: int) -> float:
+            share = (step + 1) / (top + 1) if step < top else 1 - (step - top) / (total_steps - top)
+            return (1 - math.cos(math.pi * max(share, 0))) / 2
+
+        super().__init__(optimizer, factor)
+
+
+def build_schedulers(
+    recipe: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int
+) -> list[dict[str, Any]]:
+    """Lightning's scheduler entries: the recipe's own and its warm-up.
+
+    A recipe with `total_steps` is scheduled after every step, others after every epoch. The warm-up multiplies the
+    current rate, so it goes with every schedule that does the same: cosine, step, exponential, constant, plateau.
+    Schedules that set the rate anew (LambdaLR, warm restarts) want `warmup_epochs=0`.
 
     Args:
         recipe: `_target_`, its arguments, `warmup_epochs`, and `monitor` for schedules that look at a metric.
         optimizer: What is scheduled.
         steps_per_epoch: Optimiser steps an epoch.
+        total_steps: Of the run; what a recipe with `total_steps: null` is given.
     """
     arguments = {key: value for key, value in recipe.items() if key not in ("warmup_epochs", "monitor")}
+    by_step = "total_steps" in arguments
+    if by_step and arguments["total_steps"] is None:
+        arguments["total_steps"] = total_steps
     scheduler = build(arguments, LRScheduler, optimizer=optimizer)
-    entries = [{"scheduler": scheduler, "interval": "epoch", "monitor": recipe.get("monitor")}]
-    warmup_steps = round(recipe["warmup_epochs"] * steps_per_epoch)
+    interval = "step" if by_step else "epoch"
+    entries = [{"scheduler": scheduler, "interval": interval, "monitor": recipe.get("monitor")}]
+    warmup_steps = round(recipe.get("warmup_epochs", 0) * steps_per_epoch)
     if warmup_steps > 1:
         warmup = LinearLR(optimizer, start_factor=1 / warmup_steps, total_iters=warmup_steps)
         entries.append({"scheduler": warmup, "interval": "step"})

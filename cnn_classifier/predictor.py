@@ -108,10 +108,12 @@ class Predictor:
         return self.batch_probabilities(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
     @torch.inference_mode()
-    def batch_probabilities(self, images: Tensor) -> Probabilities:
-        """Images uint8 (B, C, H, W) -> probabilities (B, K)."""
-        logits = self.classifier(normalise(to_float(images.to(self.device)), self.preprocess))
-        return logits.cpu().double().softmax(dim=1).numpy()
+    def batch_probabilities(self, images: Tensor, *, flip: bool = False) -> Probabilities:
+        """Images uint8 (B, C, H, W) -> probabilities (B, K); with `flip`, averaged with those of the mirror images."""
+        pixels = normalise(to_float(images.to(self.device)), self.preprocess)
+        seen = [pixels, pixels.flip(-1)] if flip else [pixels]
+        answers = [self.classifier(pixels).cpu().double().softmax(dim=1) for pixels in seen]
+        return torch.stack(answers).mean(0).numpy()
 
     def _load(self, source: Source) -> tuple[Pixels | None, str | None]:
         try:

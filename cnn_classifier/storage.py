@@ -11,6 +11,10 @@ import platformdirs
 
 from cnn_classifier.errors import StorageError
 
+# In a wheel the YAML is packaged; in a checkout, editable or not, it lies beside the package.
+_PACKAGED = Path(__file__).parent / "conf"
+CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+
 
 def cache_home() -> Path:
     """The folder for decoded images and embedded data: `CNN_CLASSIFIER_HOME`, or the user's cache folder."""

@@ -22,13 +22,17 @@ from cnn_classifier.data.split_file import write_split
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.hardware import keep_freed_memory
+from cnn_classifier.models.staged import Staged
+from cnn_classifier.models.weights import normalisation
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
+from cnn_classifier.recipe import resolve, train_images
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
 from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable, tune
+from cnn_classifier.trial import LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,15 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     started = time.perf_counter()
     silence_remarks()
     keep_freed_memory()
+    scan = scan or scan_source(DatasetOptions(**plain(config.dataset)))
+    told = settle(config, scan)
     seed_everything(config.seed, verbose=False)
-    options = DatasetOptions(**plain(config.dataset))
-    scan = scan or scan_source(options)
+    options, settings = DatasetOptions(**plain(config.dataset)), plain(config.trainer)
     augment = build_all(plain(config.augment), nn.Module)
-    settings = plain(config.trainer)
     sizes = require_size_free(config.model, settings["sizes"])
     data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
     module = build_module(config, data)
-    computing = tune(module, settings, data)
-    config.trainer.update(settings)
     resumed = find_resume(config, module.hparams)
     if resumed is not None:
         config.run_dir = str(run_dir_of(resumed) or config.run_dir)  # the run goes on in its own folder
@@ -78,7 +80,7 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     callbacks = [record, *build_all(plain(config.callbacks), Callback)]
     trainer = build_trainer(settings, callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
     require_usable(trainer, module)
-    begin(run_dir, config, data, resumed, computing)
+    begin(run_dir, config, data, resumed, told)
 
     prepared = time.perf_counter()
     fit(trainer, module, data, resumed)
@@ -88,19 +90,28 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     best = best_checkpoint(trainer, run_dir)
     predictor = Predictor.from_checkpoint(best, device=trainer.strategy.root_device, trusted=[config.model._target_])
     evaluations = [evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test")]
+    averaged = {}
+    if config.flip_test:
+        flipped = evaluate_loader(predictor, data.loader("test"), data.paths["test"], flip=True)
+        averaged = {"test_flip": flipped.scores()}
     timing = {
         "prepare_seconds": prepared - started,
         "fit_seconds": fitted - prepared,
         "train_images_per_second": record.images_per_second,
         "total_seconds": time.perf_counter() - started,
     }
-    found = {"val": evaluations[0].scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
+    found = {
+        "val": evaluations[0].scores(),
+        "epochs": record.epochs,
+        "checkpoint": str(best),
+        "timing": timing,
+    } | averaged
     return TrainResult(best, report(run_dir, evaluations[1], data, found), run_dir)
 
 
 def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:
     """The network and all that a checkpoint stores beside it."""
-    return ImageClassifier(
+    module = ImageClassifier(
         model=plain(config.model),
         class_names=data.class_names,
         preprocess=data.preprocess.as_dict(),
@@ -109,9 +120,29 @@ def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier
         loss=resolve_loss(plain(config.loss), data),
         aliases=data.options.class_names,
     )
+    if isinstance(module.network, Staged):
+        module.network.load_weights()
+    module.arrange(LAYOUTS[config.trainer.layout])
+    if config.trainer.compile:
+        module.network.compile()
+    return module
 
 
-def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None, computing: str) -> None:
+def settle(config: Config, scan: Scan) -> list[str]:
+    """Fill in what is `auto`, from the data and from how fast this machine computes; a line for each reason."""
+    num_classes = len(scan.class_names)
+    if backbone := config.model.get("backbone"):
+        expected = normalisation(backbone)
+        config.dataset.update({key: config.dataset[key] or values for key, values in expected.items()})
+    recipe = resolve(plain(config), scan, lambda values: tune(values, num_classes, train_images(values, scan))[0].step)
+    measured, why = tune(recipe.values, num_classes, train_images(recipe.values, scan))
+    config.update(recipe.values)
+    choice = measured.choice
+    config.trainer.update(precision=choice.precision, layout=choice.layout, compile=choice.compile)
+    return [*map(str, recipe.settled), f"computing with {choice} ({why})"]
+
+
+def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None, told: list[str]) -> None:
     """Write down what is about to run: from here on the run has a folder."""
     make_folder(run_dir)
     save(config, run_dir / "config.yaml")
@@ -121,7 +152,7 @@ def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: P
     print(f"{config.dataset.name}: {sizes} images in {len(data.class_names)} classes", *brief(data.summary), sep="\n")
     if resumed is not None:
         print(f"resuming from {resumed}")
-    print(computing)
+    print(*told, sep="\n")
 
 
 def report(run_dir: Path, test: Evaluation, data: ImageFolderDataModule, found: dict[str, Any]) -> dict[str, Any]:

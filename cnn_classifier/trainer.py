@@ -8,41 +8,42 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from torch import nn
 
-from cnn_classifier.build import bind, locate, nearest
-from cnn_classifier.data.datamodule import ImageFolderDataModule
+from cnn_classifier.budget import AUTO, seconds_of
+from cnn_classifier.build import bind, build, locate, nearest
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.hardware import choose, device_of
+from cnn_classifier.hardware import Measured, choose, device_of
 from cnn_classifier.module import METRICS, ImageClassifier
 from cnn_classifier.optim import build_optimizer, build_schedulers
-from cnn_classifier.trial import LAYOUTS
 
 # What Lightning's Trainer does not know.
 OURS = ("layout", "compile", "sizes")
 
 
-def tune(module: ImageClassifier, settings: dict[str, Any], data: ImageFolderDataModule) -> str:
-    """Set how the steps are computed, by what `settings` ask for or what is fastest here, and say why.
+def tune(values: Mapping[str, Any], num_classes: int, images: int) -> tuple[Measured, str]:
+    """How the steps are best computed here, unless the values ask for something, and why.
 
     Args:
-        module: Its network is arranged, and compiled in place if that pays.
-        settings: The values under `trainer.`; each `auto` becomes what was chosen.
-        data: Decoded.
+        values: The plain configuration; only its number of epochs and how it computes may still be `auto`.
+        num_classes: Length of the logits.
+        images: About how many there are to train on.
     """
-    loader, preprocess = data.train_dataloader(), data.preprocess
-    epochs = settings["max_epochs"] or 1
-    choice, why = choose(
-        module.network,
+    settings, dataset = values["trainer"], values["dataset"]
+    shape = {"channels": dataset["channels"], "image_size": dataset["image_size"]}
+    network: nn.Module = build(values["model"], nn.Module, num_classes=num_classes, **shape)
+    side = max(settings["sizes"] or [dataset["image_size"]])
+    steps = settings["max_steps"]
+    if steps == -1 and settings["max_epochs"] != AUTO:
+        steps = (settings["max_epochs"] or 1) * max(images // dataset["batch_size"], 1)
+    return choose(
+        network,
         settings,
         device=device_of(settings["accelerator"]),
-        batch_shape=(loader.batch_size, preprocess.channels, preprocess.image_size, preprocess.image_size),
-        steps=len(loader) * epochs if settings["max_steps"] == -1 else settings["max_steps"],
+        batch_shape=(dataset["batch_size"], dataset["channels"], side, side),
+        steps=None if steps == -1 else steps,
+        seconds=seconds_of(values["budget"], images),
     )
-    settings.update(precision=choice.precision, layout=choice.layout, compile=choice.compile)
-    module.arrange(LAYOUTS[choice.layout])
-    if choice.compile:
-        module.network.compile()
-    return f"computing with {choice} ({why})"
 
 
 def require_size_free(model: Mapping[str, Any], sizes: Sequence[int] | None) -> Sequence[int]:
@@ -68,7 +69,7 @@ def build_trainer(settings: dict[str, Any], *, callbacks: list[Callback], logger
 def require_usable(trainer: Trainer, module: ImageClassifier) -> None:
     """Raise ConfigError for what Lightning would only find in or after the first epoch."""
     optimizer = build_optimizer(module.hparams["optimizer"], module.network)
-    build_schedulers(module.hparams["scheduler"], optimizer, steps_per_epoch=1)
+    build_schedulers(module.hparams["scheduler"], optimizer, steps_per_epoch=1, total_steps=1)
     watching = [*trainer.early_stopping_callbacks, *trainer.checkpoint_callbacks]
     monitors = [("callbacks", getattr(callback, "monitor", None)) for callback in watching]
     for place, monitor in [*monitors, ("scheduler", module.hparams["scheduler"].get("monitor"))]:

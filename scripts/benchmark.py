@@ -5,18 +5,17 @@ chart. Keras takes part where it is installed, or where `--keras-python` names a
 """
 
 import argparse
-import os
-import platform
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+
+from benchmark_page import chart, page
+from memory import PeakMemory
 
 ROOT = Path(__file__).parent.parent
 RIVALS = Path(__file__).parent / "rivals"
@@ -26,18 +25,18 @@ Command = Sequence[str | Path]
 
 
 def run(command: Command) -> tuple[str, float, float]:
-    """What a command prints, the seconds it takes, and its largest memory in MB."""
+    """What a command prints, the seconds it takes, and the most memory of all its processes in MB."""
     started = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen([str(word) for word in command], stdout=out, stderr=subprocess.STDOUT, cwd=ROOT)
-        _, status, usage = os.wait4(process.pid, 0)
+        memory = PeakMemory(process.pid)
+        process.wait()
         seconds = time.perf_counter() - started
         out.seek(0)
         text = out.read()
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 2):
         raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{text[-2000:]}")
-    return text, seconds, usage.ru_maxrss / 1000
+    return text, seconds, memory.stop()
 
 
 def rates(text: str) -> list[list[float]]:
@@ -51,11 +50,6 @@ def first_step(text: str) -> float:
     if found is None:
         raise RuntimeError(f"no first step in:\n{text[-2000:]}")
     return float(found[1])
-
-
-def told(values: Sequence[float], digits: int = 1) -> str:
-    """The median, and the least to the most."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 class Benchmark:
@@ -76,7 +70,12 @@ class Benchmark:
         self.runs += 1
         return [
             *(sys.executable, ROOT / "train.py", "dataset=folder", f"dataset.root={self.root}"),
-            *(f"dataset.image_size={self.size}", f"trainer.max_epochs={epochs or self.epochs}", "optimizer=adam"),
+            *(
+                f"dataset.image_size={self.size}",
+                "dataset.batch_size=32",
+                f"trainer.max_epochs={epochs or self.epochs}",
+            ),
+            *("model=cnn", "optimizer=adam", "scheduler=cosine", "augment=light"),
             *(f"run_dir={self.folder / str(self.runs)}", *words),
         ]
 
@@ -102,6 +101,7 @@ class Benchmark:
             note("ours MB", memory)
             for line in re.findall(r"epoch .* (\d+) images/s", text)[1:]:
                 note("ours", float(line))
+            note("bare torch MB", run([sys.executable, RIVALS / "bare_torch.py", f"--size={self.size}"])[2])
             text, _, memory = run(self.usual(f"--epochs={self.epochs}"))
             note("usual MB", memory)
             for row in rates(text):
@@ -125,53 +125,6 @@ class Benchmark:
         return found
 
 
-def page(speeds: dict[str, list[float]], starts: dict[str, list[float]], words: argparse.Namespace) -> str:
-    """The results as Markdown."""
-    median = {name: statistics.median(values) for name, values in (speeds | starts).items()}
-    ours, usual = statistics.median(speeds["ours"]), statistics.median(speeds["usual Lightning"])
-    rows = [
-        ("G1 training ÷ the same step on one synthetic batch", told(speeds["G1"], 3)),
-        ("G2 training ÷ hand-written loop", told(speeds["G2"], 3)),
-        ("ours, images/s", told(speeds["ours"])),
-        ("usual Lightning, images/s", told(speeds["usual Lightning"])),
-        ("G3 ours ÷ usual Lightning", f"{ours / usual:.2f}"),
-    ]
-    if "Keras" in speeds:
-        keras = statistics.median(speeds["Keras"])
-        rows += [("Keras, images/s", told(speeds["Keras"])), ("G3 ours ÷ Keras", f"{ours / keras:.2f}")]
-    first, stock = statistics.median(starts["ours"]), statistics.median(starts["usual Lightning"])
-    rows += [
-        ("to the first step, warm, s", told(starts["ours"])),
-        ("of a stock Lightning script, s", told(starts["usual Lightning"])),
-        ("G4 ratio", f"{first / stock:.2f}"),
-        ("`--help`, s", told(starts["--help"], 2)),
-        ("a wrong key, s", told(starts["a wrong key"], 2)),
-        ("G7 largest memory, MB: ours, usual (its main process)", f"{median['ours MB']:.0f}, {median['usual MB']:.0f}"),
-    ]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "lightning"))
-    command = f"python scripts/benchmark.py ROOT --rounds {words.rounds} --epochs {words.epochs} --size {words.size}"
-    return "\n".join(
-        [
-            "# Benchmark",
-            "",
-            f"`{command}`: the seed network, batch 32, {words.size} px; {processor()}, {os.cpu_count()} cores; "
-            f"Python {platform.python_version()}, {versions}. Median (least to most) of {len(speeds['ours'])} epochs; "
-            f"the commands take turns, the first epoch of each is left out.",
-            "",
-            "| what | measured |",
-            "| --- | --- |",
-            *(f"| {what} | {value} |" for what, value in rows),
-            "",
-        ]
-    )
-
-
-def processor() -> str:
-    told_by = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", told_by.read_text()) if told_by.exists() else None
-    return found[1] if found else platform.processor()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
@@ -188,6 +141,7 @@ def main() -> None:
         run(benchmark.ours(epochs=1))  # fills the caches
         starts = benchmark.starts(words.rounds)
         speeds = benchmark.rounds(words.rounds)
+    chart(speeds, words.out.with_suffix(".png"))
     words.out.write_text(page(speeds, starts, words), encoding="utf-8")
     print(words.out.read_text(encoding="utf-8"))
 

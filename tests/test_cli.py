@@ -26,7 +26,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("model=cnnn", "model=cnnn does not exist; expected one of: baseline, cnn"),
+        ("model=cnnn", "model=cnnn does not exist; expected one of: baseline, cnn, pretrained, resnet"),
         ("optimizer.lrr=0.1", "optimizer.lrr is not in the configuration; did you mean 'lr'?"),
         ("dataset.image_siz=64", "dataset.image_siz is not in the configuration; did you mean 'image_size'?"),
         ("sed=2", "sed is not in the configuration; did you mean 'seed'?"),
@@ -35,13 +35,14 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("model.widths=64", "model.widths=64 is of the wrong type; expected list such as"),
         ("model.widths=[8,wide]", "model.widths=[8, 'wide'] is of the wrong type; expected list such as"),
         ("dataset.limit_per_class=few", "limit_per_class='few' is of the wrong type; expected int or null"),
+        ("budget=soon", "budget=soon cannot be read; expected a time such as 90s, 15m or 1h30m"),
         ("optimizer.lr=-1", "optimizer.lr=-1 is out of range; expected at least 0"),
         ("model.dropout=1.5", "model.dropout=1.5 is out of range; expected from 0 to 1"),
         ("dataset.channels=2", "dataset.channels=2 is out of range; expected 3 (RGB) or 1 (grey)"),
         ("dataset.resize=stretch", "dataset.resize=stretch is out of range; expected squash or crop or pad"),
         ("dataset.val_fraction=1.2", "dataset.val_fraction=1.2 is out of range"),
         ("dataset.fold=3", "dataset.fold=3 is out of range"),
-        ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[32, 64, 128, 256]"),
+        ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[64, 128, 256, 384]"),
         (
             "dataset=folder",
             "dataset.source is not set; say where the images of 'folder' are: dataset.source=FOLDER|ZIP",
@@ -57,7 +58,6 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("model._target_=no.such.Net", "no.such.Net cannot be imported"),
         ("trainer.layout=nhwc", "trainer.layout=nhwc is unknown; expected one of: auto, channels_last, contiguous"),
         ("trainer.compile=maybe", "trainer.compile=maybe is unknown; expected one of: auto, True, False"),
-        ("trainer.sizes=[16,24]", "trainer.sizes=[16, 24]: cnn_classifier.models.cnn.CNN takes images of one size"),
         ("trainer.sizes=[4]", "trainer.sizes=[4] is out of range; expected from 8 to 4096"),
         ("trainer.precision=fp7", "precision='fp7' is of the wrong type"),
         ("loss.class_weights=[1,2]", "loss.class_weights=[1, 2]: expected 10 values, one a class"),
@@ -210,7 +210,7 @@ print("torch" in sys.modules, file=sys.stderr)
 """
     for words, told in (
         (["--help"], "evaluate"),
-        (["train", "--help"], "model: baseline, cnn"),
+        (["train", "--help"], "model=baseline        Conv-ReLU-Pool"),
         (["train", "--cfg", "job"], "widths:"),
         (["train", "-sc", "query=bash"], "model="),
         (["train", "optimizer.lr=-1"], ""),

@@ -28,7 +28,8 @@ def network() -> nn.Module:
 
 
 def chosen(asked: Mapping[str, Any] = AUTO, *, steps: int = LONG, net: nn.Module | None = None) -> tuple[Choice, str]:
-    return choose(net or network(), asked, device=torch.device("cpu"), batch_shape=(4, 3, 8, 8), steps=steps)
+    measured, why = choose(net or network(), asked, device=torch.device("cpu"), batch_shape=(4, 3, 8, 8), steps=steps)
+    return measured.choice, why
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cnn_classifier.cli import main
 
 TINY = [
     "dataset=folder",
+    "model=cnn",
     "dataset.image_size=16",
     "model.widths=[4]",
     "model.dense=4",

@@ -22,7 +22,7 @@ def network() -> nn.Sequential:
 def rates(recipe: dict[str, Any], *, epochs: int = 4, steps_per_epoch: int = 10) -> list[float]:
     """The rate of every step, stepped as Lightning does, for a full rate of 1."""
     optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
-    entries = build_schedulers(recipe, optimizer, steps_per_epoch=steps_per_epoch)
+    entries = build_schedulers(recipe, optimizer, steps_per_epoch=steps_per_epoch, total_steps=epochs * steps_per_epoch)
     seen = []
     for step in range(1, epochs * steps_per_epoch + 1):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -82,11 +82,15 @@ def test_after_its_warm_up_a_schedule_goes_on_as_if_there_had_been_none(schedule
 
 def test_no_warm_up_adds_no_schedule() -> None:
     optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
-    assert [entry["interval"] for entry in build_schedulers(COSINE, optimizer, steps_per_epoch=10)] == ["epoch"]
+    assert [entry["interval"] for entry in build_schedulers(COSINE, optimizer, steps_per_epoch=10, total_steps=40)] == [
+        "epoch"
+    ]
 
 
 def test_a_plateau_looks_at_its_metric() -> None:
     plateau = {"_target_": SCHEDULES + "ReduceLROnPlateau", "patience": 3, "monitor": "val/loss", "warmup_epochs": 1.0}
-    entries = build_schedulers(plateau, torch.optim.SGD(network().parameters(), lr=1.0), steps_per_epoch=10)
+    entries = build_schedulers(
+        plateau, torch.optim.SGD(network().parameters(), lr=1.0), steps_per_epoch=10, total_steps=40
+    )
     assert [(entry["interval"], entry.get("monitor")) for entry in entries] == [("epoch", "val/loss"), ("step", None)]
     assert entries[0]["scheduler"].patience == 3

@@ -12,8 +12,15 @@ from cnn_classifier.averaging import MovingAverage
 from cnn_classifier.cli import main
 from cnn_classifier.errors import ConfigError
 
-QUICK = ["dataset=folder", "dataset.image_size=16", "dataset.batch_size=8", "optimizer.lr=0.01", "trainer=cpu"]
-CNN = ["model.widths=[4]", "model.dense=8"]
+QUICK = [
+    "dataset=folder",
+    "augment=light",
+    "dataset.image_size=16",
+    "dataset.batch_size=8",
+    "optimizer.lr=0.01",
+    "trainer=cpu",
+]
+CNN = ["model=cnn", "model.widths=[4]", "model.dense=8"]
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +74,8 @@ def test_the_layout_in_memory_changes_no_answer(photos: Path, layout: str) -> No
 
 
 def test_the_average_of_the_weights_is_what_is_kept_and_the_weights_are_there_to_go_on(photos: Path) -> None:
-    train(photos, *CNN, "trainer.max_epochs=2", run_dir="plain")
-    train(photos, *CNN, "trainer.max_epochs=2", "callbacks=average", run_dir="averaged")
+    train(photos, *CNN, "trainer.max_epochs=2", "callbacks.average=null", run_dir="plain")
+    train(photos, *CNN, "trainer.max_epochs=2", run_dir="averaged")
     plain, average = weights_of("plain"), weights_of("averaged")
     assert all(torch.equal(plain[name], value) for name, value in weights_of("averaged", "current_model_state").items())
     assert not all(torch.equal(plain[name], average[name]) for name in plain)
@@ -76,7 +83,7 @@ def test_the_average_of_the_weights_is_what_is_kept_and_the_weights_are_there_to
 
 
 def test_a_resumed_run_goes_on_with_its_average(photos: Path) -> None:
-    words = [*CNN, "callbacks=average", "scheduler=constant"]
+    words = [*CNN, "scheduler=constant"]
     train(photos, *words, "trainer.max_epochs=3", run_dir="whole")
     train(photos, *words, "trainer.max_epochs=2", run_dir="parts")
     train(photos, *words, "trainer.max_epochs=3", "resume=auto", run_dir="parts")

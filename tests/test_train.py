@@ -16,6 +16,9 @@ from cnn_classifier.cli import main
 
 TINY = [
     "dataset=folder",
+    "model=cnn",
+    "augment=light",
+    "callbacks=early_stopping",
     "dataset.image_size=16",
     "dataset.batch_size=8",
     "model.widths=[8,16]",
@@ -47,6 +50,11 @@ def train(root: Path, *words: str, epochs: int = 2, run_dir: str = "run") -> Pat
         == 0
     )
     return Path(run_dir)
+
+
+def tiny_without(*beginnings: str) -> list[str]:
+    """TINY but for the words that begin so."""
+    return [word for word in TINY if not word.startswith(beginnings)]
 
 
 def report_of(run_dir: Path) -> dict:
@@ -259,7 +267,7 @@ def test_a_loose_checkpoint_is_resumed_into_the_folder_of_the_new_run(photos: Pa
 def test_a_diverged_training_exits_with_6_and_says_where(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"dataset.root={photos}", "run_dir=run", "trainer.max_epochs=2", "optimizer=sgd", "optimizer.lr=1e30"]
 
-    assert main(["train", *[word for word in TINY if not word.startswith("optimizer")], *words]) == 6
+    assert main(["train", *tiny_without("optimizer"), *words]) == 6
 
     assert "after epoch 1; lower optimizer.lr" in capsys.readouterr().err
 
@@ -287,7 +295,8 @@ def test_runs_with_other_seeds_share_the_decoded_images(photos: Path) -> None:
 def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", "-m", *TINY, f"dataset.root={photos}", "trainer.max_epochs=1", "model=baseline,cnn"]
+    words = ["train", "-m", *tiny_without("model="), "trainer.max_epochs=1", "model=baseline,cnn"]
+    words += [f"dataset.root={photos}"]
 
     assert main([*words, "dataset.image_size=2,16", "hydra.sweep.dir=sweep"]) == 2  # 2 pixels are too few
 
@@ -317,9 +326,11 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
     ids=lambda words: words[0],
 )
 def test_every_choice_trains_to_a_report(photos: Path, words: list[str]) -> None:
-    swapped = [word for word in TINY if not (word.startswith("scheduler=") and any("scheduler=" in w for w in words))]
-    baseline = [word for word in swapped if "model=baseline" not in words or not word.startswith("model.dropout")]
+    groups = [
+        f"{group}=" for group in ("model", "augment", "scheduler") if any(w.startswith(f"{group}=") for w in words)
+    ]
+    tiny = tiny_without(*groups, *(["model.dropout"] if "model=baseline" in words else []))
 
-    assert main(["train", *baseline, f"dataset.root={photos}", "run_dir=run", "trainer.max_epochs=1", *words]) == 0
+    assert main(["train", *tiny, f"dataset.root={photos}", "run_dir=run", "trainer.max_epochs=1", *words]) == 0
 
     assert 0 <= report_of(Path("run"))["test"]["accuracy"] <= 1

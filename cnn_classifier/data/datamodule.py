@@ -98,7 +98,7 @@ class ImageFolderDataModule(LightningDataModule):
             self.ready.store,
             self.ready.store.rows([sample.path for sample in samples]),
             np.array([sample.label for sample in samples]),
-            batch_size=self.options.batch_size,
+            batch_size=int(self.options.batch_size),
             seed=self.seed,
             sampler=sampler,
         )
@@ -129,7 +129,7 @@ class ImageFolderDataModule(LightningDataModule):
     def train_size(self) -> int:
         """Side in pixels of the training images of this epoch: each of `sizes` takes an equal part of the run."""
         if not self.sizes:
-            return self.options.image_size
+            return self.preprocess.image_size
         if self.trainer is None or not self.trainer.max_epochs:
             raise RuntimeError("sizes are of the epochs of a training")
         part = self.trainer.current_epoch * len(self.sizes) // self.trainer.max_epochs

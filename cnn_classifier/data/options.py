@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cnn_classifier.data.preprocess import RESIZE_POLICIES, Preprocess
 from cnn_classifier.errors import ConfigError
@@ -38,12 +39,12 @@ class DatasetOptions:
         limit_per_class: Take at most this many images of each class from each folder; all of them if None.
         folds: Cross-validate: cut the images into this many parts, each class spread evenly.
         fold: The part that this run sets aside, from 0 to `folds` - 1.
-        image_size: Side in pixels of the square that the network sees.
+        image_size: Side in pixels of the square that the network sees; `auto` until `recipe.resolve` settles it.
         channels: 3 for RGB, 1 for grey.
         resize: What happens to images that are not square: `squash`, `crop` or `pad`.
         mean: Subtracted from pixels in [0, 1]; one value, or one a channel; measured on the training images if None.
         std: What the rest is divided by; one value, or one a channel; measured likewise.
-        batch_size: Images a training step.
+        batch_size: Images a training step; `auto` likewise.
         sampler: `shuffle` shows every training image once an epoch; `balanced` draws as many of every class.
         cache: `disk` decodes every image once into a file that later runs share, `ram` into memory, `none` decodes in
             every epoch; `auto` is `disk` where it fits the limit and the disk, else `none`.
@@ -72,12 +73,12 @@ class DatasetOptions:
     limit_per_class: int | None = None
     folds: int | None = None
     fold: int = 0
-    image_size: int = 128
+    image_size: int | Literal["auto"] = "auto"
     channels: int = 3
     resize: str = "squash"
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
-    batch_size: int = 32
+    batch_size: int | Literal["auto"] = "auto"
     sampler: str = "shuffle"
     cache: str = "auto"
     cache_limit_gb: float = 16.0
@@ -95,13 +96,17 @@ class DatasetOptions:
         self._require(self.limit_per_class is None or self.limit_per_class >= 1, "limit_per_class", "at least 1")
         self._require(self.folds is None or self.folds >= 2, "folds", "at least 2")
         self._require(0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}")
-        self._require(1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
+        self._require(self.image_size == "auto" or 1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
         self._require(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grey)")
         self._require(self.resize in RESIZE_POLICIES, "resize", " or ".join(RESIZE_POLICIES))
         for key, values in (("mean", self.mean), ("std", self.std)):
             self._require(values is None or len(values) in (1, self.channels), key, f"1 or {self.channels} values")
         self._require(all(std > 0 for std in self.std or ()), "std", "values above 0")
-        self._require(self.batch_size >= 2, "batch_size", "at least 2 (batch normalisation needs two images)")
+        self._require(
+            self.batch_size == "auto" or self.batch_size >= 2,
+            "batch_size",
+            "at least 2 (batch normalisation needs two images)",
+        )
         self._require(self.sampler in SAMPLERS, "sampler", " or ".join(SAMPLERS))
         self._require(self.cache in CACHE_MODES, "cache", " or ".join(CACHE_MODES))
         self._require(self.cache_limit_gb > 0, "cache_limit_gb", "a size in gigabytes above 0")
@@ -118,7 +123,7 @@ class DatasetOptions:
     def preprocess(self) -> Preprocess:
         """How an image file becomes the pixels that the network sees; a mean or std to be measured is 0 and 1 yet."""
         return Preprocess(
-            image_size=self.image_size,
+            image_size=int(self.image_size),
             channels=self.channels,
             resize=self.resize,
             mean=one_a_channel(self.mean or [0.0], self.channels),

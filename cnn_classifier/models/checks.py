@@ -11,6 +11,12 @@ def require_share(name: str, value: float) -> None:
         raise ConfigError(f"model.{name}={value} is out of range; expected a probability from 0 up to 1")
 
 
+def require_within(name: str, value: float, low: float, high: float) -> None:
+    """Raise ConfigError unless a value is from `low` to `high`."""
+    if not low <= value <= high:
+        raise ConfigError(f"model.{name}={value} is out of range; expected from {low} to {high}")
+
+
 def require_positive(name: str, *values: int) -> None:
     """Raise ConfigError unless there are widths and every one of them is at least 1."""
     if not values or min(values) < 1:

@@ -1,0 +1,82 @@
+"""A small residual network for small photos: blocks that halve the image, and a head for images of any size."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnn_classifier.models.checks import pooled_size, require_positive, require_share
+from cnn_classifier.models.layers import initialise
+
+
+class ResNet(nn.Module):
+    """To train from scratch: images (B, channels, H, W) -> logits (B, num_classes).
+
+    Args:
+        num_classes: Length of the logits.
+        channels: Channels of the images.
+        image_size: Side in pixels of the smallest images it will see.
+        widths: Filters of each block; each block halves the image.
+        stem: Filters of the first convolution.
+        stem_stride: 2 halves the image at once, which saves three quarters of the work; 1 suits images below 64 px.
+        dropout: Probability of dropping a feature before the last layer.
+
+    Raises:
+        ConfigError: If a value is out of range or the image is too small for the blocks.
+    """
+
+    size_free = True
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        channels: int,
+        image_size: int,
+        widths: Sequence[int] = (64, 128, 256, 384),
+        stem: int = 32,
+        stem_stride: int = 2,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        require_positive("widths", *widths)
+        require_positive("stem", stem)
+        require_positive("stem_stride", stem_stride)
+        require_share("dropout", dropout)
+        pooled_size(image_size // stem_stride, widths)
+        inputs = [stem, *widths[:-1]]
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, stem, 3, stride=stem_stride, padding=1, bias=False),
+            nn.BatchNorm2d(stem),
+            nn.ReLU(inplace=True),
+            *(ResidualBlock(i, o) for i, o in zip(inputs, widths, strict=True)),
+        )
+        self.head = nn.Sequential(
+            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], num_classes)
+        )
+        initialise(self)
+        for block in self.features:
+            if isinstance(block, ResidualBlock):  # begins as if it were not there (arXiv:1706.02677)
+                nn.init.zeros_(block.norm.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+class ResidualBlock(nn.Module):
+    """Conv - pool - norm - ReLU, and conv - norm added to it: (B, in_channels, H, W) -> (B, width, H/2, W/2)."""
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.halve = nn.Sequential(
+            nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),  # before the norm: a quarter of its work
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        halved = self.halve(images)
+        return functional.relu(halved + self.norm(self.conv(halved)))

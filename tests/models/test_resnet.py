@@ -1,0 +1,44 @@
+"""The default network: any size goes in, each block begins as if it were not there, and what cannot be is refused."""
+
+import pytest
+import torch
+
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.models.resnet import ResidualBlock, ResNet
+
+
+def network(**values: object) -> ResNet:
+    return ResNet(**({"num_classes": 3, "channels": 3, "image_size": 32, "widths": [8, 16], "stem": 4} | values))
+
+
+@pytest.mark.parametrize("side", [16, 24, 33, 64])
+def test_images_of_any_size_become_logits(side: int) -> None:
+    assert network()(torch.rand(2, 3, side, side)).shape == (2, 3)
+
+
+def test_grey_images_and_a_stem_that_keeps_their_size() -> None:
+    net = network(channels=1, stem_stride=1, image_size=8)
+    assert net.features[0](torch.rand(2, 1, 8, 8)).shape == (2, 4, 8, 8)
+    assert net(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+
+
+def test_a_block_begins_as_what_it_adds_to() -> None:
+    block = ResidualBlock(4, 8)
+    torch.nn.init.zeros_(block.norm.weight)
+    images = torch.rand(2, 4, 8, 8)
+    torch.testing.assert_close(block(images), block.halve(images))
+    assert all(not b.norm.weight.any() for b in network().features if isinstance(b, ResidualBlock))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"image_size": 4}, "is too small for the network"),
+        ({"widths": []}, r"model\.widths=\[\] is out of range"),
+        ({"stem": 0}, r"model\.stem=0 is out of range"),
+        ({"dropout": 1.0}, r"model\.dropout=1\.0 is out of range"),
+    ],
+)
+def test_what_cannot_be_is_refused(values: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        network(**values)

@@ -1,0 +1,110 @@
+"""What is left `auto` is settled by the data and by the speed of the machine; what a user gives stays."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from conftest import MakeFolder
+
+from cnn_classifier.budget import seconds_of
+from cnn_classifier.config import load, plain
+from cnn_classifier.data.folder import Scan, scan_root
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.recipe import Recipe, resolve, train_images
+
+
+def recipe_for(scan: Scan, *words: str, step: float = 0.1) -> Recipe:
+    """The recipe for a folder on a machine whose steps take so many seconds at 128 px, and less for smaller images."""
+    values = plain(load(["dataset=folder", "dataset.root=photos", *words], run_dir="run"))
+
+    def step_seconds(values: Mapping[str, Any]) -> float:
+        side = max(values["trainer"]["sizes"] or [values["dataset"]["image_size"]])
+        return step * (side / 128) ** 2
+
+    return resolve(values, scan, step_seconds)
+
+
+def photos(make_folder: MakeFolder, *, size: int = 200, count: int = 20) -> Scan:
+    return scan_root(make_folder({"cats": count, "dogs": count}, size=size))
+
+
+def test_nothing_is_left_open(make_folder: MakeFolder) -> None:
+    recipe = recipe_for(photos(make_folder))
+    open_still = {key: value for key, value in recipe.values["trainer"].items() if value == "auto"}
+    assert set(open_still) <= {"accelerator", "strategy", "precision", "layout", "compile"}
+    for key in ("dataset.image_size", "dataset.batch_size", "optimizer.lr", "model.stem_stride", "augment.affine.crop"):
+        assert recipe.get(key) != "auto", key
+
+
+def test_photos_grow_and_are_tested_larger_than_they_were_trained_on(make_folder: MakeFolder) -> None:
+    recipe = recipe_for(photos(make_folder))
+    assert recipe.get("trainer.sizes") == [64, 96, 128]
+    assert recipe.get("dataset.image_size") == 144
+    assert recipe.get("model.stem_stride") == 2
+
+
+def test_tiny_images_stay_as_they_are(make_folder: MakeFolder) -> None:
+    recipe = recipe_for(photos(make_folder, size=32))
+    assert recipe.get("trainer.sizes") is None
+    assert recipe.get("dataset.image_size") == 32
+    assert recipe.get("model.stem_stride") == 1
+
+
+def test_a_slow_machine_sees_smaller_images_rather_than_few_epochs(make_folder: MakeFolder) -> None:
+    scan = photos(make_folder)
+    fast, slow = (recipe_for(scan, "budget=2m", step=step) for step in (1.0, 10.0))
+    assert fast.get("trainer.sizes")[-1] == 128
+    assert slow.get("trainer.sizes")[-1] < 128
+    assert slow.get("trainer.max_epochs") >= 12
+
+
+def test_a_larger_budget_buys_more_epochs_and_some_number_is_enough(make_folder: MakeFolder) -> None:
+    scan = photos(make_folder)
+    short, long = (recipe_for(scan, f"budget={budget}", step=1.0).get("trainer.max_epochs") for budget in ("1m", "4m"))
+    assert long == pytest.approx(4 * short, abs=4)
+    assert recipe_for(scan, step=1e-6).get("trainer.max_epochs") == 300
+
+
+def test_what_the_user_gives_stays(make_folder: MakeFolder) -> None:
+    words = ["dataset.image_size=96", "trainer.max_epochs=3", "trainer.sizes=[48,64]", "optimizer.lr=0.5"]
+    recipe = recipe_for(photos(make_folder), *words)
+    assert recipe.get("dataset.image_size") == 96
+    assert recipe.get("trainer.max_epochs") == 3
+    assert recipe.get("trainer.sizes") == [48, 64]
+    assert recipe.get("optimizer.lr") == 0.5
+    assert "optimizer.lr" not in [settled.key for settled in recipe.settled]
+
+
+def test_a_network_for_one_size_gets_one(make_folder: MakeFolder) -> None:
+    recipe = recipe_for(photos(make_folder), "model=cnn")
+    assert recipe.get("trainer.sizes") is None
+    assert recipe.get("dataset.image_size") == 128
+
+
+def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
+    told = [str(settled) for settled in recipe_for(photos(make_folder)).settled]
+    assert "trainer.sizes=[64,96,128] (small images first, which are quick)" in told
+    assert any(line.startswith("trainer.max_epochs=") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("budget", "seconds"), [("90s", 90), ("15m", 900), ("1h30m", 5400), ("0.5h", 1800), ("auto", 900)]
+)
+def test_a_budget_is_a_time(budget: str, seconds: float) -> None:
+    assert seconds_of(budget, 100) == seconds
+    assert seconds_of("auto", 16_000) == 1800
+
+
+@pytest.mark.parametrize("budget", ["soon", "15", "m15", "-3m", "15 m", ""])
+def test_what_is_no_time_is_refused(budget: str) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read; expected a time such as 90s, 15m or 1h30m"):
+        seconds_of(budget, 100)
+
+
+def test_the_images_to_train_on_are_counted_before_the_split(make_folder: MakeFolder) -> None:
+    values = plain(load(["dataset=folder", "dataset.root=photos"], run_dir="run"))
+    assert train_images(values, photos(make_folder, count=50)) == 72
+    given = scan_root(make_folder({"train/a": 20, "train/b": 20, "test/a": 5, "test/b": 5}, name="given"))
+    assert train_images(values, given) == 36
+    values["dataset"]["limit_per_class"] = 5
+    assert train_images(values, given) == 10
