@@ -18,6 +18,7 @@ from cnn_classifier.data.preprocess import opened
 from cnn_classifier.errors import UnreadableImageError
 
 PRETRAINED = "cnn_classifier.models.pretrained.Pretrained"
+MUON = "cnn_classifier.muon.Muon"
 SIZE_FREE = ("cnn_classifier.models.resnet.ResNet", PRETRAINED)
 # Sides in pixels of the last training images: what a small network can make use of, and less where that leaves no
 # time for FEWEST_EPOCHS.
@@ -156,8 +157,8 @@ def fixed_size(scan: Scan) -> tuple[int, str]:
 
 
 def learning_rate(recipe: Recipe) -> tuple[float, str]:
-    """A rate for AdamW, which grows with the root of the batch (arXiv:2205.10287)."""
-    usual = 2e-3 if recipe.get("model._target_") in SIZE_FREE else 1e-3
+    """A rate that grows with the root of the batch (arXiv:2205.10287)."""
+    usual = 0.05 if recipe.get("optimizer._target_") == MUON else 1e-3
     batch = recipe.get("dataset.batch_size")
     return round(usual * math.sqrt(batch / 64), 6), f"batches of {batch}"
 

@@ -90,22 +90,16 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     best = best_checkpoint(trainer, run_dir)
     predictor = Predictor.from_checkpoint(best, device=trainer.strategy.root_device, trusted=[config.model._target_])
     evaluations = [evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test")]
-    averaged = {}
-    if config.flip_test:
-        flipped = evaluate_loader(predictor, data.loader("test"), data.paths["test"], flip=True)
-        averaged = {"test_flip": flipped.scores()}
     timing = {
         "prepare_seconds": prepared - started,
         "fit_seconds": fitted - prepared,
         "train_images_per_second": record.images_per_second,
         "total_seconds": time.perf_counter() - started,
     }
-    found = {
-        "val": evaluations[0].scores(),
-        "epochs": record.epochs,
-        "checkpoint": str(best),
-        "timing": timing,
-    } | averaged
+    found = {"val": evaluations[0].scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
+    if config.flip_test:
+        flipped = evaluate_loader(predictor, data.loader("test"), data.paths["test"], flip=True)
+        found["test_flip"] = flipped.scores()
     return TrainResult(best, report(run_dir, evaluations[1], data, found), run_dir)
 
 

@@ -31,15 +31,15 @@ ROWS = [
     ["module"],
     ["data.datamodule"],
     ["config"],
-    ["recipe", "optim"],
+    ["recipe", "optim", "muon"],
     ["checks", "models", "report", "environment", "quiet", "hardware"],
     ["data"],
     ["budget", "build", "storage", "trial"],
     ["errors"],
 ]
 TORCH_FREE = [
-    "cli", "commands", "train_command", "train_help", "data_commands", "config", "build", "checks", "errors", "recipe", "budget",
-    "storage",     "sweep.summary", "models.checks", "report.write", "report.page", "report.data_page",
+    "cli", "commands", "train_command", "train_help", "data_commands", "config", "build", "checks", "errors", "recipe",
+    "budget", "storage", "sweep.summary", "models.checks", "report.write", "report.page", "report.data_page",
 ]  # fmt: skip
 WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.transforms"]
 # What the spine adds to the values of a YAML.

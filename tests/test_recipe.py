@@ -52,7 +52,7 @@ def test_tiny_images_stay_as_they_are(make_folder: MakeFolder) -> None:
 
 def test_a_slow_machine_sees_smaller_images_rather_than_few_epochs(make_folder: MakeFolder) -> None:
     scan = photos(make_folder)
-    fast, slow = (recipe_for(scan, "budget=2m", step=step) for step in (1.0, 10.0))
+    fast, slow = (recipe_for(scan, "budget=2m", step=step) for step in (1.0, 16.0))
     assert fast.get("trainer.sizes")[-1] == 128
     assert slow.get("trainer.sizes")[-1] < 128
     assert slow.get("trainer.max_epochs") >= 12

@@ -86,14 +86,8 @@ def read_weights(path: Path) -> Weights:
             f"model.weights={path} does not exist; give a .pth, .pt or .safetensors file, or imagenet"
         )
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except ModuleNotFoundError as error:
-        raise ConfigError("model.weights: .safetensors files need pip install 'cnn_classifier[timm]'") from error
+        reads = read_safetensors if path.suffix == ".safetensors" else read_torch
+        content = reads(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         raise CheckpointError(
             f"model.weights={path} is no file of weights; give a .pth, .pt or .safetensors"
@@ -103,6 +97,22 @@ def read_weights(path: Path) -> Weights:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"model.weights={path} holds more than named tensors; give a file of weights")
     return content
+
+
+def read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read_safetensors(path: Path) -> Any:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise ConfigError("model.weights: .safetensors files need pip install 'cnn_classifier[timm]'") from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def fit_weights(found: Weights, wanted: Weights, *, head: str, named: str) -> Weights:

@@ -1,4 +1,4 @@
-"""A pretrained backbone: its weights come by name or by order, its parts learn in turn, and it needs no download to load."""
+"""A pretrained backbone: weights come by name or by order, parts learn in turn, and a checkpoint needs no download."""
 
 from pathlib import Path
 

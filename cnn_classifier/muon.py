@@ -1,0 +1,126 @@
+"""Muon: momentum that is made orthogonal before it moves the weights, so that all directions learn alike."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
+
+# Of the quintic that Keller Jordan chose to be steep at zero: https://kellerjordan.github.io/posts/muon/
+QUINTIC = (3.4445, -4.7750, 2.0315)
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+
+
+class Muon(Optimizer):
+    """Muon for the kernels of convolutions, AdamW for everything else.
+
+    A small network learns some thousand photos in fewer epochs than with AdamW alone (docs/results.md).
+    `torch.optim.Muon` takes matrices only.
+
+    Args:
+        params: Parameters, or groups of them; a group's `lr` holds for its kernels, in proportion for the others.
+        lr: The rate for kernels.
+        momentum: Nesterov's.
+        weight_decay: Apart from the gradient, for kernels and others alike.
+        adam_lr: The rate for what is no kernel.
+        steps: Of the iteration that makes a matrix orthogonal.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
+        *,
+        lr: float = 0.05,
+        momentum: float = 0.6,
+        weight_decay: float = 0.05,
+        adam_lr: float = 2e-3,
+        steps: int = 3,
+    ) -> None:
+        listed: list[Any] = list(params)
+        groups: list[dict[str, Any]] = [dict(group) for group in listed if isinstance(group, Mapping)]
+        groups = groups or [{"params": listed}]
+        apart: list[dict[str, Any]] = []
+        for group in groups:
+            rate = group.pop("lr", lr)
+            kernels = [parameter for parameter in group["params"] if parameter.ndim == 4]
+            others = [parameter for parameter in group["params"] if parameter.ndim != 4]
+            apart += [
+                group | {"params": kernels, "lr": rate, "kernels": True},
+                group | {"params": others, "lr": adam_lr * rate / lr, "kernels": False},
+            ]
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps}
+        super().__init__([group for group in apart if group["params"]], defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Move the weights once."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            learning = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if group["kernels"]:
+                for kernel in learning:
+                    self.move(kernel, group)
+            elif learning:
+                self.move_others(learning, group)
+        return loss
+
+    def move(self, kernel: Tensor, group: Mapping[str, Any]) -> None:
+        """Muon's step, one matrix a kernel: (out, in, height, width) as (out, in · height · width)."""
+        state = self.state[kernel]
+        if not state:
+            state["momentum"] = torch.zeros_like(kernel)
+        gradient: Any = kernel.grad
+        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
+        update = gradient.add(momentum, alpha=group["momentum"])
+        matrix = orthogonal(update.reshape(len(update), -1), group["steps"])
+        scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+        kernel.mul_(1 - group["lr"] * group["weight_decay"])
+        kernel.add_(matrix.view_as(kernel), alpha=-group["lr"] * scale)
+
+    def move_others(self, learning: list[Tensor], group: Mapping[str, Any]) -> None:
+        """AdamW's step."""
+        for parameter in learning:
+            if not self.state[parameter]:
+                self.state[parameter].update(
+                    step=torch.zeros((), dtype=torch.float32),
+                    mean=torch.zeros_like(parameter),
+                    square=torch.zeros_like(parameter),
+                )
+        states = [self.state[parameter] for parameter in learning]
+        adamw(
+            learning,
+            [parameter.grad for parameter in learning if parameter.grad is not None],
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=EPSILON,
+            maximize=False,
+        )
+
+
+def orthogonal(matrix: Tensor, steps: int) -> Tensor:
+    """A matrix with the same singular vectors, and all singular values near one (Newton and Schulz's iteration).
+
+    Args:
+        matrix: (rows, columns).
+        steps: More bring the values closer to one.
+    """
+    a, b, c = QUINTIC
+    upright = matrix.shape[0] > matrix.shape[1]
+    found = matrix.T if upright else matrix
+    found = found / (found.norm() + 1e-7)
+    for _ in range(steps):
+        square = found @ found.T
+        found = torch.addmm(found, torch.addmm(square, square, square, beta=b, alpha=c), found, beta=a)
+    return found.T if upright else found

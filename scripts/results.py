@@ -1,0 +1,83 @@
+"""The README's table of results from run folders: `python scripts/results.py RUN RUN …`.
+
+Runs of one command that differ in their seed alone become one row: mean and standard deviation, a 95 % interval (Wilson,
+of all their test images), the time each took, where, and the command. The rows replace what stands between the marks.
+"""
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- results: python scripts/results.py RUN RUN … -->", "<!-- end of results -->"
+HEADER = (
+    "| command | test accuracy, % | 95 % interval | minutes | seeds | machine |\n| --- | --- | --- | --- | --- | --- |"
+)
+# Where things lie on the machine of the run is nobody's business.
+PATHS = ("dataset.root", "dataset.source", "model.weights")
+Report = Mapping[str, Any]
+
+
+def command_of(report: Report) -> str:
+    """What to type for such a run, without seed and paths."""
+    words = []
+    for word in report["command"][1:]:
+        key = word.partition("=")[0]
+        if key in ("seed", "run_dir") or word == "train":
+            continue
+        words.append(f"{key}=PATH" if key in PATHS else word)
+    return " ".join(["python train.py", *words])
+
+
+def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval of a share of so many answers."""
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return centre - spread, centre + spread
+
+
+def row(command: str, reports: Sequence[Report]) -> str:
+    """One line of the table."""
+    accuracies = [report["test"]["accuracy"] for report in reports]
+    spread = f" ± {100 * statistics.stdev(accuracies):.1f}" if len(reports) > 1 else ""
+    low, high = wilson(statistics.fmean(accuracies), sum(sum(report["splits"]["test"]) for report in reports))
+    minutes = statistics.fmean(report["timing"]["total_seconds"] for report in reports) / 60
+    hardware = reports[0]["hardware"]
+    machine = ", ".join(hardware["accelerators"]) or f"{hardware['cpus']} cores"
+    accuracy = f"{100 * statistics.fmean(accuracies):.1f}{spread}"
+    cells = [f"`{command}`", accuracy, f"{100 * low:.1f} to {100 * high:.1f}", f"{minutes:.1f}", len(reports), machine]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def table(reports: Sequence[Report]) -> str:
+    """All rows, in the order of the commands' first runs."""
+    by_command: dict[str, list[Report]] = {}
+    for report in reports:
+        by_command.setdefault(command_of(report), []).append(report)
+    return "\n".join([HEADER, *(row(command, runs) for command, runs in by_command.items())])
+
+
+def put_between_marks(text: str, inside: str) -> str:
+    """The README with a new table."""
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    return f"{before}{BEGIN}\n{inside}\n{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--into", type=Path, default=ROOT / "README.md", help="the page with the marks")
+    words = parser.parse_args()
+    reports = [json.loads((run / "report.json").read_text(encoding="utf-8")) for run in words.runs]
+    page = words.into.read_text(encoding="utf-8")
+    words.into.write_text(put_between_marks(page, table(reports)), encoding="utf-8")
+    print(table(reports))
+
+
+if __name__ == "__main__":
+    main()
