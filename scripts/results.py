@@ -1,7 +1,7 @@
 """The README's table of results from run folders: `python scripts/results.py RUN RUN …`.
 
-Runs of one command that differ in their seed alone become one row: mean and standard deviation, a 95 % interval (Wilson,
-of all their test images), the time each took, where, and the command. The rows replace what stands between the marks.
+Runs of one command that differ in their seed alone become one row: mean and standard deviation, a 95 % interval
+(Wilson's, of all their test images), the time each took, and where. The rows replace what stands between the marks.
 """
 
 import argparse
@@ -14,9 +14,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- results: python scripts/results.py RUN RUN … -->", "<!-- end of results -->"
-HEADER = (
-    "| command | test accuracy, % | 95 % interval | minutes | seeds | machine |\n| --- | --- | --- | --- | --- | --- |"
-)
+COLUMNS = ("command", "test accuracy, %", "95 % interval", "minutes", "seeds", "machine")
+
 # Where things lie on the machine of the run is nobody's business.
 PATHS = ("dataset.root", "dataset.source", "model.weights")
 Report = Mapping[str, Any]
@@ -58,7 +57,8 @@ def table(reports: Sequence[Report]) -> str:
     by_command: dict[str, list[Report]] = {}
     for report in reports:
         by_command.setdefault(command_of(report), []).append(report)
-    return "\n".join([HEADER, *(row(command, runs) for command, runs in by_command.items())])
+    header = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
+    return "\n".join([*header, *(row(command, runs) for command, runs in by_command.items())])
 
 
 def put_between_marks(text: str, inside: str) -> str:

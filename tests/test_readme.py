@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 from conftest import MakeFolder
 
 from cnn_classifier.cli import main
@@ -25,7 +27,8 @@ def commands(prefix: str) -> list[list[str]]:
 
 @pytest.fixture
 def workplace(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the `photos`, `photos.zip`, `cats_dogs` and `new_photos` that the README speaks of."""
+    """A folder with the `photos`, `cats_dogs`, `weights.pth` and so on that the README speaks of."""
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "weights.pth")
     photos = make_folder({"cats": 12, "dogs": 12}, name="photos")
     shutil.make_archive(str(photos), "zip", photos)
     make_folder({"train/cats": 12, "train/dogs": 12, "test/cats": 4, "test/dogs": 4}, name="cats_dogs")
