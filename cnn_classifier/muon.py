@@ -32,7 +32,7 @@ class Muon(Optimizer):
         self,
         params: Iterable[Tensor] | Iterable[Mapping[str, Any]],
         *,
-        lr: float = 0.05,
+        lr: float = 0.1,
         momentum: float = 0.6,
         weight_decay: float = 0.05,
         adam_lr: float = 2e-3,
@@ -48,7 +48,8 @@ class Muon(Optimizer):
             others = [parameter for parameter in group["params"] if parameter.ndim != 4]
             apart += [
                 group | {"params": kernels, "lr": rate, "kernels": True},
-                group | {"params": others, "lr": adam_lr * rate / lr, "kernels": False},
+                # Fused: one kernel for all, and their count of steps stays on the device, also after a resume.
+                group | {"params": others, "lr": adam_lr * rate / lr, "kernels": False, "fused": True},
             ]
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps}
         super().__init__([group for group in apart if group["params"]], defaults)
@@ -87,7 +88,7 @@ class Muon(Optimizer):
         for parameter in learning:
             if not self.state[parameter]:
                 self.state[parameter].update(
-                    step=torch.zeros((), dtype=torch.float32),
+                    step=torch.zeros((), device=parameter.device),
                     mean=torch.zeros_like(parameter),
                     square=torch.zeros_like(parameter),
                 )
@@ -99,6 +100,7 @@ class Muon(Optimizer):
             [state["square"] for state in states],
             [],
             [state["step"] for state in states],
+            fused=True,
             amsgrad=False,
             beta1=BETAS[0],
             beta2=BETAS[1],

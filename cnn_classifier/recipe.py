@@ -32,6 +32,8 @@ TEST_SIZE = 1.125
 SAMPLED_IMAGES = 100
 # Of a budget; the rest pays for imports, decoding, validation and the report.
 TRAINING_SHARE = 0.8
+# Epochs from which on stronger changes pay.
+LONG_RUN = 16
 # More often than so, images are hardly worth seeing again.
 MOST_EPOCHS, MOST_VIEWS = 300, 480_000
 MOST_EPOCHS_PRETRAINED = 8  # what has seen a million photos needs few looks at ours
@@ -101,7 +103,8 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
         settle_size(recipe, scan, SIDES[0])
     else:
         settle_epochs(recipe, scan, images, step_seconds)
-    steps = recipe.get("trainer.max_epochs") * max(images // recipe.get("dataset.batch_size"), 1)
+    settle_crop(recipe)
+    steps = max(recipe.get("trainer.max_epochs") or 1, 1) * max(images // recipe.get("dataset.batch_size"), 1)
     recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.08 * steps, 10), 4), f"{steps} steps")
     return recipe
 
@@ -147,8 +150,13 @@ def settle_size(recipe: Recipe, scan: Scan, largest: int) -> None:
         recipe.settle("trainer.sizes", sizes, "small images first, which are quick")
     recipe.settle("trainer.sizes", None, "the images are small")
     recipe.settle("model.stem_stride", 2 if side >= 64 else 1, f"images of {image_size} px")
-    crop = [0.55, 1.0] if side >= PROGRESSIVE else [0.75, 1.0]
-    recipe.settle("augment.affine.crop", crop, f"images of {image_size} px")
+
+
+def settle_crop(recipe: Recipe) -> None:
+    """How much of an image a crop keeps at least: less in a long run, which would learn the images by heart."""
+    epochs, image_size = recipe.get("trainer.max_epochs") or 1, recipe.get("dataset.image_size")
+    least = 0.75 if image_size < PROGRESSIVE else 0.7 if epochs < LONG_RUN else 0.55
+    recipe.settle("augment.affine.crop", [least, 1.0], f"{epochs} epochs of {image_size} px")
 
 
 def fixed_size(scan: Scan) -> tuple[int, str]:
@@ -158,7 +166,7 @@ def fixed_size(scan: Scan) -> tuple[int, str]:
 
 def learning_rate(recipe: Recipe) -> tuple[float, str]:
     """A rate that grows with the root of the batch (arXiv:2205.10287)."""
-    usual = 0.05 if recipe.get("optimizer._target_") == MUON else 1e-3
+    usual = 0.1 if recipe.get("optimizer._target_") == MUON else 1e-3
     batch = recipe.get("dataset.batch_size")
     return round(usual * math.sqrt(batch / 64), 6), f"batches of {batch}"
 

@@ -42,7 +42,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("dataset.resize=stretch", "dataset.resize=stretch is out of range; expected squash or crop or pad"),
         ("dataset.val_fraction=1.2", "dataset.val_fraction=1.2 is out of range"),
         ("dataset.fold=3", "dataset.fold=3 is out of range"),
-        ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[64, 128, 256, 384]"),
+        ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[48, 96, 192, 384]"),
         (
             "dataset=folder",
             "dataset.source is not set; say where the images of 'folder' are: dataset.source=FOLDER|ZIP",
@@ -68,7 +68,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("dataset.image_size=[", "cannot be read; quote what has special characters"),
         (
             "optimizer.momentun=0.9",
-            "optimizer.momentun is not in the configuration; expected one of: _target_, fused, lr",
+            "optimizer.momentun is not in the configuration; did you mean 'momentum'?",
         ),
         ("optimizer.lr=null", "optimizer.lr=None is of the wrong type; expected float such as optimizer.lr=0.001"),
         ("model=null", "Config group override must be a string"),

@@ -33,8 +33,8 @@ class ResNet(nn.Module):
         num_classes: int,
         channels: int,
         image_size: int,
-        widths: Sequence[int] = (64, 128, 256, 384),
-        stem: int = 32,
+        widths: Sequence[int] = (48, 96, 192, 384),
+        stem: int = 24,
         stem_stride: int = 2,
         dropout: float = 0.3,
     ) -> None:
