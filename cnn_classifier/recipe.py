@@ -33,7 +33,7 @@ SAMPLED_IMAGES = 100
 # Of a budget; the rest pays for imports, decoding, validation and the report.
 TRAINING_SHARE = 0.8
 # Epochs from which on stronger changes pay.
-LONG_RUN = 16
+LONG_RUN = 24
 # More often than so, images are hardly worth seeing again.
 MOST_EPOCHS, MOST_VIEWS = 300, 480_000
 MOST_EPOCHS_PRETRAINED = 8  # what has seen a million photos needs few looks at ours

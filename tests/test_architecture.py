@@ -41,7 +41,7 @@ TORCH_FREE = [
     "cli", "commands", "train_command", "train_help", "data_commands", "config", "build", "checks", "errors", "recipe",
     "budget", "storage", "sweep.summary", "models.checks", "report.write", "report.page", "report.data_page",
 ]  # fmt: skip
-WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.transforms"]
+WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.resident", "data.transforms"]
 # What the spine adds to the values of a YAML.
 GIVEN = {
     "model": {"num_classes": 2, "channels": 3, "image_size": 128},

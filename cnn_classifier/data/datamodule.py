@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import nn
+from torch import Tensor, nn
 
 from cnn_classifier.data.augment import Augmentation, normalise, to_float
 from cnn_classifier.data.folder import Scan
@@ -15,6 +15,7 @@ from cnn_classifier.data.loader import Batch, BatchLoader
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.prepare import PreparedImages, prepare
 from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.data.resident import ResidentLoader, resident_pixels
 from cnn_classifier.data.split import Splits
 
 
@@ -43,6 +44,7 @@ class ImageFolderDataModule(LightningDataModule):
         self.class_names = scan.class_names
         self.augment = Augmentation(augment, num_classes=len(scan.class_names))
         self.prepared: PreparedImages | None = None
+        self.resident: Tensor | None = None
 
     def setup(self, stage: str) -> None:
         self.decode()
@@ -103,11 +105,21 @@ class ImageFolderDataModule(LightningDataModule):
             sampler=sampler,
         )
 
-    def train_dataloader(self) -> BatchLoader:
-        return self.loader("train", sampler=self.options.sampler)
+    def train_dataloader(self) -> BatchLoader | ResidentLoader:
+        return self.near_device(self.loader("train", sampler=self.options.sampler))
 
-    def val_dataloader(self) -> BatchLoader:
-        return self.loader("val")
+    def val_dataloader(self) -> BatchLoader | ResidentLoader:
+        return self.near_device(self.loader("val"))
+
+    def near_device(self, loader: BatchLoader) -> BatchLoader | ResidentLoader:
+        """The same batches from the memory of the GPU, or else from memory that it can fetch from as it computes."""
+        device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
+        if self.resident is None:
+            self.resident = resident_pixels(self.ready.store, device)
+        if self.resident is not None:
+            return ResidentLoader(loader, self.resident)
+        loader.pinned = device.type == "cuda"
+        return loader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment (in training) and normalise, on the device."""

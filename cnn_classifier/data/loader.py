@@ -61,6 +61,7 @@ class BatchLoader:
         sampler: As for `EpochOrder`.
     """
 
+    pinned = False  # a GPU fetches batches from page-locked memory while it computes
     batch_sampler = None  # Lightning looks for it beside `sampler`, whose epoch it sets
 
     def __init__(
@@ -85,4 +86,6 @@ class BatchLoader:
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
         pixels = self.images.batches(self.rows[chosen] for chosen in batches[: len(self)])
         for chosen, images in zip(batches, pixels, strict=False):
-            yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(self.labels[chosen])
+            batch = torch.from_numpy(images), torch.from_numpy(self.labels[chosen])
+            uint8, labels = (part.pin_memory() for part in batch) if self.pinned else batch
+            yield uint8.permute(0, 3, 1, 2), labels

@@ -1,0 +1,52 @@
+"""Images that live on the GPU: batches are cut there, and nothing crosses the bus in a step."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnn_classifier.data.loader import Batch, BatchLoader
+from cnn_classifier.data.store import ImageStore, PackedImages
+
+# Of the GPU's free memory; the rest is for the network and its activations.
+SHARE = 0.4
+CHUNK = 4096  # images that are copied at a time
+
+
+def resident_pixels(store: ImageStore, device: torch.device) -> Tensor | None:
+    """All pixels of a store on the GPU, uint8 (N, H, W, C); None where there is none, or too little room on it."""
+    if not isinstance(store, PackedImages) or device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if store.pixels.nbytes > SHARE * free:
+        return None
+    pixels = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(pixels), CHUNK):
+        pixels[start : start + CHUNK] = torch.from_numpy(np.array(store.pixels[start : start + CHUNK]))
+    return pixels
+
+
+class ResidentLoader:
+    """The batches of a loader, in its order, cut from pixels on the device.
+
+    Args:
+        loader: Decides the order.
+        pixels: Uint8 (N, H, W, C), the rows of the loader's store.
+    """
+
+    batch_sampler = None  # Lightning looks for it beside `sampler`, whose epoch it sets
+
+    def __init__(self, loader: BatchLoader, pixels: Tensor) -> None:
+        self.loader, self.pixels = loader, pixels
+        self.sampler, self.batch_size = loader.sampler, loader.batch_size
+        self.rows = torch.from_numpy(loader.rows).to(pixels.device)
+        self.labels = torch.from_numpy(loader.labels).to(pixels.device)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.from_numpy(self.sampler.indices()).to(self.pixels.device)
+        for chosen in order.split(self.batch_size)[: len(self)]:
+            yield self.pixels[self.rows[chosen]].permute(0, 3, 1, 2), self.labels[chosen]

@@ -1,0 +1,70 @@
+"""`python train.py dataset=folder dataset.root=PATH` and no word more: everything is settled, told, and kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from conftest import MakeFolder
+from omegaconf import OmegaConf
+
+from cnn_classifier import Predictor
+from cnn_classifier.cli import main
+
+
+@pytest.fixture(autouse=True)
+def photos(make_folder: MakeFolder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cats and dogs; the test runs in an empty folder."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+    return make_folder({"cats": 20, "dogs": 20}, size=64)
+
+
+def train(photos: Path, *words: str) -> dict:
+    assert main(["train", "dataset=folder", f"dataset.root={photos}", "run_dir=run", *words]) == 0
+    return json.loads(Path("run", "report.json").read_text(encoding="utf-8"))
+
+
+def test_what_was_auto_is_told_with_its_reason_and_stands_in_the_config_of_the_run(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(photos, "budget=1s")
+
+    told = capsys.readouterr().out
+    assert "dataset.image_size=72 (images of about 64 px)" in told
+    assert "trainer.sizes=[32,48,64] (small images first, which are quick)" in told
+    config = OmegaConf.load("run/config.yaml")
+    assert config.dataset.image_size == 72
+    assert config.trainer.max_epochs >= 1
+    assert config.dataset.batch_size == 16
+    still_auto = [line.strip() for line in Path("run/config.yaml").read_text("utf-8").splitlines() if "auto" in line]
+    assert still_auto == ["cache: auto", "accelerator: auto", "strategy: auto"]  # which others decide
+
+
+def test_answers_averaged_with_mirror_images_stand_beside_the_plain_ones(photos: Path) -> None:
+    report = train(photos, "trainer.max_epochs=2", "flip_test=true")
+
+    assert report["test_flip"].keys() == report["test"].keys()
+    assert report["test_flip"]["loss"] != report["test"]["loss"]
+
+
+def test_a_pretrained_network_learns_and_its_checkpoint_needs_nothing_but_itself(photos: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
+    backbone = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "model.freeze=0.5"]
+
+    report = train(photos, *backbone, "trainer.max_epochs=2", "dataset.image_size=32", "dataset.batch_size=8")
+
+    Path("weights.pth").unlink()
+    predictor = Predictor.from_checkpoint("run/checkpoints/best.ckpt")
+    assert predictor.preprocess.mean == (0.485, 0.456, 0.406)
+    assert predictor.predict(photos / "cats" / "000.png")[0].label in ("cats", "dogs")
+    assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]
+
+
+def test_an_experiment_is_a_whole_recipe_of_which_any_value_can_be_changed(photos: Path) -> None:
+    words = ["experiment=cats_dogs", f"dataset.root={photos}", "run_dir=run", "dataset.image_size=32"]
+    assert main(["train", *words, "trainer.max_epochs=1"]) == 0
+
+    config = OmegaConf.load("run/config.yaml")
+    assert config.model._target_ == "cnn_classifier.models.cnn.CNN"
+    assert (config.dataset.batch_size, config.dataset.image_size, config.loss.label_smoothing) == (32, 32, 0.0)
