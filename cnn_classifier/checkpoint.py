@@ -79,7 +79,7 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> ImageCl
     return classifier.eval()
 
 
-def find_resume(config: Config, settings: Mapping[str, Any]) -> Path | None:
+def find_resume(config: Config) -> Path | None:
     """The checkpoint that `config.resume` means; None to start afresh.
 
     `auto` looks into the run's own folder, then for the newest run beside it that had the same configuration and has
@@ -87,10 +87,9 @@ def find_resume(config: Config, settings: Mapping[str, Any]) -> Path | None:
 
     Args:
         config: The run that is about to begin.
-        settings: What its `ImageClassifier` is made of.
 
     Raises:
-        CheckpointError: If there is none at a given path, or its run was another one.
+        CheckpointError: If there is none at a given path.
     """
     run_dir = Path(config.run_dir)
     if config.resume is None:
@@ -102,14 +101,18 @@ def find_resume(config: Config, settings: Mapping[str, Any]) -> Path | None:
     path = path / LAST if path.is_dir() else path
     if not path.is_file():
         raise CheckpointError(f"resume={config.resume}: {path} does not exist; give a checkpoint, a run folder or auto")
-    saved = read_checkpoint(path)["hyper_parameters"]
+    return path
+
+
+def require_same(checkpoint: Path, settings: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless a checkpoint was made of these settings of an `ImageClassifier`."""
+    saved = read_checkpoint(checkpoint)["hyper_parameters"]
     for key, value in settings.items():
         if saved[key] != value:
             raise CheckpointError(
-                f"resume={config.resume}: the checkpoint has {key} {saved[key]}, this run has {value}; "
+                f"resume={checkpoint}: the checkpoint has {key} {saved[key]}, this run has {value}; "
                 "repeat the command of that run, or start afresh"
             )
-    return path
 
 
 def run_dir_of(checkpoint: Path) -> Path | None:

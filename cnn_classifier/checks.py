@@ -36,6 +36,8 @@ EXAMPLES: dict[str, Any] = {
     "augment.affine.crop": [0.5, 1.0],
     "budget": "15m",
     "callbacks.average.decay": 0.99,
+    "loss.label_smoothing": 0.1,
+    "model.freeze": 0.3,
     "model.stem_stride": 2,
     "optimizer.lr": 1e-3,
     "trainer.max_epochs": 20,

@@ -13,6 +13,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from cnn_classifier.budget import AUTO
 from cnn_classifier.build import nearest
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.storage import CONF_DIR
@@ -49,8 +50,9 @@ def save(config: Config, path: Path) -> None:
 
 
 def same_run(config: Config, saved: Path) -> bool:
-    """Whether a saved configuration is this one, apart from what a resumed run may change."""
-    mine, theirs = plain(config), plain(OmegaConf.load(saved))
+    """Whether a saved configuration is this one, apart from what is `auto` and what a resumed run may change."""
+    theirs = plain(OmegaConf.load(saved))
+    mine = without_auto(plain(config), theirs)
     for values in (mine, theirs):
         folder = values.pop("run_dir")
         values.pop("resume")
@@ -58,6 +60,18 @@ def same_run(config: Config, saved: Path) -> bool:
         for group in ("callbacks", "logger"):  # they hold paths below the run's folder
             values[group] = str(values[group]).replace(folder, "")
     return mine == theirs
+
+
+def adopt(config: Config, saved: Path) -> None:
+    """Take what is `auto` from a saved configuration: a run that goes on keeps what was settled when it began."""
+    config.update(without_auto(plain(config), plain(OmegaConf.load(saved))))
+
+
+def without_auto(values: Any, settled: Any) -> Any:
+    """Plain values, each `auto` replaced by what others have in its place, where they have that place."""
+    if isinstance(values, dict) and isinstance(settled, dict):
+        return {key: without_auto(value, settled.get(key, value)) for key, value in values.items()}
+    return settled if values == AUTO else values
 
 
 def plain(node: Any) -> Any:

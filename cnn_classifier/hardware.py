@@ -87,6 +87,9 @@ def choose(
         return Measured(first, step=0.0), "as configured"
     memory = cache_home() / "trials" / f"{name_of(network, device, batch_shape, asked)}.json"
     measured = recall(memory)
+    if measured and steps is None:  # how long a run will be rests on it, and the machine may have been busy then
+        usual = Trial(network, device, batch_shape).seconds(first.precision, first.layout)
+        measured = [replace(tried, step=tried.step * usual / measured[0].step) for tried in measured]
     if len(measured) < 2:
         trial = Trial(network, device, batch_shape)
         measured = measured or [Measured(first, trial.seconds(first.precision, first.layout))]

@@ -11,9 +11,10 @@ from torch import nn
 
 from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
-from cnn_classifier.checkpoint import find_resume, run_dir_of
-from cnn_classifier.config import Config, plain, save
+from cnn_classifier.checkpoint import find_resume, require_same, run_dir_of
+from cnn_classifier.config import Config, adopt, plain, save
 from cnn_classifier.data.advice import brief
+from cnn_classifier.data.census import train_images
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
@@ -27,7 +28,7 @@ from cnn_classifier.models.weights import normalisation
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
-from cnn_classifier.recipe import resolve, train_images
+from cnn_classifier.recipe import resolve
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
@@ -64,17 +65,21 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     silence_remarks()
     keep_freed_memory()
     scan = scan or scan_source(DatasetOptions(**plain(config.dataset)))
+    resumed = find_resume(config)
+    run_before = run_dir_of(resumed) if resumed is not None else None
+    if run_before is not None:
+        config.run_dir = str(run_before)  # the run goes on in its own folder
+        adopt(config, run_before / "config.yaml")
     told = settle(config, scan)
     seed_everything(config.seed, verbose=False)
-    options, settings = DatasetOptions(**plain(config.dataset)), plain(config.trainer)
+    options, settings = dataset_options(config), plain(config.trainer)
     augment = build_all(plain(config.augment), nn.Module)
     sizes = require_size_free(config.model, settings["sizes"])
     data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
     module = build_module(config, data)
-    resumed = find_resume(config, module.hparams)
     if resumed is not None:
-        config.run_dir = str(run_dir_of(resumed) or config.run_dir)  # the run goes on in its own folder
+        require_same(resumed, module.hparams)
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
     callbacks = [record, *build_all(plain(config.callbacks), Callback)]
@@ -103,6 +108,14 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     return TrainResult(best, report(run_dir, evaluations[1], data, found), run_dir)
 
 
+def dataset_options(config: Config) -> DatasetOptions:
+    """The data's options; images for a pretrained network are normalised as it knows them."""
+    values = plain(config.dataset)
+    if backbone := config.model.get("backbone"):
+        values |= {key: values[key] or known for key, known in normalisation(backbone).items()}
+    return DatasetOptions(**values)
+
+
 def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:
     """The network and all that a checkpoint stores beside it."""
     module = ImageClassifier(
@@ -125,9 +138,6 @@ def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier
 def settle(config: Config, scan: Scan) -> list[str]:
     """Fill in what is `auto`, from the data and from how fast this machine computes; a line for each reason."""
     num_classes = len(scan.class_names)
-    if backbone := config.model.get("backbone"):
-        expected = normalisation(backbone)
-        config.dataset.update({key: config.dataset[key] or values for key, values in expected.items()})
     recipe = resolve(plain(config), scan, lambda values: tune(values, num_classes, train_images(values, scan))[0].step)
     measured, why = tune(recipe.values, num_classes, train_images(recipe.values, scan))
     config.update(recipe.values)

@@ -14,6 +14,7 @@ from cnn_classifier.budget import AUTO, seconds_of
 from cnn_classifier.build import bind, build, locate, nearest
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.hardware import Measured, choose, device_of
+from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import METRICS, ImageClassifier
 from cnn_classifier.optim import build_optimizer, build_schedulers
 
@@ -32,6 +33,8 @@ def tune(values: Mapping[str, Any], num_classes: int, images: int) -> tuple[Meas
     settings, dataset = values["trainer"], values["dataset"]
     shape = {"channels": dataset["channels"], "image_size": dataset["image_size"]}
     network: nn.Module = build(values["model"], nn.Module, num_classes=num_classes, **shape)
+    if isinstance(network, Staged):
+        network.begin_epoch(0.5)  # what learns in the middle of the run takes the time of most of it
     side = max(settings["sizes"] or [dataset["image_size"]])
     steps = settings["max_steps"]
     if steps == -1 and settings["max_epochs"] != AUTO:

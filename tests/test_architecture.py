@@ -34,12 +34,13 @@ ROWS = [
     ["recipe", "optim", "muon"],
     ["checks", "models", "report", "environment", "quiet", "hardware"],
     ["data"],
-    ["budget", "build", "storage", "trial"],
+    ["settled", "build", "storage", "trial"],
+    ["budget"],
     ["errors"],
 ]
 TORCH_FREE = [
     "cli", "commands", "train_command", "train_help", "data_commands", "config", "build", "checks", "errors", "recipe",
-    "budget", "storage", "sweep.summary", "models.checks", "report.write", "report.page", "report.data_page",
+    "budget", "settled", "storage", "sweep.summary", "models.checks", "report.write", "report.page", "report.data_page",
 ]  # fmt: skip
 WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.resident", "data.transforms"]
 # What the spine adds to the values of a YAML.

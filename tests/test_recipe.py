@@ -8,9 +8,11 @@ from conftest import MakeFolder
 
 from cnn_classifier.budget import seconds_of
 from cnn_classifier.config import load, plain
+from cnn_classifier.data.census import train_images
 from cnn_classifier.data.folder import Scan, scan_root
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.recipe import Recipe, resolve, train_images
+from cnn_classifier.recipe import resolve
+from cnn_classifier.settled import Recipe
 
 
 def recipe_for(scan: Scan, *words: str, step: float = 0.1) -> Recipe:
@@ -79,6 +81,19 @@ def test_a_network_for_one_size_gets_one(make_folder: MakeFolder) -> None:
     recipe = recipe_for(photos(make_folder), "model=cnn")
     assert recipe.get("trainer.sizes") is None
     assert recipe.get("dataset.image_size") == 128
+
+
+PRETRAINED = ["model=pretrained", "model.backbone=resnet18"]
+
+
+def test_the_head_of_a_pretrained_network_learns_alone_where_time_is_short(make_folder: MakeFolder) -> None:
+    scan = photos(make_folder, size=300)
+    fast, slow = (recipe_for(scan, *PRETRAINED, "budget=1m", step=step) for step in (0.1, 2.0))
+    assert (fast.get("model.freeze"), fast.get("dataset.image_size")) == (0.25, 224)
+    assert slow.get("model.freeze") == 1.0
+    assert slow.get("optimizer.lr") > fast.get("optimizer.lr")
+    assert fast.get("trainer.max_epochs") == 8
+    assert fast.get("loss.label_smoothing") == 0.0
 
 
 def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
