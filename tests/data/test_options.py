@@ -50,8 +50,8 @@ def test_a_value_out_of_range_is_told_with_its_key(options: dict[str, Any], mess
     [
         ({"root": 2024}, "root=2024 is of the wrong type; expected str or null"),
         ({"source": [1]}, "source=[1] is of the wrong type; expected str or a list of str or null"),
-        ({"image_size": "big"}, "image_size='big' is of the wrong type; expected int"),
-        ({"image_size": True}, "image_size=True is of the wrong type; expected int"),
+        ({"image_size": "big"}, "image_size='big' is of the wrong type; expected int or auto"),
+        ({"image_size": True}, "image_size=True is of the wrong type; expected int or auto"),
         ({"folds": 2.5}, "folds=2.5 is of the wrong type; expected int or null"),
         ({"mean": 0.5}, "mean=0.5 is of the wrong type; expected a list of float or null"),
         (
@@ -71,10 +71,10 @@ def test_class_folders_may_be_called_by_numbers() -> None:
 
 
 def test_one_mean_stands_for_every_channel_and_none_changes_nothing() -> None:
-    assert DatasetOptions(mean=[0.4], std=[0.2, 0.3, 0.4]).preprocess.mean == (0.4, 0.4, 0.4)
-    assert DatasetOptions(mean=[0.4], std=[0.2, 0.3, 0.4]).preprocess.std == (0.2, 0.3, 0.4)
-    assert DatasetOptions(channels=1).preprocess.mean == (0.0,)
-    assert DatasetOptions(channels=1).preprocess.std == (1.0,)
+    coloured = DatasetOptions(image_size=8, mean=[0.4], std=[0.2, 0.3, 0.4]).preprocess
+    assert (coloured.mean, coloured.std) == ((0.4, 0.4, 0.4), (0.2, 0.3, 0.4))
+    grey = DatasetOptions(image_size=8, channels=1).preprocess
+    assert (grey.mean, grey.std) == ((0.0,), (1.0,))
 
 
 def test_one_source_is_a_list_of_one() -> None:
