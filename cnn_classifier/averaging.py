@@ -26,6 +26,7 @@ class MovingAverage(WeightAveraging):
         self.decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._device = trainer.strategy.root_device  # where the weights will be; they are moved after this
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None:  # asked in every step, which on the device would wait for it
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()

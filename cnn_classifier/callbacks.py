@@ -49,7 +49,7 @@ class EpochRecord(Callback):
     ) -> None:
         images, labels = batch
         self.images, self.image_size = self.images + len(labels), images.shape[-1]
-        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.learning_rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_started = time.perf_counter()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cnn_classifier.budget import AUTO, seconds_of
 from cnn_classifier.build import bind
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.errors import ConfigError
@@ -17,12 +18,16 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "model.dense": (1, None),
     "model.dense_dropout": (0, 1),
     "model.dropout": (0, 1),
+    "model.freeze": (0, 1),
+    "model.layer_decay": (0, 1),
+    "model.thaw": (0, 1),
     "model.widths": (1, None),
     "optimizer.lr": (0, None),
     "optimizer.momentum": (0, 1),
     "optimizer.weight_decay": (0, None),
     "scheduler.factor": (0, 1),
     "scheduler.patience": (0, None),
+    "scheduler.warmup": (0, 1),
     "scheduler.warmup_epochs": (0, None),
     "trainer.accumulate_grad_batches": (1, None),
     "trainer.gradient_clip_val": (0, None),
@@ -31,7 +36,6 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
 }
 
 # What `auto` may be replaced by.
-AUTO = "auto"
 EXAMPLES: dict[str, Any] = {
     "augment.affine.crop": [0.5, 1.0],
     "budget": "15m",
@@ -43,6 +47,8 @@ EXAMPLES: dict[str, Any] = {
     "trainer.max_epochs": 20,
     "trainer.sizes": [64, 96, 128],
 }
+# What may be left out.
+NULLABLE = ("model.weights", "trainer.sizes")
 CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.compile": ("auto", True, False),
     "trainer.layout": ("auto", "channels_last", "contiguous"),
@@ -59,6 +65,7 @@ def check_values(values: Mapping[str, Any]) -> None:
         ConfigError: Naming the key, the value and what was expected.
     """
     require_parts(values)
+    seconds_of(values["budget"], images=1)
     for key, (low, high) in RANGES.items():
         check_range(key, find(values, key), low, high)
     for key, choices in CHOICES.items():
@@ -76,6 +83,7 @@ def check_type(key: str, value: Any, default: Any) -> None:
     may_be_left_out = default is None or isinstance(default, dict)
     bound_later = key in SEVERAL_KINDS or key.startswith("dataset.")  # what DatasetOptions takes may be null, too
     default = EXAMPLES.get(key, default)
+    bound_later |= value is None and key in NULLABLE
     if bound_later or may_be_left_out or (value == AUTO and key in EXAMPLES) or same_kind(value, default):
         return
     kind = "list" if isinstance(default, list) else type(default).__name__

@@ -1,7 +1,7 @@
 """Compose the configuration, and check it before torch is imported."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,12 @@ def same_run(config: Config, saved: Path) -> bool:
 def adopt(config: Config, saved: Path) -> None:
     """Take what is `auto` from a saved configuration: a run that goes on keeps what was settled when it began."""
     config.update(without_auto(plain(config), plain(OmegaConf.load(saved))))
+
+
+def set_values(config: Config, values: Mapping[str, Any]) -> None:
+    """Set these paths, and leave all that refers to them to follow."""
+    for key, value in values.items():
+        OmegaConf.update(config, key, value, merge=False)
 
 
 def without_auto(values: Any, settled: Any) -> Any:

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnn_classifier.budget import AUTO
 from cnn_classifier.errors import StorageError
 from cnn_classifier.storage import cache_home, make_folder, write_json
 from cnn_classifier.trial import LAYOUTS, PRECISIONS, Trial
 
-AUTO = "auto"
 # Seconds that a run must last to be worth a trial of a few, and to be worth compiling for, which takes a minute.
 WORTH_A_TRIAL = 60.0
 WORTH_COMPILING = 1200.0
@@ -119,9 +119,10 @@ def try_others(
             hopeless.add(choice.precision)
     best = min(measured, key=lambda tried: tried.total(steps))
     if compile and best.total(steps) > WORTH_COMPILING:
-        start = trial.compile(best.choice.precision, best.choice.layout)
-        step = trial.seconds(best.choice.precision, best.choice.layout)
-        measured = [*measured, Measured(replace(best.choice, compile=True), step, start)]
+        with suppress(Exception):  # no C++ compiler, or a network that cannot be compiled: whatever it raises
+            start = trial.compile(best.choice.precision, best.choice.layout)
+            step = trial.seconds(best.choice.precision, best.choice.layout)
+            measured = [*measured, Measured(replace(best.choice, compile=True), step, start)]
     return measured
 
 
@@ -146,6 +147,7 @@ def name_of(network: nn.Module, device: torch.device, batch_shape: Sequence[int]
     """What a trial is remembered by: network, batch, machine and versions."""
     what = [
         str(network),
+        sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         list(batch_shape),
         {key: asked[key] for key in ("precision", "layout", "compile")},
         torch.__version__,

@@ -85,7 +85,8 @@ class ImageClassifier(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         if isinstance(self.network, Staged):  # parts of it rest at first
-            self.network.begin_epoch(self.current_epoch / (self.trainer.max_epochs or 1))
+            epochs = self.trainer.max_epochs or 0
+            self.network.begin_epoch(self.current_epoch / epochs if epochs > 0 else 1.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
@@ -110,7 +111,10 @@ class ImageClassifier(LightningModule):
         optimizer = build_optimizer(self.hparams["optimizer"], self.network)
         self.trainer.fit_loop.setup_data()  # counts the batches
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        total_steps = int(min(self.trainer.estimated_stepping_batches, 2**62))  # of an endless run
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total) and "total_steps" in self.hparams["scheduler"]:
+            raise ConfigError("scheduler: one cycle needs an end; give trainer.max_epochs, or scheduler=constant")
+        total_steps = int(min(total, 2**62))
         return [optimizer], build_schedulers(
             self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
         )

@@ -38,6 +38,8 @@ class Muon(Optimizer):
         adam_lr: float = 2e-3,
         steps: int = 3,
     ) -> None:
+        if lr <= 0:
+            raise ValueError(f"`lr`={lr} is out of range; expected a rate above 0")
         listed: list[Any] = list(params)
         groups: list[dict[str, Any]] = [dict(group) for group in listed if isinstance(group, Mapping)]
         groups = groups or [{"params": listed}]

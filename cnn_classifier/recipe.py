@@ -34,8 +34,21 @@ class Plan:
     freeze: float = 0.0
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of the data.
+
+    Args:
+        images: About how many there are to train on.
+        side: The median of their shorter sides, in pixels.
+    """
+
+    images: int
+    side: int
+
+
 # From scratch 128 px are what a small network can make use of. A pretrained one whose head learns alone is better than
-# one that learns as a whole for an epoch or two: 0.985 against 0.965 of the cats and dogs (docs/results.md).
+# one that learns as a whole for an epoch or two: 0.982 against 0.965 of the cats and dogs (docs/results.md).
 FROM_SCRATCH = (Plan(128, 12), Plan(96, 12), Plan(64, 1))
 FROM_PRETRAINED = (Plan(224, 6, 0.25), Plan(224, 3, 1.0), Plan(160, 1, 1.0))
 # From this side on, training begins with smaller images and ends at the full one (progressive resizing, fast.ai), and
@@ -43,6 +56,7 @@ FROM_PRETRAINED = (Plan(224, 6, 0.25), Plan(224, 3, 1.0), Plan(160, 1, 1.0))
 PROGRESSIVE = 48
 GROWTH = (0.5, 0.75, 1.0)
 TEST_SIZE = 1.125
+SMALLEST, SMALLEST_KNOWN = 24, 128  # sides below which blocks, and backbones, have too little to go on
 # Augmentation, optimiser and average take so much longer than a step forward and backward alone.
 BESIDE = 1.15
 # Of a budget; the rest pays for imports, decoding, validation and the report.
@@ -66,67 +80,69 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
         ConfigError: If the budget cannot be read.
     """
     recipe = Recipe(values)
-    images = train_images(values, scan)
-    small = f"{images} training images"
-    recipe.settle("dataset.batch_size", 64 if images >= 1000 else 32 if images >= 300 else 16, small)
-    if recipe.get("trainer.max_epochs") != AUTO:
-        settle_size(recipe, scan, plans_for(recipe)[0])
-    else:
-        settle_epochs(recipe, scan, images, step_seconds)
+    seen = Seen(train_images(values, scan), typical_side(scan))
+    batch = 64 if seen.images >= 1000 else 32 if seen.images >= 300 else 16
+    recipe.settle("dataset.batch_size", batch, f"{seen.images} training images")
+    steps_per_epoch = max(seen.images // recipe.get("dataset.batch_size"), 1)
+    if (most_steps := recipe.get("trainer.max_steps")) != -1:
+        recipe.settle("trainer.max_epochs", math.ceil(most_steps / steps_per_epoch), "trainer.max_steps")
+    if recipe.get("trainer.max_epochs") == AUTO:
+        settle_epochs(recipe, seen, lambda values: step_seconds(values) * steps_per_epoch)
+    settle_size(recipe, seen, plans_for(recipe)[0])
     recipe.settle("optimizer.lr", *learning_rate(recipe))
-    smoothing = 0.0 if recipe.get("model._target_") == PRETRAINED else 0.1
-    recipe.settle("loss.label_smoothing", smoothing, "as suits the network")
+    recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe) else 0.1, "as suits the network")
     settle_crop(recipe)
-    steps = max(recipe.get("trainer.max_epochs") or 1, 1) * max(images // recipe.get("dataset.batch_size"), 1)
+    steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
     recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.08 * steps, 10), 4), f"{steps} steps")
     return recipe
 
 
-def settle_epochs(recipe: Recipe, scan: Scan, images: int, step_seconds: Callable[[Mapping[str, Any]], float]) -> None:
+def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[str, Any]], float]) -> None:
     """As many epochs as the budget buys, of images as large as leaves time for enough of them."""
-    budget = seconds_of(recipe.get("budget"), images)
-    pretrained = recipe.get("model._target_") == PRETRAINED
+    budget = seconds_of(recipe.get("budget"), seen.images)
     for plan in plans_for(recipe):
         trying = Recipe(recipe.values)
-        settle_size(trying, scan, plan)
-        steps = max(images // trying.get("dataset.batch_size"), 1)
-        seconds = step_seconds(trying.values) * steps * work(trying.get("trainer.sizes")) * BESIDE
+        settle_size(trying, seen, plan)
+        seconds = epoch_seconds(trying.values) * work(trying.get("trainer.sizes")) * BESIDE
         epochs = int(budget * TRAINING_SHARE / seconds)
         if epochs >= plan.fewest:
             break
-    settle_size(recipe, scan, plan)
-    most = MOST_EPOCHS_PRETRAINED if pretrained else min(MOST_EPOCHS, max(MOST_VIEWS // images, plan.fewest))
+    settle_size(recipe, seen, plan)
+    most = min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, plan.fewest))
+    most = MOST_EPOCHS_PRETRAINED if is_pretrained(recipe) else most
     bought = f"{epochs} fit into {told(budget)}"
     why = bought if epochs <= most else f"more gain little; {bought}"
     recipe.settle("trainer.max_epochs", max(1, min(epochs, most)), why)
 
 
+def is_pretrained(recipe: Recipe) -> bool:
+    """Whether the network begins with weights learnt elsewhere."""
+    return recipe.get("model._target_") == PRETRAINED and recipe.get("model.weights") is not None
+
+
 def plans_for(recipe: Recipe) -> Sequence[Plan]:
-    return FROM_PRETRAINED if recipe.get("model._target_") == PRETRAINED else FROM_SCRATCH
+    return FROM_PRETRAINED if is_pretrained(recipe) else FROM_SCRATCH
 
 
-def settle_size(recipe: Recipe, scan: Scan, plan: Plan) -> None:
+def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     """The sides of the images that are tested and trained on, and what goes with them."""
-    if recipe.get("model._target_") == PRETRAINED:
-        recipe.settle("model.freeze", plan.freeze, "time for more" if plan.freeze < 1 else "too little time for more")
-        side = min(plan.side, max(typical_side(scan), 32)) // 32 * 32
-        recipe.settle("dataset.image_size", side, "what the backbone knows")
+    about = f"images of about {seen.side} px"
+    recipe.settle("model.freeze", plan.freeze, "too little time for more" if plan.freeze == 1 else "time for more")
+    if is_pretrained(recipe):
+        known = max(seen.side, SMALLEST_KNOWN) // 32 * 32
+        recipe.settle("dataset.image_size", min(plan.side, known), f"what backbones know; {about}")
         recipe.settle("trainer.sizes", None, "few epochs are enough")
     elif recipe.get("model._target_") not in SIZE_FREE:
-        recipe.settle("dataset.image_size", *fixed_size(scan))
+        side = max(16, min(plan.side, seen.side) // 16 * 16)
+        recipe.settle("dataset.image_size", side, about)
         recipe.settle("trainer.sizes", None, "the network takes one size")
-    if recipe.get("dataset.image_size") == AUTO:
-        typical = typical_side(scan)
-        side = min(plan.side, max(typical, 24)) // 8 * 8
-        tested = round(side * TEST_SIZE) if side >= PROGRESSIVE else side
-        recipe.settle("dataset.image_size", tested, f"images of about {typical} px")
+    side = min(plan.side, max(seen.side, SMALLEST)) // 8 * 8
+    recipe.settle("dataset.image_size", round(side * TEST_SIZE) if side >= PROGRESSIVE else side, about)
     image_size = recipe.get("dataset.image_size")
     side = round(image_size / TEST_SIZE / 8) * 8
-    if side >= PROGRESSIVE:
-        sizes = [round(side * share / 8) * 8 for share in GROWTH]
-        recipe.settle("trainer.sizes", sizes, "small images first, which are quick")
-    recipe.settle("trainer.sizes", None, "the images are small")
-    recipe.settle("model.stem_stride", 2 if side >= 64 else 1, f"images of {image_size} px")
+    sizes = [round(side * share / 8) * 8 for share in GROWTH] if side >= PROGRESSIVE else None
+    recipe.settle("trainer.sizes", sizes, "small images first, which are quick" if sizes else "the images are small")
+    recipe.settle("model.stem_stride", 2 if side >= PROGRESSIVE * 4 / 3 else 1, f"images of {image_size} px")
 
 
 def settle_crop(recipe: Recipe) -> None:
@@ -136,16 +152,14 @@ def settle_crop(recipe: Recipe) -> None:
     recipe.settle("augment.affine.crop", [least, 1.0], f"{epochs} epochs of {image_size} px")
 
 
-def fixed_size(scan: Scan) -> tuple[int, str]:
-    typical = typical_side(scan)
-    return max(16, min(FROM_SCRATCH[0].side, typical) // 16 * 16), f"images of about {typical} px"
-
-
 def learning_rate(recipe: Recipe) -> tuple[float, str]:
     """A rate that grows with the root of the batch (arXiv:2205.10287)."""
-    usual = 0.1 if recipe.get("optimizer._target_") == MUON else 1e-3
-    if recipe.get("model._target_") == PRETRAINED:
+    if recipe.get("optimizer._target_") == MUON:
+        usual = 0.02 if is_pretrained(recipe) else 0.1
+    elif is_pretrained(recipe):
         usual = 3e-3 if recipe.get("model.freeze") == 1 else 5e-4
+    else:
+        usual = 1e-3
     batch = recipe.get("dataset.batch_size")
     return round(usual * math.sqrt(batch / 64), 6), f"batches of {batch}"
 

@@ -1,7 +1,7 @@
 """The spine: from a scanned folder to a tested checkpoint. Read this file to know what a training is."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
+from cnn_classifier.budget import AUTO
 from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
 from cnn_classifier.checkpoint import find_resume, require_same, run_dir_of
-from cnn_classifier.config import Config, adopt, plain, save
+from cnn_classifier.config import Config, adopt, plain, save, set_values
 from cnn_classifier.data.advice import brief
 from cnn_classifier.data.census import train_images
 from cnn_classifier.data.datamodule import ImageFolderDataModule
@@ -24,11 +25,11 @@ from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.hardware import keep_freed_memory
 from cnn_classifier.models.staged import Staged
-from cnn_classifier.models.weights import normalisation
+from cnn_classifier.models.weights import normalisation, required_size
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
-from cnn_classifier.recipe import resolve
+from cnn_classifier.recipe import PRETRAINED, resolve
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
@@ -80,6 +81,8 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     module = build_module(config, data)
     if resumed is not None:
         require_same(resumed, module.hparams)
+    elif isinstance(module.network, Staged):
+        module.network.load_weights()
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
     callbacks = [record, *build_all(plain(config.callbacks), Callback)]
@@ -111,9 +114,16 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
 def dataset_options(config: Config) -> DatasetOptions:
     """The data's options; images for a pretrained network are normalised as it knows them."""
     values = plain(config.dataset)
-    if backbone := config.model.get("backbone"):
-        values |= {key: values[key] or known for key, known in normalisation(backbone).items()}
+    if is_pretrained(config):
+        for key, known in normalisation(config.model.backbone).items():
+            given = values.get(key)
+            values[key] = given or (known if values.get("channels", 3) == 3 else [sum(known) / len(known)])
     return DatasetOptions(**values)
+
+
+def is_pretrained(config: Config) -> bool:
+    """Whether the network begins with weights learnt elsewhere."""
+    return config.model._target_ == PRETRAINED and config.model.get("weights") is not None
 
 
 def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:
@@ -127,8 +137,6 @@ def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier
         loss=resolve_loss(plain(config.loss), data),
         aliases=data.options.class_names,
     )
-    if isinstance(module.network, Staged):
-        module.network.load_weights()
     module.arrange(LAYOUTS[config.trainer.layout])
     if config.trainer.compile:
         module.network.compile()
@@ -138,9 +146,13 @@ def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier
 def settle(config: Config, scan: Scan) -> list[str]:
     """Fill in what is `auto`, from the data and from how fast this machine computes; a line for each reason."""
     num_classes = len(scan.class_names)
-    recipe = resolve(plain(config), scan, lambda values: tune(values, num_classes, train_images(values, scan))[0].step)
-    measured, why = tune(recipe.values, num_classes, train_images(recipe.values, scan))
-    config.update(recipe.values)
+    values = plain(config) | {"dataset": asdict(dataset_options(config))}
+    if values["dataset"]["image_size"] == AUTO and is_pretrained(config):
+        values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
+    images = train_images(values, scan)
+    recipe = resolve(values, scan, lambda values: tune(values, num_classes, images)[0].step)
+    measured, why = tune(recipe.values, num_classes, images)
+    set_values(config, {"dataset": recipe.values["dataset"]} | {found.key: found.value for found in recipe.settled})
     choice = measured.choice
     config.trainer.update(precision=choice.precision, layout=choice.layout, compile=choice.compile)
     return [*map(str, recipe.settled), f"computing with {choice} ({why})"]

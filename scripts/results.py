@@ -1,7 +1,7 @@
 """The README's table of results from run folders: `python scripts/results.py RUN RUN …`.
 
 Runs of one command that differ in their seed alone become one row: mean and standard deviation, a 95 % interval
-(Wilson's, of all their test images), the time each took, and where. The rows replace what stands between the marks.
+(Wilson's, of the test images), the time each took, and where. The rows replace what stands between the marks.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def command_of(report: Report) -> str:
         key = word.partition("=")[0]
         if key in ("seed", "run_dir") or word == "train":
             continue
-        words.append(f"{key}=PATH" if key in PATHS else word)
+        words.append(f"{key}=PATH" if key in PATHS and word != "model.weights=imagenet" else word)
     return " ".join(["python train.py", *words])
 
 
@@ -43,7 +43,7 @@ def row(command: str, reports: Sequence[Report]) -> str:
     """One line of the table."""
     accuracies = [report["test"]["accuracy"] for report in reports]
     spread = f" ± {100 * statistics.stdev(accuracies):.1f}" if len(reports) > 1 else ""
-    low, high = wilson(statistics.fmean(accuracies), sum(sum(report["splits"]["test"]) for report in reports))
+    low, high = wilson(statistics.fmean(accuracies), sum(reports[0]["splits"]["test"]))  # seeds share the test images
     minutes = statistics.fmean(report["timing"]["total_seconds"] for report in reports) / 60
     hardware = reports[0]["hardware"]
     machine = ", ".join(hardware["accelerators"]) or f"{hardware['cpus']} cores"
@@ -63,8 +63,10 @@ def table(reports: Sequence[Report]) -> str:
 
 def put_between_marks(text: str, inside: str) -> str:
     """The README with a new table."""
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"the page lacks its marks: {BEGIN} and {END}")
     return f"{before}{BEGIN}\n{inside}\n{END}{after}"
 
 

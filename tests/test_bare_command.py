@@ -68,3 +68,40 @@ def test_an_experiment_is_a_whole_recipe_of_which_any_value_can_be_changed(photo
     config = OmegaConf.load("run/config.yaml")
     assert config.model._target_ == "cnn_classifier.models.cnn.CNN"
     assert (config.dataset.batch_size, config.dataset.image_size, config.loss.label_smoothing) == (32, 32, 0.0)
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "plateau", "constant"])
+def test_every_schedule_goes_with_a_number_of_epochs_that_was_settled(photos: Path, scheduler: str) -> None:
+    report = train(photos, "budget=1s", f"scheduler={scheduler}")
+
+    assert OmegaConf.load("run/config.yaml").trainer.max_epochs == len(report["epochs"])
+
+
+def test_a_data_set_of_ones_own_needs_a_name_and_a_root_alone(photos: Path) -> None:
+    Path("mine", "dataset").mkdir(parents=True)
+    Path("mine", "dataset", "pets.yaml").write_text(f"name: mine\nroot: {photos}\n", encoding="utf-8")
+
+    words = ["train", "--config-dir", "mine", "dataset=pets", "trainer.max_epochs=1", "run_dir=run"]
+    assert main(words) == 0
+
+    assert OmegaConf.load("run/config.yaml").dataset.image_size == 72
+
+
+def test_grey_images_go_into_a_pretrained_network(photos: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
+    words = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "dataset.image_size=32"]
+
+    train(photos, *words, "dataset.channels=1", "trainer.max_epochs=1")
+
+    assert Predictor.from_checkpoint("run/checkpoints/best.ckpt").preprocess.mean == (pytest.approx(0.449),)
+
+
+def test_a_pretrained_run_goes_on_without_its_first_weights(photos: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
+    words = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "dataset.image_size=32"]
+    train(photos, *words, "trainer.max_epochs=1", "dataset.batch_size=8", "scheduler=constant")
+    Path("weights.pth").unlink()
+
+    report = train(photos, *words, "trainer.max_epochs=2", "dataset.batch_size=8", "scheduler=constant", "resume=run")
+
+    assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]

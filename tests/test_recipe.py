@@ -96,6 +96,22 @@ def test_the_head_of_a_pretrained_network_learns_alone_where_time_is_short(make_
     assert fast.get("loss.label_smoothing") == 0.0
 
 
+def test_a_number_of_steps_decides_on_the_epochs(make_folder: MakeFolder) -> None:
+    scan = photos(make_folder)  # 28 images to train on, a step an epoch
+    assert recipe_for(scan, "trainer.max_steps=7").get("trainer.max_epochs") == 7
+
+
+def test_a_backbone_without_weights_is_trained_from_scratch(make_folder: MakeFolder) -> None:
+    recipe = recipe_for(photos(make_folder), *PRETRAINED, "model.weights=null")
+    assert recipe.get("model.freeze") == 0.0
+    assert recipe.get("trainer.sizes") == [64, 96, 128]
+    assert recipe.get("loss.label_smoothing") == 0.1
+
+
+def test_tiny_images_are_enlarged_for_a_backbone(make_folder: MakeFolder) -> None:
+    assert recipe_for(photos(make_folder, size=32), *PRETRAINED).get("dataset.image_size") == 128
+
+
 def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
     told = [str(settled) for settled in recipe_for(photos(make_folder)).settled]
     assert "trainer.sizes=[64,96,128] (small images first, which are quick)" in told
@@ -118,8 +134,10 @@ def test_what_is_no_time_is_refused(budget: str) -> None:
 
 def test_the_images_to_train_on_are_counted_before_the_split(make_folder: MakeFolder) -> None:
     values = plain(load(["dataset=folder", "dataset.root=photos"], run_dir="run"))
-    assert train_images(values, photos(make_folder, count=50)) == 72
+    assert train_images(values, photos(make_folder, count=50)) == 70
     given = scan_root(make_folder({"train/a": 20, "train/b": 20, "test/a": 5, "test/b": 5}, name="given"))
     assert train_images(values, given) == 36
     values["dataset"]["limit_per_class"] = 5
-    assert train_images(values, given) == 10
+    assert train_images(values, given) == 9
+    learn_and_val = scan_root(make_folder({"train/a": 50, "train/b": 50, "val/a": 5, "val/b": 5}, name="learn_and_val"))
+    assert train_images(plain(load(["dataset=folder", "dataset.root=photos"], run_dir="run")), learn_and_val) == 80

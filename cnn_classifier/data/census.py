@@ -15,15 +15,26 @@ UNKNOWN_SIDE = 128  # where none of the samples can be read
 
 
 def train_images(values: Mapping[str, Any], scan: Scan) -> int:
-    """About how many images there will be to train on."""
+    """About how many images there will be to train on, as `split_samples` divides them.
+
+    Args:
+        values: The plain configuration.
+        scan: What the folder holds.
+    """
     options = values["dataset"]
-    found = Counter(sample.split for sample in scan.samples)
-    tested = 1 / options["folds"] if options["folds"] else options["test_fraction"]
-    count = found["train"] or len(scan.samples) * (1 - tested)
-    if not found["val"]:
-        count *= 1 - options["val_fraction"]
-    limit = options["limit_per_class"]
-    return max(1, int(min(count, limit * len(scan.class_names)) if limit else count))
+    by_class = Counter((sample.split, sample.label) for sample in scan.samples)
+    found: Counter[str] = Counter()
+    for (split, _), members in by_class.items():
+        found[split or "train"] += min(members, options["limit_per_class"] or members)
+    count = float(found["train"])
+    if options["folds"]:
+        held_out = "val" if found["test"] else "test"
+        count = (count + found[held_out]) * (1 - 1 / options["folds"])
+        found[held_out] = 1
+    val_fraction = options["val_fraction"] / (1 if found["test"] else 1 - options["test_fraction"])
+    count *= 1 if found["test"] else 1 - options["test_fraction"]
+    count *= 1 if found["val"] else 1 - val_fraction
+    return max(1, round(count))
 
 
 def typical_side(scan: Scan) -> int:

@@ -142,7 +142,10 @@ class ImageFolderDataModule(LightningDataModule):
         """Side in pixels of the training images of this epoch: each of `sizes` takes an equal part of the run."""
         if not self.sizes:
             return self.preprocess.image_size
-        if self.trainer is None or not self.trainer.max_epochs:
+        if self.trainer is None:
             raise RuntimeError("sizes are of the epochs of a training")
-        part = self.trainer.current_epoch * len(self.sizes) // self.trainer.max_epochs
-        return self.sizes[min(part, len(self.sizes) - 1)]
+        epochs = self.trainer.max_epochs or 0
+        if epochs < 1:
+            return self.sizes[-1]
+        to_come = max(epochs - 1 - self.trainer.current_epoch, 0)
+        return self.sizes[-1 - to_come * len(self.sizes) // epochs]  # from the end: few epochs are of large images

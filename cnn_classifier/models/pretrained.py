@@ -102,8 +102,9 @@ class Pretrained(nn.Module):
             self.learning = 1 + int((len(parts) - 1) * (share - self.freeze) / self.thaw)
         else:
             self.learning = len(parts)
-        for depth, part in enumerate(reversed(parts)):
-            part.requires_grad_(depth < self.learning)
+        self.requires_grad_(self.learning == len(parts))  # a token or a position outside of all parts, too
+        for part in parts[len(parts) - self.learning :]:
+            part.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Pretrained":

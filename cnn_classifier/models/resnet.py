@@ -15,10 +15,10 @@ class ResNet(nn.Module):
     Args:
         num_classes: Length of the logits.
         channels: Channels of the images.
-        image_size: Side in pixels of the smallest images it will see.
+        image_size: Side in pixels of the images; those of a training may be smaller.
         widths: Filters of each block; each block halves the image.
         stem: Filters of the first convolution.
-        stem_stride: 2 halves the image at once, which saves three quarters of the work; 1 suits images below 64 px.
+        stem_stride: 2 halves the image at once, which saves three quarters of the work; 1 suits images of up to 64 px.
         dropout: Probability of dropping a feature before the last layer.
 
     Raises:

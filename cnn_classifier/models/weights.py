@@ -115,6 +115,19 @@ def read_safetensors(path: Path) -> Any:
         raise ValueError(str(error)) from error
 
 
+def without_counters(weights: Weights) -> Weights:
+    """The tensors but for norms' counts of batches, which older files lack."""
+    return {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
+
+
+def required_size(name: str) -> int | None:
+    """The side of the images that a backbone is made for, if it takes no other."""
+    if name in torchvision.models.list_models(torchvision.models):
+        return 224 if name.startswith("vit_") else None
+    settings = timm_for(name).get_pretrained_cfg(name)
+    return settings.input_size[-1] if settings.fixed_input_size else None
+
+
 def fit_weights(found: Weights, wanted: Weights, *, head: str, named: str) -> Weights:
     """The weights that fit a network, under its own names; its head, which is for other classes, is left out.
 
@@ -129,6 +142,7 @@ def fit_weights(found: Weights, wanted: Weights, *, head: str, named: str) -> We
     Raises:
         CheckpointError: If they are of another network.
     """
+    found, wanted = without_counters(found), without_counters(wanted)
     if not set(wanted) - set(found) - {name for name in wanted if name.startswith(head)}:
         paired = [(name, name) for name in wanted if name in found]
     elif len(found) == len(wanted):

@@ -9,7 +9,7 @@ from torch import nn
 
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.models.pretrained import Pretrained
-from cnn_classifier.models.weights import normalisation
+from cnn_classifier.models.weights import normalisation, required_size
 from cnn_classifier.optim import build_optimizer
 
 
@@ -44,7 +44,7 @@ def test_files_that_name_the_layers_otherwise_fit_by_their_order(learnt: Path, t
 
 
 def test_a_file_of_another_network_is_refused(learnt: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="122 tensors are not of this backbone, which has 218"):
+    with pytest.raises(CheckpointError, match="102 tensors are not of this backbone, which has 182"):
         network(backbone="resnet34", weights=str(learnt)).load_weights()
     weights = torch.load(learnt, weights_only=True)
     torch.save(weights | {"conv1.weight": torch.rand(64, 3, 3, 3)}, tmp_path / "w.pth")
@@ -134,3 +134,25 @@ def test_images_are_normalised_as_the_backbone_knows_them() -> None:
     timm = pytest.importorskip("timm")
     assert normalisation("tf_efficientnet_lite0") == {"mean": [0.5] * 3, "std": [0.5] * 3}
     assert isinstance(timm.create_model("tf_efficientnet_lite0"), nn.Module)
+
+
+def test_nothing_but_the_head_learns_while_the_backbone_rests() -> None:
+    net = network(backbone="vit_b_32", image_size=224, freeze=1.0)
+    net.begin_epoch(0.5)
+    assert {name for name, p in net.named_parameters() if p.requires_grad} == {
+        "backbone.heads.head.1.weight",
+        "backbone.heads.head.1.bias",
+    }
+
+
+def test_files_without_the_counts_of_norms_fit(learnt: Path, tmp_path: Path) -> None:
+    weights = torch.load(learnt, weights_only=True)
+    torch.save({k: v for k, v in weights.items() if not k.endswith("num_batches_tracked")}, tmp_path / "w.pth")
+    net = network(weights=str(tmp_path / "w.pth"))
+    net.load_weights()
+    torch.testing.assert_close(net.backbone.bn1.weight, weights["bn1.weight"])
+
+
+def test_backbones_of_one_size_say_so() -> None:
+    assert required_size("vit_b_16") == 224
+    assert required_size("resnet18") is None
