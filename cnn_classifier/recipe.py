@@ -136,7 +136,8 @@ def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
         side = max(16, min(plan.side, seen.side) // 16 * 16)
         recipe.settle("dataset.image_size", side, about)
         recipe.settle("trainer.sizes", None, "the network takes one size")
-    side = min(plan.side, max(seen.side, SMALLEST)) // 8 * 8
+    given = recipe.get("trainer.sizes")
+    side = max(given) if isinstance(given, list) else min(plan.side, max(seen.side, SMALLEST)) // 8 * 8
     recipe.settle("dataset.image_size", round(side * TEST_SIZE) if side >= PROGRESSIVE else side, about)
     image_size = recipe.get("dataset.image_size")
     side = round(image_size / TEST_SIZE / 8) * 8

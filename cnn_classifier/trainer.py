@@ -56,6 +56,12 @@ def require_size_free(model: Mapping[str, Any], sizes: Sequence[int] | None) -> 
             f"trainer.sizes={list(sizes)}: {model['_target_']} takes images of one size; "
             "expected a network that pools over the whole image and says so with size_free = True"
         )
+    widths, stride = model.get("widths"), model.get("stem_stride", 1)
+    if sizes and widths and min(sizes) // stride >> len(widths) < 1:
+        least = stride << len(widths)
+        raise ConfigError(
+            f"trainer.sizes={list(sizes)}: too small for {len(widths)} blocks; expected at least {least} px"
+        )
     return sizes or ()
 
 

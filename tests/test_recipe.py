@@ -96,6 +96,10 @@ def test_the_head_of_a_pretrained_network_learns_alone_where_time_is_short(make_
     assert fast.get("loss.label_smoothing") == 0.0
 
 
+def test_images_are_tested_larger_than_the_sizes_that_a_user_gives(make_folder: MakeFolder) -> None:
+    assert recipe_for(photos(make_folder), "trainer.sizes=[160,192]").get("dataset.image_size") == 216
+
+
 def test_a_number_of_steps_decides_on_the_epochs(make_folder: MakeFolder) -> None:
     scan = photos(make_folder)  # 28 images to train on, a step an epoch
     assert recipe_for(scan, "trainer.max_steps=7").get("trainer.max_epochs") == 7

@@ -56,6 +56,15 @@ def test_a_network_for_one_size_refuses_others_before_anything_is_decoded(
     assert not Path("run").exists()
 
 
+def test_sizes_that_leave_nothing_to_the_last_block_are_refused(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", *QUICK, f"dataset.root={photos}", "model.stem_stride=2", "trainer.sizes=[16,32]", "run_dir=run"]
+    assert main([*words, "dataset.image_size=36", "trainer.max_epochs=1"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "error: trainer.sizes=[16, 32]: too small for 4 blocks; expected at least 32 px"
+
+
 @pytest.mark.parametrize("mix", ["MixUp", "CutMix"])
 def test_images_can_be_mixed(photos: Path, mix: str) -> None:
     words = [f"+augment.mix._target_=torchvision.transforms.v2.{mix}", "+augment.mix.alpha=0.4"]
