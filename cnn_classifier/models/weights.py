@@ -116,8 +116,8 @@ def read_safetensors(path: Path) -> Any:
 
 
 def without_counters(weights: Weights) -> Weights:
-    """The tensors but for norms' counts of batches, which older files lack."""
-    return {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
+    """The tensors but for whole numbers: norms' counts of batches, which older files lack, and tables of positions."""
+    return {name: value for name, value in weights.items() if value.is_floating_point()}
 
 
 def required_size(name: str) -> int | None:
