@@ -8,7 +8,7 @@ import ctypes
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from cnn_classifier.budget import AUTO
 from cnn_classifier.errors import StorageError
@@ -70,16 +71,18 @@ def choose(
     batch_shape: Sequence[int],
     steps: int | None = None,
     seconds: float = 0.0,
+    make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
 ) -> tuple[Measured, str]:
     """What to compute with, how long a step takes so, and why.
 
     Args:
         network: What is trained; it is left as it is.
-        asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken.
+        asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken; and the `optimizer`'s name.
         device: Where it is trained.
         batch_shape: Of a batch of images, (B, C, H, W).
         steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
         seconds: That the run may take.
+        make_optimizer: Gives an optimiser for a copy of the network, so that its steps are timed, too.
     """
     first, *others = open_choices(asked, device)
     open_to_choice = first.precision in PRECISIONS and (others or asked["compile"] == AUTO)
@@ -88,10 +91,10 @@ def choose(
     memory = cache_home() / "trials" / f"{name_of(network, device, batch_shape, asked)}.json"
     measured = recall(memory)
     if measured and steps is None:  # how long a run will be rests on it, and the machine may have been busy then
-        usual = Trial(network, device, batch_shape).seconds(first.precision, first.layout)
+        usual = Trial(network, device, batch_shape, make_optimizer).seconds(first.precision, first.layout)
         measured = [replace(tried, step=tried.step * usual / measured[0].step) for tried in measured]
     if len(measured) < 2:
-        trial = Trial(network, device, batch_shape)
+        trial = Trial(network, device, batch_shape, make_optimizer)
         measured = measured or [Measured(first, trial.seconds(first.precision, first.layout))]
         steps = int(seconds / measured[0].step) if steps is None else steps
         if open_to_choice and measured[0].total(steps) >= WORTH_A_TRIAL:
@@ -149,7 +152,7 @@ def name_of(network: nn.Module, device: torch.device, batch_shape: Sequence[int]
         str(network),
         sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         list(batch_shape),
-        {key: asked[key] for key in ("precision", "layout", "compile")},
+        {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer")},
         torch.__version__,
         torch.get_num_threads(),
         processor() if device.type == "cpu" else torch.cuda.get_device_name() if device.type == "cuda" else device.type,

@@ -16,7 +16,8 @@ from cnn_classifier.settled import Recipe
 
 PRETRAINED = "cnn_classifier.models.pretrained.Pretrained"
 MUON = "cnn_classifier.muon.Muon"
-SIZE_FREE = ("cnn_classifier.models.resnet.ResNet", PRETRAINED)
+RESNET = "cnn_classifier.models.resnet.ResNet"
+SIZE_FREE = (RESNET, PRETRAINED)
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def learning_rate(recipe: Recipe) -> tuple[float, str]:
     elif is_pretrained(recipe):
         usual = 3e-3 if recipe.get("model.freeze") == 1 else 5e-4
     else:
-        usual = 1e-3
+        usual = 2e-3 if recipe.get("model._target_") == RESNET else 1e-3
     batch = recipe.get("dataset.batch_size")
     return round(usual * math.sqrt(batch / 64), 6), f"batches of {batch}"
 

@@ -1,6 +1,7 @@
 """Lightning's Trainer, and what of `trainer.` is ours; what either refuses is told as early as it can be known."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,15 @@ def tune(values: Mapping[str, Any], num_classes: int, images: int) -> tuple[Meas
     steps = settings["max_steps"]
     if steps == -1 and settings["max_epochs"] != AUTO:
         steps = (settings["max_epochs"] or 1) * max(images // dataset["batch_size"], 1)
+    optimizer = values["optimizer"] | {"lr": 1e-6}  # of the trial; it may be `auto` yet
     return choose(
         network,
-        settings,
+        settings | {"optimizer": optimizer["_target_"]},
         device=device_of(settings["accelerator"]),
         batch_shape=(dataset["batch_size"], dataset["channels"], side, side),
         steps=None if steps == -1 else steps,
         seconds=seconds_of(values["budget"], images),
+        make_optimizer=partial(build_optimizer, optimizer),
     )
 
 

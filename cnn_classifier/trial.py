@@ -3,11 +3,12 @@
 import copy
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
@@ -22,18 +23,26 @@ class Trial:
         network: What is tried.
         device: Where.
         batch_shape: Of a batch of images, (B, C, H, W).
+        make_optimizer: Gives an optimiser for the copy, whose step is timed, too.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, batch_shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        batch_shape: Sequence[int],
+        make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
+    ) -> None:
         self.device = device
         self.network = copy.deepcopy(network).to(device).train()
+        self.optimizer = make_optimizer(self.network) if make_optimizer is not None else None
         self.images = torch.rand(*batch_shape, device=device)
         with torch.no_grad():
             num_classes = self.network(self.images).shape[1]
         self.labels = torch.arange(len(self.images), device=device) % num_classes
 
     def seconds(self, precision: str, layout: str, *, limit: float = float("inf")) -> float:
-        """The median time of a step, forward and backward.
+        """The median time of a step: forward, backward and the optimiser's.
 
         Args:
             precision: One of `PRECISIONS`.
@@ -66,6 +75,8 @@ class Trial:
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             loss = functional.cross_entropy(self.network(self.images), self.labels)
         loss.backward()
+        if self.optimizer is not None:
+            self.optimizer.step(lambda: loss)  # some ask for the loss
         self.network.zero_grad()
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
