@@ -68,7 +68,7 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("dataset.image_size=[", "cannot be read; quote what has special characters"),
         (
             "optimizer.momentun=0.9",
-            "optimizer.momentun is not in the configuration; did you mean 'momentum'?",
+            "optimizer.momentun is not in the configuration; expected one of: _target_, fused, lr",
         ),
         ("optimizer.lr=null", "optimizer.lr=None is of the wrong type; expected float such as optimizer.lr=0.001"),
         ("model=null", "Config group override must be a string"),
