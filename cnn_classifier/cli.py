@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # `predict … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except Exception as error:  # the outermost guard: a bug is one line, too
         if debug:
             raise
         return complain(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", INTERNAL_EXIT_CODE)
@@ -56,6 +56,6 @@ def train(words: Sequence[str], *, debug: bool) -> int:
 
         print(train_help(words))
         return 0
-    from cnn_classifier.train_command import train_command
+    from cnn_classifier.sweep.jobs import train_command
 
     return train_command(words, debug=debug)

@@ -1,6 +1,6 @@
 """Fill in what a user leaves `auto`, from the data and the speed of the machine, and say why.
 
-The values were found on validation images of cats and dogs and of CIFAR-10, see docs/results.md.
+The values were found on validation images of cats and dogs, see docs/results.md.
 """
 
 import math
@@ -57,8 +57,9 @@ FROM_PRETRAINED = (Plan(224, 6, 0.25), Plan(224, 3, 1.0), Plan(160, 1, 1.0))
 PROGRESSIVE = 48
 GROWTH = (0.5, 0.75, 1.0)
 TEST_SIZE = 1.125
+STRIDED = 64  # the side from which on the first convolution may halve the image
 SMALLEST, SMALLEST_KNOWN = 24, 128  # sides below which blocks, and backbones, have too little to go on
-# Augmentation, optimiser and average take so much longer than a step forward and backward alone.
+# With augmentation and the average an epoch takes so much longer than its steps alone.
 BESIDE = 1.15
 # Of a budget; the rest pays for imports, decoding, validation and the report.
 TRAINING_SHARE = 0.8
@@ -91,7 +92,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
         settle_epochs(recipe, seen, lambda values: step_seconds(values) * steps_per_epoch)
     settle_size(recipe, seen, plans_for(recipe)[0])
     recipe.settle("optimizer.lr", *learning_rate(recipe))
-    recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe) else 0.1, "as suits the network")
+    recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
     settle_crop(recipe)
     steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
     recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.08 * steps, 10), 4), f"{steps} steps")
@@ -110,26 +111,26 @@ def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[s
             break
     settle_size(recipe, seen, plan)
     most = min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, plan.fewest))
-    most = MOST_EPOCHS_PRETRAINED if is_pretrained(recipe) else most
+    most = MOST_EPOCHS_PRETRAINED if is_pretrained(recipe.get("model")) else most
     bought = f"{epochs} fit into {told(budget)}"
     why = bought if epochs <= most else f"more gain little; {bought}"
     recipe.settle("trainer.max_epochs", max(1, min(epochs, most)), why)
 
 
-def is_pretrained(recipe: Recipe) -> bool:
-    """Whether the network begins with weights learnt elsewhere."""
-    return recipe.get("model._target_") == PRETRAINED and recipe.get("model.weights") is not None
+def is_pretrained(model: Mapping[str, Any]) -> bool:
+    """Whether a network's plain values say that it begins with weights learnt elsewhere."""
+    return model["_target_"] == PRETRAINED and model.get("weights") is not None
 
 
 def plans_for(recipe: Recipe) -> Sequence[Plan]:
-    return FROM_PRETRAINED if is_pretrained(recipe) else FROM_SCRATCH
+    return FROM_PRETRAINED if is_pretrained(recipe.get("model")) else FROM_SCRATCH
 
 
 def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     """The sides of the images that are tested and trained on, and what goes with them."""
     about = f"images of about {seen.side} px"
     recipe.settle("model.freeze", plan.freeze, "too little time for more" if plan.freeze == 1 else "time for more")
-    if is_pretrained(recipe):
+    if is_pretrained(recipe.get("model")):
         known = max(seen.side, SMALLEST_KNOWN) // 32 * 32
         recipe.settle("dataset.image_size", min(plan.side, known), f"what backbones know; {about}")
         recipe.settle("trainer.sizes", None, "few epochs are enough")
@@ -144,7 +145,7 @@ def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     side = round(image_size / TEST_SIZE / 8) * 8
     sizes = [round(side * share / 8) * 8 for share in GROWTH] if side >= PROGRESSIVE else None
     recipe.settle("trainer.sizes", sizes, "small images first, which are quick" if sizes else "the images are small")
-    recipe.settle("model.stem_stride", 2 if side >= PROGRESSIVE * 4 / 3 else 1, f"images of {image_size} px")
+    recipe.settle("model.stem_stride", 2 if side >= STRIDED else 1, f"images of {image_size} px")
 
 
 def settle_crop(recipe: Recipe) -> None:
@@ -157,8 +158,8 @@ def settle_crop(recipe: Recipe) -> None:
 def learning_rate(recipe: Recipe) -> tuple[float, str]:
     """A rate that grows with the root of the batch (arXiv:2205.10287)."""
     if recipe.get("optimizer._target_") == MUON:
-        usual = 0.02 if is_pretrained(recipe) else 0.1
-    elif is_pretrained(recipe):
+        usual = 0.02 if is_pretrained(recipe.get("model")) else 0.1
+    elif is_pretrained(recipe.get("model")):
         usual = 3e-3 if recipe.get("model.freeze") == 1 else 5e-4
     else:
         usual = 2e-3 if recipe.get("model._target_") == RESNET else 1e-3

@@ -24,12 +24,12 @@ from cnn_classifier.data.split_file import write_split
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_loader
 from cnn_classifier.hardware import keep_freed_memory
+from cnn_classifier.models.backbones import normalisation, required_size
 from cnn_classifier.models.staged import Staged
-from cnn_classifier.models.weights import normalisation, required_size
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
-from cnn_classifier.recipe import PRETRAINED, resolve
+from cnn_classifier.recipe import is_pretrained, resolve
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
@@ -66,11 +66,7 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     silence_remarks()
     keep_freed_memory()
     scan = scan or scan_source(DatasetOptions(**plain(config.dataset)))
-    resumed = find_resume(config)
-    run_before = run_dir_of(resumed) if resumed is not None else None
-    if run_before is not None:
-        config.run_dir = str(run_before)  # the run goes on in its own folder
-        adopt(config, run_before / "config.yaml")
+    resumed = take_up(config)
     told = settle(config, scan)
     seed_everything(config.seed, verbose=False)
     options, settings = dataset_options(config), plain(config.trainer)
@@ -79,10 +75,7 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
     module = build_module(config, data)
-    if resumed is not None:
-        require_same(resumed, module.hparams)
-    elif isinstance(module.network, Staged):
-        module.network.load_weights()
+    begin_weights(module, resumed)
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
     callbacks = [record, *build_all(plain(config.callbacks), Callback)]
@@ -111,19 +104,32 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     return TrainResult(best, report(run_dir, evaluations[1], data, found), run_dir)
 
 
+def take_up(config: Config) -> Path | None:
+    """The checkpoint to go on from, if any; its run goes on in its own folder, with what was settled when it began."""
+    resumed = find_resume(config)
+    run_before = run_dir_of(resumed) if resumed is not None else None
+    if run_before is not None:
+        config.run_dir = str(run_before)
+        adopt(config, run_before / "config.yaml")
+    return resumed
+
+
+def begin_weights(module: ImageClassifier, resumed: Path | None) -> None:
+    """Make sure that a checkpoint's weights fit, or fetch those that a pretrained network begins with."""
+    if resumed is not None:
+        require_same(resumed, module.hparams)
+    elif isinstance(module.network, Staged):
+        module.network.load_weights()
+
+
 def dataset_options(config: Config) -> DatasetOptions:
     """The data's options; images for a pretrained network are normalised as it knows them."""
     values = plain(config.dataset)
-    if is_pretrained(config):
+    if is_pretrained(config.model):
         for key, known in normalisation(config.model.backbone).items():
             given = values.get(key)
             values[key] = given or (known if values.get("channels", 3) == 3 else [sum(known) / len(known)])
     return DatasetOptions(**values)
-
-
-def is_pretrained(config: Config) -> bool:
-    """Whether the network begins with weights learnt elsewhere."""
-    return config.model._target_ == PRETRAINED and config.model.get("weights") is not None
 
 
 def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:
@@ -147,7 +153,7 @@ def settle(config: Config, scan: Scan) -> list[str]:
     """Fill in what is `auto`, from the data and from how fast this machine computes; a line for each reason."""
     num_classes = len(scan.class_names)
     values = plain(config) | {"dataset": asdict(dataset_options(config))}
-    if values["dataset"]["image_size"] == AUTO and is_pretrained(config):
+    if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
         values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
     images = train_images(values, scan)
     recipe = resolve(values, scan, lambda values: tune(values, num_classes, images)[0].step)

@@ -1,12 +1,13 @@
-"""A network that has seen a million photos already: any of torchvision's, or timm's, with a head for our classes."""
+"""A network that has seen a million photos already: one of torchvision's or timm's, with a head for our classes."""
 
 from collections.abc import Iterator
 
 from torch import Tensor, nn
 
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.models.backbones import make_backbone
 from cnn_classifier.models.checks import require_share, require_within
-from cnn_classifier.models.weights import fetch_weights, fit_weights, make_backbone
+from cnn_classifier.models.weights import fetch_weights, fit_weights
 
 
 class Pretrained(nn.Module):

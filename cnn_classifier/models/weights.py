@@ -7,52 +7,13 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.models.backbones import is_torchvision, timm_for
 
 Weights = Mapping[str, Tensor]
 IMAGENET = "imagenet"
-IMAGENET_MEAN_AND_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-# They answer with more than logits, or have no dense head for ours to replace.
-UNFIT = ("googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1")
-
-
-def make_backbone(name: str) -> nn.Module:
-    """torchvision's classification network of this name, or else timm's, its weights at random.
-
-    Raises:
-        ConfigError: If there is none, or timm is needed and not installed.
-    """
-    if name in torchvision.models.list_models(torchvision.models) and name not in UNFIT:
-        return torchvision.models.get_model(name, weights=None)
-    timm = timm_for(name)
-    return timm.create_model(name, pretrained=False)
-
-
-def normalisation(name: str) -> dict[str, list[float]]:
-    """The `mean` and `std` of the images that a backbone's weights were learnt from."""
-    if name in torchvision.models.list_models(torchvision.models):
-        return IMAGENET_MEAN_AND_STD
-    settings = timm_for(name).get_pretrained_cfg(name)
-    return {"mean": list(settings.mean), "std": list(settings.std)}
-
-
-def timm_for(name: str) -> Any:
-    """timm, which knows a thousand networks more.
-
-    Raises:
-        ConfigError: If it does not know this one, or is not installed.
-    """
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"model.backbone={name} is none of torchvision's; timm may have it: pip install 'cnn_classifier[timm]'"
-        ) from error
-    if not timm.is_model(name):
-        raise ConfigError(f"model.backbone={name} is unknown to torchvision and timm; expected a name such as resnet18")
-    return timm
 
 
 def fetch_weights(name: str, source: str) -> Weights:
@@ -65,7 +26,7 @@ def fetch_weights(name: str, source: str) -> Weights:
     if source != IMAGENET:
         return read_weights(Path(source).expanduser())
     try:
-        if name in torchvision.models.list_models(torchvision.models):
+        if is_torchvision(name):
             return torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True, check_hash=True)
         return timm_for(name).create_model(name, pretrained=True).state_dict()
     except (OSError, RuntimeError) as error:
@@ -118,14 +79,6 @@ def read_safetensors(path: Path) -> Any:
 def without_counters(weights: Weights) -> Weights:
     """The tensors but for whole numbers: norms' counts of batches, which older files lack, and tables of positions."""
     return {name: value for name, value in weights.items() if value.is_floating_point()}
-
-
-def required_size(name: str) -> int | None:
-    """The side of the images that a backbone is made for, if it takes no other."""
-    if name in torchvision.models.list_models(torchvision.models):
-        return 224 if name.startswith("vit_") else None
-    settings = timm_for(name).get_pretrained_cfg(name)
-    return settings.input_size[-1] if settings.fixed_input_size else None
 
 
 def fit_weights(found: Weights, wanted: Weights, *, head: str, named: str) -> Weights:

@@ -8,8 +8,8 @@ import torchvision
 from torch import nn
 
 from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.models.backbones import normalisation, required_size
 from cnn_classifier.models.pretrained import Pretrained
-from cnn_classifier.models.weights import normalisation, required_size
 from cnn_classifier.optim import build_optimizer
 
 

@@ -85,7 +85,7 @@ def run_job(config: Config, run_dir: Path, overrides: list[str], *, debug: bool)
             raise error.__context__ from None
         complain("terminated", TERMINATED_EXIT_CODE)  # Lightning ends with 0 on SIGTERM
         raise SystemExit(TERMINATED_EXIT_CODE) from None
-    except Exception as error:
+    except Exception as error:  # whatever ends one run of a sweep must not end the others
         if debug:
             raise
         told = f"{type(error).__name__}: {error} (this is a bug, or a library's refusal; --debug shows where)"
