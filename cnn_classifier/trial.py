@@ -76,7 +76,7 @@ class Trial:
             loss = functional.cross_entropy(self.network(self.images), self.labels)
         loss.backward()
         if self.optimizer is not None:
-            self.optimizer.step(lambda: float(loss))  # some ask for the loss
+            self.optimizer.step(loss.detach().item)  # some ask for the loss
         self.network.zero_grad()
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
