@@ -69,7 +69,7 @@ def require_trusted(node: Mapping[str, Any], trusted: Iterable[str] = ()) -> Non
     if not name.startswith((*TRUSTED, *trusted)):
         raise CheckpointError(
             f"the checkpoint names {name}, which is not part of cnn_classifier; "
-            "if you trust it, pass --trust or Predictor.from_checkpoint(path, trusted=[...])"
+            "if you trust it, pass --trust or Predictor.load(path, trusted=[...])"
         )
 
 

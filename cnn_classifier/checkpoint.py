@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cnn_classifier.build import require_trusted
+from cnn_classifier.card import Card
 from cnn_classifier.config import Config, same_run
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.module import CHECKPOINT_FORMAT, ImageClassifier
@@ -57,8 +58,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> ImageClassifier:
-    """The trained classifier, ready to predict on the CPU; the file alone is enough.
+def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[ImageClassifier, Card]:
+    """The trained classifier, ready to predict on the CPU, and what its answers mean; the file alone is enough.
 
     Args:
         path: A checkpoint, or the folder of a run, whose best one it is then.
@@ -73,10 +74,24 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> ImageCl
         require_trusted(settings["model"], trusted)
         classifier = ImageClassifier(**settings)
         classifier.load_state_dict(content["state_dict"])
+        card = Card(
+            class_names=classifier.class_names,
+            preprocess=classifier.preprocess,
+            aliases=classifier.aliases,
+            **content.get("calibration", {}),
+        )
     except (ConfigError, TypeError, KeyError, RuntimeError) as error:
         told = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: its weights and its network do not fit together ({told})") from error
-    return classifier.eval()
+    return classifier.eval(), card
+
+
+def write_calibration(path: Path, *, temperature: float, threshold: float) -> None:
+    """Add to a checkpoint what validation images told of its answers, as `Card` has it."""
+    content = read_checkpoint(path) | {"calibration": {"temperature": temperature, "threshold": threshold}}
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save(content, partial)
+    partial.replace(path)
 
 
 def find_resume(config: Config) -> Path | None:

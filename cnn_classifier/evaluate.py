@@ -1,6 +1,6 @@
-"""Measure a checkpoint on labelled images."""
+"""Measure a model on labelled images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,34 +10,45 @@ from tqdm import tqdm
 from cnn_classifier.data.audit import inspect_files
 from cnn_classifier.data.cache import Packing
 from cnn_classifier.data.folder import Sample, Scan
-from cnn_classifier.data.loader import BatchLoader
 from cnn_classifier.data.naming import renamed
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_to_test
+from cnn_classifier.data.store import ImageStore, Rows
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.report.evaluation import Evaluation
 
 
-def evaluate_loader(
-    predictor: Predictor, loader: BatchLoader, paths: Sequence[Path], *, flip: bool = False
+def evaluate_images(
+    predictor: Predictor, images: ImageStore, samples: Sequence[Sample], *, flip: bool = False
 ) -> Evaluation:
-    """The probabilities of every image that a loader gives.
+    """The probabilities of every image.
 
     Args:
-        predictor: The checkpoint.
-        loader: The images.
-        paths: Their files, in the same order.
+        predictor: The model.
+        images: Where their pixels are.
+        samples: The images and their labels.
         flip: Average each image's answer with that of its mirror image.
     """
-    batches = tqdm(loader, "testing", disable=None, leave=False)
-    rows = [predictor.batch_probabilities(images, flip=flip) for images, _ in batches]
+    paths = [sample.path for sample in samples]
+    batches = images.batches(in_batches(images.rows(paths), predictor.batch_size))
+    with tqdm(total=len(samples), desc="testing", disable=None, leave=False) as progress:
+        rows = []
+        for pixels in batches:
+            rows.append(predictor.probabilities(pixels, flip=flip))
+            progress.update(len(pixels))
     return Evaluation(
         class_names=predictor.class_names,
-        labels=loader.labels,
+        labels=np.array([sample.label for sample in samples], np.int64),
         probabilities=np.concatenate(rows),
         paths=[str(path) for path in paths],
+        temperature=predictor.card.temperature,
+        threshold=predictor.card.threshold,
     )
+
+
+def in_batches(rows: Rows, size: int) -> Iterator[Rows]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
@@ -45,9 +56,9 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
 
     Raises:
         DataError: If there is nothing to evaluate on.
-        CheckpointError: If the folder has classes that the checkpoint does not know.
+        CheckpointError: If the folder has classes that the model does not know.
     """
-    scan = renamed(scan_to_test(Path(folder).expanduser()), predictor.aliases)
+    scan = renamed(scan_to_test(Path(folder).expanduser()), predictor.card.aliases)
     samples = samples_to_test(scan, predictor.class_names)
     defaults = DatasetOptions()
     cache, limit = defaults.cache, defaults.cache_limit_gb
@@ -56,25 +67,18 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
         readable = [sample for sample in samples if sample.path not in audit.bad]
         if not readable:
             raise DataError(f"none of the {len(samples)} images below {folder} can be read")
-        paths = [sample.path for sample in readable]
-        images = packing.finish({path: audit.digests[path] for path in paths})
-    loader = BatchLoader(
-        images,
-        images.rows(paths),
-        np.array([sample.label for sample in readable]),
-        batch_size=predictor.batch_size,
-    )
-    evaluation = evaluate_loader(predictor, loader, paths)
+        images = packing.finish({sample.path: audit.digests[sample.path] for sample in readable})
+    evaluation = evaluate_images(predictor, images, readable)
     return replace(evaluation, unreadable={str(path): reason for path, reason in audit.bad.items()})
 
 
 def samples_to_test(scan: Scan, class_names: Sequence[str]) -> list[Sample]:
-    """The images of a folder with the checkpoint's labels."""
+    """The images of a folder with the model's labels."""
     known = set(class_names)
     unknown = [name for name in scan.class_names if name not in known]
     if unknown:
         raise CheckpointError(
-            f"the checkpoint does not know the class {', '.join(unknown)} of {scan.root}; "
+            f"the model does not know the class {', '.join(unknown)} of {scan.root}; "
             f"it was trained for: {', '.join(class_names)}"
         )
     index = {name: label for label, name in enumerate(class_names)}

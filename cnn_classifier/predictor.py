@@ -1,28 +1,27 @@
-"""From a checkpoint to answers."""
+"""From a trained model to answers; free of torch, so that an ONNX bundle is used without it."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from glob import glob
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from cnn_classifier.checkpoint import load_classifier
-from cnn_classifier.data.augment import normalise, to_float
+from cnn_classifier.card import Card
 from cnn_classifier.data.parallel import DECODE_THREADS
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.data.walk import image_files
-from cnn_classifier.errors import ConfigError, DataError, UnreadableImageError
-from cnn_classifier.hardware import device_of
-from cnn_classifier.module import ImageClassifier
+from cnn_classifier.engines import Engine, Probabilities
+from cnn_classifier.engines.find import find_engine
+from cnn_classifier.errors import ConfigError, UnreadableImageError
 
 Source = Path | str | npt.NDArray[np.uint8]
-Probabilities = npt.NDArray[np.float64]
+Loaded = tuple[Pixels | None, str | None]
+UNKNOWN = "unknown"
+# Batches that are decoded while the network looks at one: enough to keep it busy, and all that is held in memory.
+AHEAD = 3
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Prediction:
 
     Args:
         path: The file; None for an array.
-        label: Name of the likeliest class; None if the image could not be read.
-        probability: The network's probability of that class.
+        label: Name of the likeliest class; `unknown` below the threshold; None if the image could not be read.
+        probability: The probability of the likeliest class.
         top: The likeliest classes with their probabilities, likeliest first.
         error: Why the image could not be read.
     """
@@ -48,101 +47,91 @@ class Predictor:
     """A trained classifier and all that it needs to look at an image.
 
     Args:
-        classifier: The trained module.
-        device: `cpu`, `cuda`, `mps`; by default the fastest that is there.
+        engine: What computes.
+        card: What the answers mean.
         batch_size: Images a forward pass.
-
-    Raises:
-        ConfigError: If there is no such device.
     """
 
-    def __init__(
-        self, classifier: ImageClassifier, *, device: str | torch.device | None = None, batch_size: int = 32
-    ) -> None:
-        try:
-            self.device = torch.device(device) if device else device_of("auto")
-            self.classifier = classifier.eval().to(self.device)
-        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-            told = str(error).splitlines()[0]
-            raise ConfigError(f"device {device} cannot be used ({told}); expected cpu, cuda or mps") from error
-        self.class_names, self.aliases = classifier.class_names, classifier.aliases
-        self.preprocess = classifier.preprocess
-        self.batch_size = batch_size
+    def __init__(self, engine: Engine, card: Card, *, batch_size: int = 32) -> None:
+        self.engine, self.card, self.batch_size = engine, card, batch_size
+        self.class_names, self.preprocess = card.class_names, card.preprocess
 
     @classmethod
-    def from_checkpoint(
-        cls, path: str | Path, *, device: str | torch.device | None = None, trusted: Sequence[str] = ()
+    def load(
+        cls, path: str | Path, *, device: str | None = None, trusted: Sequence[str] = (), batch_size: int = 32
     ) -> "Predictor":
-        """The predictor of a checkpoint; the file alone is enough.
+        """The predictor of a checkpoint, of the best checkpoint of a run folder, or of an exported bundle.
 
         Args:
-            path: A checkpoint, such as `best.ckpt`.
-            device: As for the class.
-            trusted: Import paths of networks of your own that the checkpoint may name.
+            path: The file or folder; it alone is enough.
+            device: `cpu`, `cuda`, `mps`; by default the fastest that is there. Bundles run on the CPU.
+            trusted: Import paths of networks of your own that it may name.
+            batch_size: Images a forward pass.
 
         Raises:
             CheckpointError: If it cannot be used.
+            ConfigError: If there is no such device, or a package is missing.
         """
-        return cls(load_classifier(path, trusted=trusted), device=device)
+        return cls(*find_engine(Path(path), device=device, trusted=trusted), batch_size=batch_size)
 
-    def predict(self, sources: Iterable[Source], *, top: int = 5) -> list[Prediction]:
+    def predict(self, sources: Iterable[Source], *, top: int = 5, threshold: float | None = None) -> list[Prediction]:
         """An answer for each file or array (uint8, RGB or grey), in order; unreadable ones carry an error."""
-        return list(self.stream(sources, top=top))
+        return list(self.stream(sources, top=top, threshold=threshold))
 
-    def stream(self, sources: Iterable[Source], *, top: int = 5) -> Iterator[Prediction]:
-        """As `predict`, one by one; images are decoded in threads, one batch at a time."""
+    def stream(
+        self, sources: Iterable[Source], *, top: int = 5, threshold: float | None = None, flip: bool = False
+    ) -> Iterator[Prediction]:
+        """As `predict`, one by one; the images of a list are decoded while the network looks at earlier ones.
+
+        Args:
+            sources: Files and arrays.
+            top: How many classes each answer names.
+            threshold: Below this probability the label is `unknown`; by default the model's own.
+            flip: Average each answer with that of the mirror image.
+        """
         if top < 1:
             raise ConfigError(f"top={top} is out of range; expected at least 1")
-        remaining = iter([sources] if isinstance(sources, str | Path | np.ndarray) else sources)
+        least = self.card.threshold if threshold is None else threshold
+        for source, (pixels, error), row in self._looked_at(sources, flip):
+            path = None if isinstance(source, np.ndarray) else str(source)
+            yield Prediction(path, error=error) if pixels is None else self._answer(path, row, top, least)
+
+    def probabilities(self, pixels: Pixels, *, flip: bool = False) -> Probabilities:
+        """Final pixels uint8 (B, H, W, C) -> probabilities (B, K); with `flip`, averaged with the mirror images'."""
+        answers = self.engine.probabilities(pixels)
+        return (answers + self.engine.probabilities(pixels[:, :, ::-1].copy())) / 2 if flip else answers
+
+    def _looked_at(
+        self, sources: Iterable[Source], flip: bool
+    ) -> Iterator[tuple[Source, Loaded, npt.NDArray[np.float64]]]:
+        for chunk, loaded in self._decoded([sources] if isinstance(sources, str | Path | np.ndarray) else sources):
+            readable = [pixels for pixels, _ in loaded if pixels is not None]
+            rows = iter(self.probabilities(np.stack(readable), flip=flip) if readable else ())
+            for source, (pixels, error) in zip(chunk, loaded, strict=True):
+                yield source, (pixels, error), np.empty(0) if pixels is None else next(rows)
+
+    def _decoded(self, sources: Iterable[Source]) -> Iterator[tuple[list[Source], list[Loaded]]]:
+        """Batches of sources with their pixels; of an iterator, such as a camera, no more is asked for than is due."""
+        remaining = iter(sources)
+        ahead = AHEAD if isinstance(sources, Sequence) else 0
+        waiting: deque[tuple[list[Source], list[Future[Loaded]]]] = deque()
         with ThreadPoolExecutor(DECODE_THREADS) as pool:
-            while chunk := list(islice(remaining, self.batch_size)):
-                loaded = list(pool.map(self._load, chunk))
-                readable = [pixels for pixels, _ in loaded if pixels is not None]
-                rows = iter(self.probabilities(np.stack(readable)) if readable else ())
-                for source, (_, error) in zip(chunk, loaded, strict=True):
-                    path = None if isinstance(source, np.ndarray) else str(source)
-                    yield Prediction(path, error=error) if error else self._answer(path, next(rows), top)
+            while True:
+                while len(waiting) <= ahead and (chunk := list(islice(remaining, self.batch_size))):
+                    waiting.append((chunk, [pool.submit(self._load, source) for source in chunk]))
+                if not waiting:
+                    return
+                chunk, futures = waiting.popleft()
+                yield chunk, [future.result() for future in futures]
 
-    def probabilities(self, pixels: Pixels) -> Probabilities:
-        """Final pixels uint8 (B, H, W, C) -> probabilities (B, K)."""
-        return self.batch_probabilities(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-
-    @torch.inference_mode()
-    def batch_probabilities(self, images: Tensor, *, flip: bool = False) -> Probabilities:
-        """Images uint8 (B, C, H, W) -> probabilities (B, K); with `flip`, averaged with those of the mirror images."""
-        pixels = normalise(to_float(images.to(self.device)), self.preprocess)
-        seen = [pixels, pixels.flip(-1)] if flip else [pixels]
-        answers = [self.classifier(pixels).cpu().double().softmax(dim=1) for pixels in seen]
-        return torch.stack(answers).mean(0).numpy()
-
-    def _load(self, source: Source) -> tuple[Pixels | None, str | None]:
+    def _load(self, source: Source) -> Loaded:
         try:
             return self.preprocess.load(source), None
         except UnreadableImageError as error:
             return None, str(error)
 
-    def _answer(self, path: str | None, row: npt.NDArray[np.float64], top: int) -> Prediction:
+    def _answer(self, path: str | None, row: npt.NDArray[np.float64], top: int, least: float) -> Prediction:
         best = np.argsort(-row, kind="stable")[:top]
         ranked = [(self.class_names[index], float(row[index])) for index in best]
-        return Prediction(path, *ranked[0], top=ranked)
-
-
-def find_images(words: Iterable[str]) -> list[Path]:
-    """The files meant by paths, folders (searched through) and patterns such as `photos/*.jpg`.
-
-    Raises:
-        DataError: If a word leads to no file.
-    """
-    found: list[Path] = []
-    for word in words:
-        path = Path(word).expanduser()
-        if path.is_dir():
-            here = sorted(image_files(path))
-        else:  # a file whose name looks like a pattern is still that file
-            matches = [str(path)] if path.is_file() else glob(str(path), recursive=True)  # noqa: PTH207 pathlib refuses **.jpg
-            here = sorted(Path(match) for match in matches if Path(match).is_file())
-        if not here:
-            what = "holds no images" if path.is_dir() else "does not exist and matches nothing"
-            raise DataError(f"{word} {what}; give an image, a folder of images or a pattern")
-        found += here
-    return found
+        label, probability = ranked[0]
+        return Prediction(path, label if probability >= least else UNKNOWN, probability, top=ranked)

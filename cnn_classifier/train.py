@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +10,29 @@ from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
-from cnn_classifier.budget import AUTO
+from cnn_classifier.auto import dataset_options, settle
 from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
-from cnn_classifier.checkpoint import find_resume, require_same, run_dir_of
-from cnn_classifier.config import Config, adopt, plain, save, set_values
+from cnn_classifier.checkpoint import find_resume, require_same, run_dir_of, write_calibration
+from cnn_classifier.config import Config, adopt, plain, save
 from cnn_classifier.data.advice import brief
-from cnn_classifier.data.census import train_images
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_source
 from cnn_classifier.data.split_file import write_split
 from cnn_classifier.environment import environment
-from cnn_classifier.evaluate import evaluate_loader
+from cnn_classifier.evaluate import evaluate_images
 from cnn_classifier.hardware import keep_freed_memory
-from cnn_classifier.models.backbones import normalisation, required_size
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
-from cnn_classifier.recipe import is_pretrained, resolve
+from cnn_classifier.report.calibration import calibrate
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.storage import make_folder, write_json
-from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable, tune
+from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable
 from cnn_classifier.trial import LAYOUTS
 
 
@@ -89,19 +88,15 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     record.require_finite()
 
     best = best_checkpoint(trainer, run_dir)
-    predictor = Predictor.from_checkpoint(best, device=trainer.strategy.root_device, trusted=[config.model._target_])
-    evaluations = [evaluate_loader(predictor, data.loader(split), data.paths[split]) for split in ("val", "test")]
+    found = tested(best, data, config, device=str(trainer.strategy.root_device))
     timing = {
         "prepare_seconds": prepared - started,
         "fit_seconds": fitted - prepared,
         "train_images_per_second": record.images_per_second,
         "total_seconds": time.perf_counter() - started,
     }
-    found = {"val": evaluations[0].scores(), "epochs": record.epochs, "checkpoint": str(best), "timing": timing}
-    if config.flip_test:
-        flipped = evaluate_loader(predictor, data.loader("test"), data.paths["test"], flip=True)
-        found["test_flip"] = flipped.scores()
-    return TrainResult(best, report(run_dir, evaluations[1], data, found), run_dir)
+    content = report(run_dir, data, found, epochs=record.epochs, timing=timing, checkpoint=str(best))
+    return TrainResult(best, content, run_dir)
 
 
 def take_up(config: Config) -> Path | None:
@@ -122,16 +117,6 @@ def begin_weights(module: ImageClassifier, resumed: Path | None) -> None:
         module.network.load_weights()
 
 
-def dataset_options(config: Config) -> DatasetOptions:
-    """The data's options; images for a pretrained network are normalised as it knows them."""
-    values = plain(config.dataset)
-    if is_pretrained(config.model):
-        for key, known in normalisation(config.model.backbone).items():
-            given = values.get(key)
-            values[key] = given or (known if values.get("channels", 3) == 3 else [sum(known) / len(known)])
-    return DatasetOptions(**values)
-
-
 def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:
     """The network and all that a checkpoint stores beside it."""
     module = ImageClassifier(
@@ -149,21 +134,6 @@ def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier
     return module
 
 
-def settle(config: Config, scan: Scan) -> list[str]:
-    """Fill in what is `auto`, from the data and from how fast this machine computes; a line for each reason."""
-    num_classes = len(scan.class_names)
-    values = plain(config) | {"dataset": asdict(dataset_options(config))}
-    if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
-        values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
-    images = train_images(values, scan)
-    recipe = resolve(values, scan, lambda values: tune(values, num_classes, images)[0].step)
-    measured, why = tune(recipe.values, num_classes, images)
-    set_values(config, {"dataset": recipe.values["dataset"]} | {found.key: found.value for found in recipe.settled})
-    choice = measured.choice
-    config.trainer.update(precision=choice.precision, layout=choice.layout, compile=choice.compile)
-    return [*map(str, recipe.settled), f"computing with {choice} ({why})"]
-
-
 def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None, told: list[str]) -> None:
     """Write down what is about to run: from here on the run has a folder."""
     make_folder(run_dir)
@@ -177,15 +147,28 @@ def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: P
     print(*told, sep="\n")
 
 
-def report(run_dir: Path, test: Evaluation, data: ImageFolderDataModule, found: dict[str, Any]) -> dict[str, Any]:
+def tested(best: Path, data: ImageFolderDataModule, config: Config, device: str) -> dict[str, Evaluation]:
+    """The answers on validation images, which tell how sure it may be, and on test images, how good it is."""
+    load = partial(Predictor.load, best, device=device, trusted=[config.model._target_])
+    images, splits = data.ready.store, data.splits
+    val = evaluate_images(load(), images, splits["val"])
+    write_calibration(best, **asdict(calibrate(val.labels, val.uncalibrated)))
+    found = {"val": val, "test": evaluate_images(load(), images, splits["test"])}
+    if config.flip_test:
+        found["test_flip"] = evaluate_images(load(), images, splits["test"], flip=True)
+    return found
+
+
+def report(run_dir: Path, data: ImageFolderDataModule, found: dict[str, Evaluation], **more: Any) -> dict[str, Any]:
     """Write `report.json` and its pictures, some training images of each class among them."""
     by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
     for sample in data.splits["train"]:
         by_class[data.class_names[sample.label]].append(str(sample.path))
     write_samples(run_dir, by_class, data.preprocess.load)
     summary = {key: value for key, value in data.summary.items() if key != "shapes"}  # thousands of sizes to draw
+    scores = {name: evaluation.scores() for name, evaluation in found.items() if name != "test"}
     about = {"splits": data.class_counts, "data": summary, **environment()}
-    return write_report(run_dir, test, data.preprocess.load, **found, **about)
+    return write_report(run_dir, found["test"], data.preprocess.load, **scores, **about, **more)
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:

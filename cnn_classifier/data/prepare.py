@@ -1,5 +1,7 @@
 """From a scan to what a training reads: every image checked, split and decoded."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,14 @@ def prepare(scan: Scan, options: DatasetOptions, seed: int) -> PreparedImages:
         store = packing.finish({sample.path: audit.digests[sample.path] for sample in good})
     preprocess = measured(options, store, [sample.path for sample in splits["train"]])
     checked = chosen or [sample for sample in scan.samples if sample.path in audit.digests]
-    return PreparedImages(summarise(replace(scan, samples=checked), audit, copies), splits, store, preprocess)
+    summary = summarise(replace(scan, samples=checked), audit, copies)
+    summary["fingerprint"] = fingerprint(audit.digests[sample.path] for sample in good)
+    return PreparedImages(summary, splits, store, preprocess)
+
+
+def fingerprint(digests: Iterable[str]) -> str:
+    """What names a set of images: the SHA-256 of the sorted digests of their files."""
+    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()
 
 
 def require_readable(audit: Audit, options: DatasetOptions) -> None:

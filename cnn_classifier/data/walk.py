@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from glob import glob
 from pathlib import Path
 from typing import NoReturn
 
@@ -124,3 +125,24 @@ def real_path(path: Path) -> Path:
 
 def refuse(error: OSError) -> NoReturn:
     raise DataError(f"{error.filename} cannot be listed ({error.strerror}); check its permissions") from error
+
+
+def find_images(words: Iterable[str]) -> list[Path]:
+    """The files meant by paths, folders (searched through) and patterns such as `photos/*.jpg`.
+
+    Raises:
+        DataError: If a word leads to no file.
+    """
+    found: list[Path] = []
+    for word in words:
+        path = Path(word).expanduser()
+        if path.is_dir():
+            here = sorted(image_files(path))
+        else:  # a file whose name looks like a pattern is still that file
+            matches = [str(path)] if path.is_file() else glob(str(path), recursive=True)  # noqa: PTH207 pathlib refuses **.jpg
+            here = sorted(Path(match) for match in matches if Path(match).is_file())
+        if not here:
+            what = "holds no images" if path.is_dir() else "does not exist and matches nothing"
+            raise DataError(f"{word} {what}; give an image, a folder of images or a pattern")
+        found += here
+    return found

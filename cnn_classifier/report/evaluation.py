@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
+from cnn_classifier.report.calibration import at_temperature
 from cnn_classifier.storage import write_csv
 
 TOP_K = 5
@@ -25,6 +26,8 @@ class Evaluation:
         probabilities: float64 (N, K).
         paths: The N files.
         unreadable: Files left out, with the reason.
+        temperature: What the logits behind the probabilities were divided by.
+        threshold: Below this probability of the likeliest class the model would answer `unknown`.
     """
 
     class_names: Sequence[str]
@@ -32,11 +35,18 @@ class Evaluation:
     probabilities: npt.NDArray[np.float64]
     paths: Sequence[str]
     unreadable: dict[str, str] = field(default_factory=dict)
+    temperature: float = 1.0
+    threshold: float = 0.0
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The likeliest class of each image, (N,)."""
         return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def uncalibrated(self) -> npt.NDArray[np.float64]:
+        """The probabilities at temperature 1, (N, K)."""
+        return at_temperature(self.probabilities, 1 / self.temperature)
 
     @cached_property
     def confusion_matrix(self) -> npt.NDArray[np.int64]:

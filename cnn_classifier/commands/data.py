@@ -28,7 +28,7 @@ SAMPLES_A_CLASS = 12
 CACHED = ("packed", "datasets", "downloads")
 
 
-def add_data_commands(commands: Any) -> None:
+def add_words(commands: Any) -> None:
     """Add `data check` and `data clean` to the command line.
 
     Args:

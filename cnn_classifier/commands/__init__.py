@@ -1,0 +1,34 @@
+"""The words of every command but `train`, whose words are Hydra's; one file a command says what is done with them."""
+
+import argparse
+from typing import NoReturn
+
+from cnn_classifier import __version__
+from cnn_classifier.commands import data, evaluate, export, predict
+from cnn_classifier.errors import ConfigError
+
+COMMANDS = (evaluate, predict, export, data)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse, but a wrong word is one line like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; {self.prog} --help shows what is expected")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands but `train`."""
+    top = OneLineParser(
+        prog="cnn-classifier",
+        description="From a folder of images to a trained, tested, reusable classifier.",
+    )
+    top.add_argument("--version", action="version", version=f"cnn_classifier {__version__}")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser(
+        "train", help="train and test a classifier; `train --help` lists the configuration", add_help=False
+    )
+    for command in COMMANDS:
+        command.add_words(commands)
+    return top

@@ -1,0 +1,39 @@
+"""`export`: make a bundle of a checkpoint, for use without it, and without PyTorch."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cnn_classifier.commands.words import add_model
+from cnn_classifier.quiet import silence_remarks
+
+
+def add_words(commands: Any) -> None:
+    """Add `export` to the command line; `commands` are argparse's sub-parsers."""
+    command = commands.add_parser("export", help="write a bundle for ONNX Runtime, PyTorch or safetensors")
+    add_model(command)
+    command.add_argument("--to", choices=["onnx", "torch", "safetensors"], default="onnx", help="default: onnx")
+    command.add_argument("--int8", action="store_true", help="8-bit integers, for ONNX")
+    command.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of the bundle")
+    command.add_argument(
+        "--images", metavar="FOLDER", type=Path, help="labelled images to try it on (default: the run's test images)"
+    )
+    command.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, and tell what the trial on real images found."""
+    from cnn_classifier.export.bundle import export
+
+    silence_remarks()
+    parity = export(
+        arguments.model,
+        arguments.out,
+        to=arguments.to,
+        int8=arguments.int8,
+        images=arguments.images,
+        trusted=arguments.trust,
+    )
+    size = sum(path.stat().st_size for path in arguments.out.iterdir())
+    print(f"{arguments.out}  {size / 1e6:.1f} MB\n{parity}")
+    return 0

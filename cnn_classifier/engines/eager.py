@@ -1,0 +1,39 @@
+"""PyTorch's own way: the module of a checkpoint, step by step."""
+
+import torch
+
+from cnn_classifier.card import Card
+from cnn_classifier.data.augment import normalise, to_float
+from cnn_classifier.data.preprocess import Pixels
+from cnn_classifier.engines import Probabilities
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.hardware import device_of
+from cnn_classifier.module import ImageClassifier
+
+
+class EagerEngine:
+    """A trained classifier on a device.
+
+    Args:
+        classifier: The trained module.
+        card: Its preprocessing and temperature.
+        device: `cpu`, `cuda`, `mps`; by default the fastest that is there.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+
+    def __init__(self, classifier: ImageClassifier, card: Card, *, device: str | torch.device | None = None) -> None:
+        try:
+            self.device = torch.device(device) if device else device_of("auto")
+            self.classifier = classifier.eval().to(self.device)
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+            told = str(error).splitlines()[0]
+            raise ConfigError(f"device {device} cannot be used ({told}); expected cpu, cuda or mps") from error
+        self.preprocess, self.temperature = card.preprocess, card.temperature
+
+    @torch.inference_mode()
+    def probabilities(self, pixels: Pixels) -> Probabilities:
+        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        logits = self.classifier(normalise(to_float(images), self.preprocess))
+        return (logits.cpu().double() / self.temperature).softmax(dim=1).numpy()

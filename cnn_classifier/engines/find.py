@@ -1,0 +1,48 @@
+"""Find out what a path holds, and make the engine that runs it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnn_classifier.card import MODEL_JSON, Card
+from cnn_classifier.engines import Engine
+from cnn_classifier.engines.onnx import OnnxEngine
+from cnn_classifier.errors import CheckpointError, ConfigError
+
+MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS = "model.onnx", "model.pt2", "model.safetensors"
+
+
+def find_engine(path: Path, *, device: str | None = None, trusted: Sequence[str] = ()) -> tuple[Engine, Card]:
+    """The engine and the card of a checkpoint, a run folder or a bundle; torch is imported only where it is needed.
+
+    Args:
+        path: The file or folder.
+        device: For PyTorch; bundles of ONNX and programs run on the CPU.
+        trusted: Import paths of networks of your own that it may name.
+
+    Raises:
+        CheckpointError: If it cannot be used.
+        ConfigError: If there is no such device, or a package is missing.
+    """
+    path = path.parent if path.name == MODEL_JSON else path
+    if not (path / MODEL_JSON).is_file():
+        from cnn_classifier.checkpoint import read_trained
+        from cnn_classifier.engines.eager import EagerEngine
+
+        classifier, card = read_trained(path, trusted=trusted)
+        return EagerEngine(classifier, card, device=device), card
+    card = Card.read(path)
+    if (path / MODEL_SAFETENSORS).is_file():
+        from cnn_classifier.engines.eager import EagerEngine
+        from cnn_classifier.engines.tensors import read_tensors
+
+        return EagerEngine(read_tensors(path / MODEL_SAFETENSORS, trusted=trusted), card, device=device), card
+    if device not in (None, "cpu"):
+        raise ConfigError(f"device {device}: this bundle runs on the CPU; expected cpu, or a checkpoint")
+    if (path / MODEL_ONNX).is_file():
+        return OnnxEngine(path / MODEL_ONNX), card
+    if (path / MODEL_PT2).is_file():
+        from cnn_classifier.engines.program import ProgramEngine
+
+        return ProgramEngine(path / MODEL_PT2), card
+    expected = f"{MODEL_ONNX}, {MODEL_PT2} or {MODEL_SAFETENSORS}"
+    raise CheckpointError(f"{path} holds no model beside {MODEL_JSON}; expected {expected}: export the bundle again")

@@ -1,0 +1,45 @@
+"""ONNX Runtime: a graph with normalisation, softmax and temperature inside, and no torch in the process."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cnn_classifier.data.preprocess import Pixels
+from cnn_classifier.engines import Probabilities
+from cnn_classifier.errors import CheckpointError, ConfigError
+
+
+class OnnxEngine:
+    """The graph of a bundle on the CPU.
+
+    Args:
+        path: `model.onnx`.
+        threads: Of one answer; as many as cores if None.
+
+    Raises:
+        ConfigError: If onnxruntime is not installed.
+        CheckpointError: If the graph cannot be loaded.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                "ONNX models need a package that is not installed; pip install 'cnn_classifier[onnx]'"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads:
+            options.intra_op_num_threads = threads
+        try:
+            # From bytes: a graph whose weights point to other files cannot reach them.
+            self.session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except (OSError, RuntimeError, ValueError) as error:
+            told = str(error).splitlines()[0]
+            raise CheckpointError(f"{path} is no graph that can be run ({told}); export the bundle again") from error
+        self.input = self.session.get_inputs()[0].name
+
+    def probabilities(self, pixels: Pixels) -> Probabilities:
+        (answers,) = self.session.run(None, {self.input: np.ascontiguousarray(pixels)})
+        return np.asarray(answers, np.float64)

@@ -1,0 +1,1 @@
+"""From a checkpoint to a bundle that answers elsewhere, and the proof that it answers the same."""

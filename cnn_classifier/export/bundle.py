@@ -1,0 +1,124 @@
+"""Write a bundle: the model, `model.json` beside it, and nothing at all if it answers otherwise than its checkpoint."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cnn_classifier import __version__
+from cnn_classifier.checkpoint import run_dir_of
+from cnn_classifier.data.folder import Sample
+from cnn_classifier.engines.eager import EagerEngine
+from cnn_classifier.engines.find import MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS
+from cnn_classifier.engines.tensors import write_tensors
+from cnn_classifier.errors import ConfigError, StorageError
+from cnn_classifier.export.graph import ImageToProbabilities
+from cnn_classifier.export.images import images_to_try
+from cnn_classifier.export.onnx import quantise, write_onnx
+from cnn_classifier.export.parity import Parity, compare, require_parity
+from cnn_classifier.predictor import Predictor
+from cnn_classifier.storage import make_folder
+
+FORMATS = {"onnx": MODEL_ONNX, "torch": MODEL_PT2, "safetensors": MODEL_SAFETENSORS}
+
+
+def export(
+    model: Path,
+    out: Path,
+    *,
+    to: str = "onnx",
+    int8: bool = False,
+    images: Path | None = None,
+    trusted: Sequence[str] = (),
+) -> Parity:
+    """Write a bundle, and prove on real images that it answers as the checkpoint does.
+
+    Args:
+        model: The checkpoint, or its run folder.
+        out: The folder to write; it must not hold anything yet.
+        to: `onnx`, `torch` or `safetensors`.
+        int8: Whether ONNX weights and activations become 8-bit integers.
+        images: A folder of labelled images to try it on; by default those that the run was tested on.
+        trusted: Import paths of networks of your own that the checkpoint may name.
+
+    Returns:
+        What the trial found.
+
+    Raises:
+        ConfigError: If the words do not go together, or a package is missing.
+        CheckpointError: If the checkpoint cannot be used, or the export answers otherwise.
+        DataError: If there are no images to try.
+        StorageError: If the folder cannot be written, or holds something.
+    """
+    if int8 and to != "onnx":
+        raise ConfigError(f"--int8 goes with --to onnx only; this is --to {to}")
+    if out.exists() and any(out.iterdir()):
+        raise StorageError(f"{out} holds something already; choose another folder, or remove it")
+    predictor = Predictor.load(model, device="cpu", trusted=trusted)
+    if not isinstance(predictor.engine, EagerEngine):
+        raise ConfigError(f"{model} is an exported bundle; give the checkpoint that it was made of")
+    samples = images_to_try(model, images, predictor)
+    seen, measured = (samples[::2], samples[1::2]) if int8 and len(samples) > 1 else ([], samples)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        make_folder(partial)
+        write_model(partial / FORMATS[to], predictor, to=to, int8_images=seen)
+        card = replace(predictor.card, about=about(model, to, int8))
+        card.write(partial)
+        parity = compare(Predictor.load(partial, trusted=trusted), predictor, measured)
+        require_parity(parity, int8=int8)
+        replace(card, about={**card.about, "parity": parity.as_dict()}).write(partial)
+        make_folder(out).rmdir()
+        partial.replace(out)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return parity
+
+
+def write_model(path: Path, predictor: Predictor, *, to: str, int8_images: Sequence[Sample]) -> None:
+    """Write the model itself; with images it becomes one of 8-bit integers, as wide as these need it."""
+    if not isinstance(predictor.engine, EagerEngine):
+        raise TypeError("only a checkpoint has a module to export")
+    classifier, card = predictor.engine.classifier, predictor.card
+    sides = (card.preprocess.image_size, card.preprocess.image_size)
+    if to == "safetensors":
+        write_tensors(path, classifier)
+    elif to == "torch":
+        write_program(path, ImageToProbabilities(classifier, card), sides)
+    else:
+        write_onnx(path, ImageToProbabilities(classifier, card), sides)
+        if int8_images:
+            quantise(path, [sample.path for sample in int8_images], card.preprocess)
+
+
+def write_program(path: Path, module: ImageToProbabilities, sides: Sequence[int]) -> None:
+    """Write `model.pt2`."""
+    example = torch.zeros(2, *sides, module.preprocess.channels, dtype=torch.uint8)
+    program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, path)
+
+
+def about(model: Path, to: str, int8: bool) -> dict[str, Any]:
+    """Where a bundle comes from: the checkpoint's name and digest, versions, and what its run measured."""
+    run_dir = model if model.is_dir() else run_dir_of(model)
+    checkpoint = model / "checkpoints" / "best.ckpt" if model.is_dir() else model
+    told = {
+        "format": f"{to}, 8-bit integers" if int8 else to,
+        "checkpoint": checkpoint.name,
+        "sha256_of_checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "versions": {"cnn_classifier": __version__, "torch": version("torch")},
+    }
+    report = run_dir / "report.json" if run_dir is not None else None
+    if report is not None and report.is_file():
+        content = json.loads(report.read_text(encoding="utf-8"))
+        told |= {"test": content["test"], "data": content.get("data", {}).get("fingerprint")}
+    return told

@@ -1,0 +1,50 @@
+"""The network with everything around it, as one module from bytes to probabilities."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnn_classifier.card import Card
+from cnn_classifier.data.augment import shift_and_scale
+from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.module import ImageClassifier
+
+
+class ImageToProbabilities(nn.Module):
+    """Normalisation, network, temperature and softmax.
+
+    Args:
+        classifier: The trained module.
+        card: Its preprocessing and temperature.
+        resize: Whether images of any size come in, and are resized as the card says.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, classifier: ImageClassifier, card: Card, *, resize: bool = False) -> None:
+        super().__init__()
+        self.network = classifier.network
+        self.temperature, self.preprocess, self.resize = card.temperature, card.preprocess, resize
+        shift, scale = shift_and_scale(card.preprocess.mean, card.preprocess.std, torch.device("cpu"))
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale / 255)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Images uint8 (B, H, W, C) -> probabilities float32 (B, K)."""
+        images = pixels.permute(0, 3, 1, 2).float()
+        if self.resize:
+            images = resized(images, self.preprocess)
+        images = images * self.scale + self.shift
+        return (self.network(images) / self.temperature).softmax(dim=1)
+
+
+def resized(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Float images (B, C, H, W) as `Preprocess.resized` makes them, but for rounding."""
+    side = preprocess.image_size
+    height, width = images.shape[-2:]
+    if preprocess.resize == "crop":
+        least = torch.sym_min(height, width)
+        top, left = (height - least) // 2, (width - least) // 2
+        images = images.narrow(-2, top, least).narrow(-1, left, least)
+    return functional.interpolate(images, (side, side), mode="bilinear", antialias=True).round()

@@ -1,0 +1,117 @@
+"""Write `model.onnx`, in float32 or with 8-bit weights and activations."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.export.graph import ImageToProbabilities
+
+OPSET = 20
+INPUT, OUTPUT = "images", "probabilities"
+MISSING = "exporting to ONNX needs packages that are not installed; pip install 'cnn_classifier[export]'"
+
+
+def write_onnx(path: Path, module: ImageToProbabilities, sides: Sequence[int]) -> None:
+    """Write the graph: `images` uint8 (B, H, W, C) in, `probabilities` float32 (B, K) out.
+
+    Args:
+        path: The file.
+        module: What is exported.
+        sides: Height and width of the example; they are dynamic where the module resizes.
+
+    Raises:
+        ConfigError: If onnx or onnxscript is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(MISSING) from error
+    example = torch.zeros(2, *sides, module.preprocess.channels, dtype=torch.uint8)
+    dynamic: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if module.resize:
+        dynamic |= {1: torch.export.Dim("height", min=2), 2: torch.export.Dim("width", min=2)}
+    with quiet_exporter():
+        torch.onnx.export(
+            module.eval(),
+            (example,),
+            path,
+            dynamo=True,
+            external_data=False,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=(dynamic,),
+            opset_version=OPSET,
+            verbose=False,
+        )
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Without the exporter's remarks on its own workings."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+class Reader:
+    """Images for onnxruntime's calibration, a few at a time.
+
+    Args:
+        paths: The files.
+        preprocess: How they become pixels.
+    """
+
+    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
+        self.paths, self.preprocess = iter(paths), preprocess
+
+    def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        path = next(self.paths, None)
+        return None if path is None else {INPUT: self.preprocess.load(path)[np.newaxis]}
+
+
+def quantise(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
+    """Replace a graph by one with 8-bit weights, a scale a channel, and activations as wide as on these images.
+
+    Raises:
+        ConfigError: If onnxruntime or onnx is not installed.
+    """
+    try:
+        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ModuleNotFoundError as error:
+        raise ConfigError(MISSING) from error
+    prepared, quantised = path.with_suffix(".prepared"), path.with_suffix(".int8")
+    logging.getLogger().addFilter(drop)
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)  # it fails on dynamic batches
+    quantize_static(
+        prepared,
+        quantised,
+        Reader(paths, preprocess),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        calibrate_method=CalibrationMethod.MinMax,
+        op_types_to_quantize=["Conv", "MaxPool", "Add", "Gemm", "MatMul"],
+    )
+    prepared.unlink()
+    quantised.replace(path)
+
+
+def drop(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

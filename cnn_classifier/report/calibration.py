@@ -1,0 +1,104 @@
+"""How sure a classifier may say it is: temperature scaling, and a threshold below which it had better not answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+Labels = npt.NDArray[np.int64]
+Probabilities = npt.NDArray[np.float64]
+
+# Of the validation images that were answered rightly, so many are above the threshold.
+KEPT = 0.95
+BINS = 15
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation images tell of a network's answers.
+
+    Args:
+        temperature: What its logits are divided by.
+        threshold: Below this probability of the likeliest class the answer is `unknown`.
+    """
+
+    temperature: float
+    threshold: float
+
+
+def calibrate(labels: Labels, probabilities: Probabilities) -> Calibration:
+    """Find temperature and threshold on images that were not trained on.
+
+    The temperature minimises the loss (arXiv:1706.04599), on targets that are never quite certain (Platt 1999), so that
+    a network without mistakes on few images does not become sure of everything.
+
+    Args:
+        labels: (N,)
+        probabilities: At temperature 1, (N, K).
+    """
+    sure = (len(labels) + 1) / (len(labels) + 2)
+    num_classes = probabilities.shape[1]
+    targets = np.full(probabilities.shape, (1 - sure) / max(num_classes - 1, 1))
+    targets[np.arange(len(labels)), labels] = sure
+
+    def loss(log_temperature: float) -> float:
+        scaled = at_temperature(probabilities, float(np.exp(log_temperature)))
+        return float(-(targets * np.log(np.maximum(scaled, TINY))).sum(axis=1).mean())
+
+    temperature = float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(10.0)), method="bounded").x))
+    scaled = at_temperature(probabilities, temperature)
+    right = scaled.argmax(axis=1) == labels
+    threshold = float(np.quantile(scaled.max(axis=1)[right], 1 - KEPT)) if right.any() else 0.0
+    return Calibration(round(temperature, 4), round(threshold, 4))
+
+
+def at_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
+    """Probabilities of logits that are divided by a temperature, from those of the logits themselves, (N, K)."""
+    logits = np.log(np.maximum(probabilities, TINY)) / temperature
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def reliability(labels: Labels, probabilities: Probabilities) -> list[dict[str, float]]:
+    """For each bin of confidence how sure the answers were and how often they were right; empty bins are left out."""
+    sure = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    return [
+        {
+            "confidence": float(sure[bins == index].mean()),
+            "accuracy": float(right[bins == index].mean()),
+            "images": int((bins == index).sum()),
+        }
+        for index in np.unique(bins)
+    ]
+
+
+def expected_calibration_error(bins: Sequence[dict[str, float]]) -> float:
+    """The mean distance between being sure and being right, over all images (arXiv:1706.04599)."""
+    images = sum(row["images"] for row in bins)
+    return sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in bins) / images
+
+
+def coverage_curve(labels: Labels, probabilities: Probabilities, points: int = 101) -> list[dict[str, float]]:
+    """Accuracy of what is answered, as the threshold lets fewer and fewer images through.
+
+    Returns:
+        Rows of `threshold`, `coverage` (share of images that are answered) and `accuracy` of those, all images first.
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    right = (probabilities.argmax(axis=1) == labels)[order]
+    sure = probabilities.max(axis=1)[order]
+    accuracy = right.cumsum() / np.arange(1, len(order) + 1)
+    counts = np.unique(np.linspace(1, len(order), min(points, len(order))).round().astype(int))[::-1]
+    return [
+        {
+            "threshold": float(sure[count - 1]),
+            "coverage": float(count / len(order)),
+            "accuracy": float(accuracy[count - 1]),
+        }
+        for count in counts
+    ]
