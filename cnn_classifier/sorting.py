@@ -88,9 +88,7 @@ def unsort(root: Path) -> str:
         with (root / LOG).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             steps = [(way, Path(source), root / target) for way, source, target in csv.reader(file)]
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{root} was not sorted into: {LOG} cannot be read ({error}); give DIR of --sort-into"
-        ) from error
+        raise DataError(f"{root} was not sorted into ({error}); give the DIR of --sort-into") from error
     undone = Counter(undo(*step, root) for step in reversed(steps))
     (root / LOG).unlink()
     for folder in {target.parent for _, _, target in steps}:

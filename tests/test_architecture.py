@@ -24,24 +24,26 @@ PACKAGE = ROOT / "cnn_classifier"
 ROWS = [
     ["cli"],
     ["commands", "train_help"],
-    ["train", "sweep"],
-    ["evaluate", "data_commands"],
-    ["predictor", "callbacks", "averaging", "trainer"],
+    ["train", "sweep", "export", "serve"],
+    ["evaluate", "auto"],
+    ["predictor", "sorting", "callbacks", "averaging", "trainer"],
+    ["engines"],
     ["checkpoint"],
     ["module"],
     ["data.datamodule"],
     ["config"],
     ["recipe", "optim", "muon"],
-    ["checks", "models", "report", "environment", "quiet", "hardware"],
+    ["card", "checks", "models", "report", "environment", "quiet", "hardware"],
     ["data"],
     ["settled", "build", "storage", "trial"],
     ["budget"],
     ["errors"],
 ]
 TORCH_FREE = [
-    "cli", "commands", "train_help", "data_commands", "config", "build", "checks", "errors", "recipe",
+    "cli", "commands", "train_help", "commands.data", "config", "build", "checks", "errors", "recipe",
     "budget", "settled", "storage", "sweep.jobs", "sweep.summary", "models.checks", "report.write", "report.page",
-    "report.data_page",
+    "report.data_page", "predictor", "evaluate", "sorting", "card", "engines.onnx", "engines.find",
+    "serve.app", "serve.server", "serve.bundle",
 ]  # fmt: skip
 WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.resident", "data.transforms"]
 # What the spine adds to the values of a YAML.

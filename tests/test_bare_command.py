@@ -56,7 +56,7 @@ def test_a_pretrained_network_learns_and_its_checkpoint_needs_nothing_but_itself
     report = train(photos, *backbone, "trainer.max_epochs=2", "dataset.image_size=32", "dataset.batch_size=8")
 
     Path("weights.pth").unlink()
-    predictor = Predictor.from_checkpoint("run/checkpoints/best.ckpt")
+    predictor = Predictor.load("run/checkpoints/best.ckpt")
     assert predictor.preprocess.mean == (0.485, 0.456, 0.406)
     assert predictor.predict(photos / "cats" / "000.png")[0].label in ("cats", "dogs")
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]
@@ -94,7 +94,7 @@ def test_grey_images_go_into_a_pretrained_network(photos: Path) -> None:
 
     train(photos, *words, "dataset.channels=1", "trainer.max_epochs=1")
 
-    assert Predictor.from_checkpoint("run/checkpoints/best.ckpt").preprocess.mean == (pytest.approx(0.449),)
+    assert Predictor.load("run/checkpoints/best.ckpt").preprocess.mean == (pytest.approx(0.449),)
 
 
 def test_a_pretrained_run_goes_on_without_its_first_weights(photos: Path) -> None:

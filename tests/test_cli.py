@@ -169,7 +169,7 @@ def test_a_wrong_word_of_a_command_is_one_line_and_exit_code_2(capsys: pytest.Ca
     assert main(["predict"]) == 2
 
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("error: the following arguments are required: CKPT, IMAGE|FOLDER|GLOB")
+    assert lines[0].startswith("error: the following arguments are required: MODEL, IMAGE|FOLDER|GLOB")
     assert len(lines) == 1
 
 
@@ -190,7 +190,7 @@ def test_a_path_that_leads_nowhere_is_refused_before_anything_is_predicted(capsy
 def test_a_bug_is_told_in_one_line_unless_debug_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cnn_classifier.commands.evaluate_command", lambda arguments: 1 / 0)
+    monkeypatch.setattr("cnn_classifier.commands.evaluate.run", lambda arguments: 1 / 0)
 
     assert main(["evaluate", "a.ckpt", "b"]) == 1
     assert "ZeroDivisionError: division by zero (this is a bug; --debug shows where)" in capsys.readouterr().err

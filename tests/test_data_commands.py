@@ -12,9 +12,9 @@ from conftest import MakeFolder
 from image_bytes import PICTURE
 
 from cnn_classifier.cli import main
+from cnn_classifier.commands.data import page_of
 from cnn_classifier.data import audit, source
 from cnn_classifier.data.lock import locked
-from cnn_classifier.data_commands import page_of
 
 Capture = pytest.CaptureFixture[str]
 

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from cnn_classifier.card import Card
+from cnn_classifier.checkpoint import write_calibration
+from cnn_classifier.data.walk import find_images
+from cnn_classifier.engines.eager import EagerEngine
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.module import ImageClassifier
-from cnn_classifier.predictor import Prediction, Predictor, find_images
+from cnn_classifier.predictor import UNKNOWN, Prediction, Predictor
 
 SETTINGS: dict[str, Any] = {
     "model": {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "dense": 4},
@@ -36,9 +40,15 @@ def checkpoint(path: Path, module: ImageClassifier, **changed: Any) -> Path:
     return path
 
 
+def of(module: ImageClassifier, *, batch_size: int = 32, **known: Any) -> Predictor:
+    """The predictor of a module that was not saved."""
+    card = Card(class_names=module.class_names, preprocess=module.preprocess, **known)
+    return Predictor(EagerEngine(module, card, device="cpu"), card, batch_size=batch_size)
+
+
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
-    return Predictor.from_checkpoint(checkpoint(tmp_path / "best.ckpt", classifier()), device="cpu")
+    return Predictor.load(checkpoint(tmp_path / "best.ckpt", classifier()), device="cpu")
 
 
 @pytest.fixture
@@ -51,10 +61,10 @@ def probabilities(predictions: list[Prediction]) -> list[float | None]:
 
 
 def test_a_checkpoint_answers_as_the_module_that_it_was_made_of(predictor: Predictor, files: list[Path]) -> None:
-    module = Predictor(classifier(), device="cpu")
+    module = of(classifier())
     assert probabilities(predictor.predict(files)) == pytest.approx(probabilities(module.predict(files)))
     assert predictor.class_names == ["birds", "cats", "dogs"]
-    assert not predictor.classifier.training
+    assert not predictor.engine.classifier.training
 
 
 def test_files_as_paths_or_words_and_arrays_give_the_same_answer(predictor: Predictor, files: list[Path]) -> None:
@@ -75,8 +85,35 @@ def test_the_likeliest_classes_come_first_and_sum_to_one(predictor: Predictor, f
     assert predictor.predict(files[0], top=2)[0].top == answer.top[:2]
 
 
+def test_below_the_threshold_the_answer_is_unknown_and_the_likeliest_classes_are_still_told(files: list[Path]) -> None:
+    doubtful = of(classifier(), threshold=0.99)
+    answer, surer = doubtful.predict(files[0])[0], doubtful.predict(files[0], threshold=0.0)[0]
+    assert (answer.label, surer.label) == (UNKNOWN, surer.top[0][0])
+    assert (answer.top, answer.probability) == (surer.top, surer.probability)
+
+
+def test_what_validation_told_travels_in_the_checkpoint_and_tempers_the_answers(
+    tmp_path: Path, predictor: Predictor, files: list[Path]
+) -> None:
+    path = tmp_path / "best.ckpt"
+    write_calibration(path, temperature=2.0, threshold=0.4)
+    tempered = Predictor.load(path, device="cpu")
+    before, after = (dict(one.predict(files[0], threshold=0.0)[0].top) for one in (predictor, tempered))
+    shares = np.sqrt(list(before.values()))  # logits divided by two
+    assert list(after.values()) == pytest.approx(shares / shares.sum())
+    assert (tempered.card.temperature, tempered.card.threshold) == (2.0, 0.4)
+    assert [file.name for file in tmp_path.iterdir() if "ckpt" in file.name] == ["best.ckpt"]
+
+
+def test_answers_can_be_averaged_with_those_of_the_mirror_images(predictor: Predictor, files: list[Path]) -> None:
+    pixels = predictor.preprocess.load(files[0])
+    seen, mirrored = (predictor.probabilities(side[np.newaxis].copy()) for side in (pixels, pixels[:, ::-1]))
+    (averaged,) = predictor.stream([pixels], flip=True)
+    assert averaged.probability == pytest.approx(((seen + mirrored) / 2).max())
+
+
 def test_unreadable_images_carry_an_error_and_do_not_shift_the_others(files: list[Path], tmp_path: Path) -> None:
-    predictor = Predictor(classifier(), device="cpu", batch_size=2)
+    predictor = of(classifier(), batch_size=2)
     broken, no_image = tmp_path / "broken.jpg", np.zeros((8, 8, 2), np.uint8)
     broken.write_text("not found", encoding="utf-8")
     answers = predictor.predict([broken, broken, broken, files[0], files[2], no_image, files[4]])
@@ -96,7 +133,7 @@ def test_no_more_images_are_asked_for_than_a_batch_needs(files: list[Path]) -> N
             asked.append(files[0])
             yield files[0]
 
-    next(Predictor(classifier(), device="cpu", batch_size=2).stream(camera()))
+    next(of(classifier(), batch_size=2).stream(camera()))
     assert len(asked) == 2
 
 
@@ -142,7 +179,7 @@ def test_a_malicious_pickle_does_nothing(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"evil\.ckpt is no checkpoint of plain data: it names \S+, which is code"
     ):
-        Predictor.from_checkpoint(path)
+        Predictor.load(path)
     assert not sentinel.exists()
     torch.load(path, weights_only=False)
     assert sentinel.exists()  # as it would have
@@ -152,7 +189,7 @@ def test_a_checkpoint_cannot_call_a_function_by_naming_it_as_its_network(tmp_pat
     settings = dict(classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(tmp_path / "sentinel")}}
     path = checkpoint(tmp_path / "evil.ckpt", classifier(), hyper_parameters=settings)
     with pytest.raises(CheckpointError, match=r"^the checkpoint names os\.mkdir, .* if you trust it, pass --trust"):
-        Predictor.from_checkpoint(path)
+        Predictor.load(path)
     assert not (tmp_path / "sentinel").exists()
 
 
@@ -169,8 +206,8 @@ def test_a_foreign_network_is_loaded_for_those_who_vouch_for_it(
     monkeypatch.syspath_prepend(tmp_path)
     path = checkpoint(tmp_path / "mine.ckpt", classifier(model={"_target_": "mine_for_this_test.Tiny"}))
     with pytest.raises(CheckpointError, match=r"^the checkpoint names mine_for_this_test\.Tiny, which is not part of"):
-        Predictor.from_checkpoint(path)
-    trusting = Predictor.from_checkpoint(path, device="cpu", trusted=["mine_for_this_test."])
+        Predictor.load(path)
+    trusting = Predictor.load(path, device="cpu", trusted=["mine_for_this_test."])
     assert trusting.predict(np.zeros((8, 8), np.uint8))[0].label in SETTINGS["class_names"]
 
 
@@ -189,13 +226,13 @@ def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> 
     }
     for name, message in messages.items():
         with pytest.raises(CheckpointError, match=message):
-            Predictor.from_checkpoint(tmp_path / f"{name}.ckpt")
+            Predictor.load(tmp_path / f"{name}.ckpt")
 
 
 def test_a_checkpoint_that_does_not_fit_says_so(tmp_path: Path) -> None:
     newer = checkpoint(tmp_path / "newer.ckpt", classifier(), cnn_classifier={"format": 99, "version": "9.9"})
     with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
-        Predictor.from_checkpoint(newer)
+        Predictor.load(newer)
     wider = classifier(model=SETTINGS["model"] | {"dense": 5}).state_dict()
     with pytest.raises(CheckpointError, match=r"other\.ckpt: its weights and its network do not fit together"):
-        Predictor.from_checkpoint(checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=wider))
+        Predictor.load(checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=wider))

@@ -45,6 +45,10 @@ def test_photos_grow_and_are_tested_larger_than_they_were_trained_on(make_folder
     assert recipe.get("model.stem_stride") == 2
 
 
+def test_photos_do_not_begin_so_small_that_nothing_is_learnt(make_folder: MakeFolder) -> None:
+    assert recipe_for(photos(make_folder, size=64)).get("trainer.sizes") == [48, 48, 64]
+
+
 def test_tiny_images_stay_as_they_are(make_folder: MakeFolder) -> None:
     recipe = recipe_for(photos(make_folder, size=32))
     assert recipe.get("trainer.sizes") is None
@@ -63,7 +67,7 @@ def test_a_slow_machine_sees_smaller_images_rather_than_few_epochs(make_folder: 
 def test_a_larger_budget_buys_more_epochs_and_some_number_is_enough(make_folder: MakeFolder) -> None:
     scan = photos(make_folder)
     short, long = (recipe_for(scan, f"budget={budget}", step=1.0).get("trainer.max_epochs") for budget in ("1m", "4m"))
-    assert long == pytest.approx(4 * short, abs=4)
+    assert long > 4 * short  # what is not training takes as long either way
     assert recipe_for(scan, step=1e-6).get("trainer.max_epochs") == 300
 
 

@@ -123,7 +123,7 @@ def test_a_checkpoint_alone_predicts_the_same_in_a_fresh_process(photos: Path, t
 import csv, json, sys
 from cnn_classifier import Predictor
 paths = [row["path"] for row in csv.DictReader(open(sys.argv[2]))]
-answers = Predictor.from_checkpoint(sys.argv[1]).predict(paths)
+answers = Predictor.load(sys.argv[1]).predict(paths, threshold=0)
 print(json.dumps([[answer.label, answer.probability] for answer in answers]))
 """
     command = [sys.executable, "-c", asked, str(moved), str(run_dir / "predictions.csv")]
@@ -152,11 +152,13 @@ def test_predict_lists_unreadable_images_and_answers_the_rest(photos: Path, caps
     (photos / "test" / "cats" / "broken.jpg").write_text("no picture")
     capsys.readouterr()
 
-    assert main(["predict", str(checkpoint), str(photos / "test" / "cats"), "--csv", "answers.csv", "--top", "2"]) == 0
+    asked = [str(checkpoint), str(photos / "test" / "cats"), "--top", "2", "--threshold", "0"]
+    assert main(["predict", *asked, "--csv", "answers.csv"]) == 0
 
     with Path("answers.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows if not row["error"]] == ["cats"] * 8
+    assert [row["label_1"] for row in rows if not row["error"]] == ["cats"] * 8
     assert [row["label_2"] for row in rows if not row["error"]] == ["dogs"] * 8
     assert [Path(row["path"]).name for row in rows if row["error"]] == ["broken.jpg"]
     assert "unreadable" in capsys.readouterr().err

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from cnn_classifier.commands.words import add_model, positive, share, tell_unreadable
 from cnn_classifier.errors import DataError
 from cnn_classifier.quiet import silence_remarks
-from cnn_classifier.sorting import Sorter, unsort
 from cnn_classifier.storage import write_csv
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cnn_classifier.data.walk import find_images
     from cnn_classifier.predictor import Predictor
+    from cnn_classifier.sorting import Sorter
 
     silence_remarks()
     paths = find_images(arguments.sources)
@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_unsort(arguments: argparse.Namespace) -> int:
     """Bring sorted files back."""
+    from cnn_classifier.sorting import unsort
+
     print(unsort(arguments.folder))
     return 0
 

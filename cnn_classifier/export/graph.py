@@ -1,5 +1,7 @@
 """The network with everything around it, as one module from bytes to probabilities."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,7 +26,8 @@ class ImageToProbabilities(nn.Module):
 
     def __init__(self, classifier: ImageClassifier, card: Card, *, resize: bool = False) -> None:
         super().__init__()
-        self.network = classifier.network
+        # Of the layout that exported programs store; the checkpoint's own stays as it is.
+        self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
         self.temperature, self.preprocess, self.resize = card.temperature, card.preprocess, resize
         shift, scale = shift_and_scale(card.preprocess.mean, card.preprocess.std, torch.device("cpu"))
         self.register_buffer("shift", shift)
