@@ -6,11 +6,12 @@ Runs of one command that differ in their seed alone become one row: mean and sta
 
 import argparse
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from cnn_classifier.report.intervals import wilson
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- results: python scripts/results.py RUN RUN … -->", "<!-- end of results -->"
@@ -30,13 +31,6 @@ def command_of(report: Report) -> str:
             continue
         words.append(f"{key}=PATH" if key in PATHS and word != "model.weights=imagenet" else word)
     return " ".join(["python train.py", *words])
-
-
-def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a share of so many answers."""
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return centre - spread, centre + spread
 
 
 def row(command: str, reports: Sequence[Report]) -> str:

@@ -14,6 +14,7 @@ def add_words(commands: Any) -> None:
     add_model(command)
     command.add_argument("--to", choices=["onnx", "torch", "safetensors"], default="onnx", help="default: onnx")
     command.add_argument("--int8", action="store_true", help="8-bit integers, for ONNX")
+    command.add_argument("--any-size", action="store_true", help="an ONNX graph that resizes images itself")
     command.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of the bundle")
     command.add_argument(
         "--images", metavar="FOLDER", type=Path, help="labelled images to try it on (default: the run's test images)"
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         to=arguments.to,
         int8=arguments.int8,
+        any_size=arguments.any_size,
         images=arguments.images,
         trusted=arguments.trust,
     )

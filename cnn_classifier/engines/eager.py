@@ -1,5 +1,6 @@
 """PyTorch's own way: the module of a checkpoint, step by step."""
 
+import numpy as np
 import torch
 
 from cnn_classifier.card import Card
@@ -34,6 +35,6 @@ class EagerEngine:
 
     @torch.inference_mode()
     def probabilities(self, pixels: Pixels) -> Probabilities:
-        images = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
+        images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
         logits = self.classifier(normalise(to_float(images), self.preprocess))
         return (logits.cpu().double() / self.temperature).softmax(dim=1).numpy()

@@ -1,6 +1,6 @@
 """An exported PyTorch program (`.pt2`): ATen operators, with normalisation, softmax and temperature among them.
 
-`torch.export.load` itself would run what a file tells it to: pickles, compiled libraries, any function of torch. Here such
+`torch.export.load` itself would run what a file tells it to: pickles, compiled libraries, other functions. Here such
 files are refused.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.export import ExportedProgram
 
@@ -50,7 +51,7 @@ class ProgramEngine:
 
     @torch.inference_mode()
     def probabilities(self, pixels: Pixels) -> Probabilities:
-        return self.module(torch.from_numpy(pixels)).double().numpy()
+        return self.module(torch.from_numpy(np.require(pixels, requirements="W"))).double().numpy()
 
 
 def require_operators(program: ExportedProgram, path: Path) -> None:

@@ -21,7 +21,7 @@ from cnn_classifier.errors import ConfigError, StorageError
 from cnn_classifier.export.graph import ImageToProbabilities
 from cnn_classifier.export.images import images_to_try
 from cnn_classifier.export.onnx import quantise, write_onnx
-from cnn_classifier.export.parity import Parity, compare, require_parity
+from cnn_classifier.export.parity import Parity, compare, compare_any_size, require_any_size, require_parity
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.storage import make_folder
 
@@ -34,6 +34,7 @@ def export(
     *,
     to: str = "onnx",
     int8: bool = False,
+    any_size: bool = False,
     images: Path | None = None,
     trusted: Sequence[str] = (),
 ) -> Parity:
@@ -44,6 +45,7 @@ def export(
         out: The folder to write; it must not hold anything yet.
         to: `onnx`, `torch` or `safetensors`.
         int8: Whether ONNX weights and activations become 8-bit integers.
+        any_size: Whether the ONNX graph takes images of any size and resizes them itself.
         images: A folder of labelled images to try it on; by default those that the run was tested on.
         trusted: Import paths of networks of your own that the checkpoint may name.
 
@@ -56,8 +58,9 @@ def export(
         DataError: If there are no images to try.
         StorageError: If the folder cannot be written, or holds something.
     """
-    if int8 and to != "onnx":
-        raise ConfigError(f"--int8 goes with --to onnx only; this is --to {to}")
+    for word, given in (("int8", int8), ("any-size", any_size)):
+        if given and to != "onnx":
+            raise ConfigError(f"--{word} goes with --to onnx only; this is --to {to}")
     if out.exists() and any(out.iterdir()):
         raise StorageError(f"{out} holds something already; choose another folder, or remove it")
     predictor = Predictor.load(model, device="cpu", trusted=trusted)
@@ -69,12 +72,18 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         make_folder(partial)
-        write_model(partial / FORMATS[to], predictor, to=to, int8_images=seen)
+        write_model(partial / FORMATS[to], predictor, to=to, int8_images=seen, any_size=any_size)
         card = replace(predictor.card, about=about(model, to, int8))
         card.write(partial)
-        parity = compare(Predictor.load(partial, trusted=trusted), predictor, measured)
+        exported = Predictor.load(partial, trusted=trusted)
+        parity = compare(exported, predictor, measured)
         require_parity(parity, int8=int8)
-        replace(card, about={**card.about, "parity": parity.as_dict()}).write(partial)
+        found = {"parity": parity.as_dict()}
+        if any_size:
+            of_any_size = compare_any_size(exported, predictor, measured)
+            require_any_size(of_any_size)
+            found["parity_of_any_size"] = of_any_size.as_dict()
+        replace(card, about={**card.about, **found}).write(partial)
         make_folder(out).rmdir()
         partial.replace(out)
     except OSError as error:
@@ -84,7 +93,7 @@ def export(
     return parity
 
 
-def write_model(path: Path, predictor: Predictor, *, to: str, int8_images: Sequence[Sample]) -> None:
+def write_model(path: Path, predictor: Predictor, *, to: str, int8_images: Sequence[Sample], any_size: bool) -> None:
     """Write the model itself; with images it becomes one of 8-bit integers, as wide as these need it."""
     if not isinstance(predictor.engine, EagerEngine):
         raise TypeError("only a checkpoint has a module to export")
@@ -95,7 +104,7 @@ def write_model(path: Path, predictor: Predictor, *, to: str, int8_images: Seque
     elif to == "torch":
         write_program(path, ImageToProbabilities(classifier, card), sides)
     else:
-        write_onnx(path, ImageToProbabilities(classifier, card), sides)
+        write_onnx(path, ImageToProbabilities(classifier, card, resize=any_size), sides)
         if int8_images:
             quantise(path, [sample.path for sample in int8_images], card.preprocess)
 

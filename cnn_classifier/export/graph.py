@@ -9,6 +9,7 @@ from torch.nn import functional
 from cnn_classifier.card import Card
 from cnn_classifier.data.augment import shift_and_scale
 from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.errors import ConfigError
 from cnn_classifier.module import ImageClassifier
 
 
@@ -19,6 +20,9 @@ class ImageToProbabilities(nn.Module):
         classifier: The trained module.
         card: Its preprocessing and temperature.
         resize: Whether images of any size come in, and are resized as the card says.
+
+    Raises:
+        ConfigError: If they would have to be padded.
     """
 
     shift: Tensor
@@ -28,6 +32,8 @@ class ImageToProbabilities(nn.Module):
         super().__init__()
         # Of the layout that exported programs store; the checkpoint's own stays as it is.
         self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
+        if resize and card.preprocess.resize == "pad":
+            raise ConfigError("--any-size goes with dataset.resize=squash or crop; this model was trained with pad")
         self.temperature, self.preprocess, self.resize = card.temperature, card.preprocess, resize
         shift, scale = shift_and_scale(card.preprocess.mean, card.preprocess.std, torch.device("cpu"))
         self.register_buffer("shift", shift)

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from cnn_classifier.data.folder import Sample
+from cnn_classifier.data.preprocess import decode
 from cnn_classifier.data.store import StreamedImages
 from cnn_classifier.errors import CheckpointError
 from cnn_classifier.evaluate import evaluate_images
 from cnn_classifier.predictor import Predictor
+from cnn_classifier.report.calibration import Labels, Probabilities
 
 TOLERANCE = 1e-4
+# Where the graph resizes: it rounds where Pillow does, but not quite as Pillow does.
+TOLERANCE_OF_ANY_SIZE = 0.02
 # Of the accuracy, for 8-bit integers.
 MOST_LOST = 0.005
 
@@ -35,6 +39,18 @@ class Parity:
     accuracy: float
     accuracy_of_checkpoint: float
 
+    @classmethod
+    def of(cls, labels: Labels, ours: Probabilities, theirs: Probabilities) -> "Parity":
+        """Of the true classes (N,), the export's and the checkpoint's probabilities (N, K)."""
+        said, said_before = ours.argmax(axis=1), theirs.argmax(axis=1)
+        return cls(
+            images=len(labels),
+            same_class=int((said == said_before).sum()),
+            largest_difference=float(np.abs(ours - theirs).max()),
+            accuracy=float((said == labels).mean()),
+            accuracy_of_checkpoint=float((said_before == labels).mean()),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -49,13 +65,27 @@ def compare(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample
     """Both models' answers on the same pixels."""
     images = StreamedImages([sample.path for sample in samples], checkpoint.preprocess)
     ours, theirs = (evaluate_images(predictor, images, samples) for predictor in (exported, checkpoint))
-    return Parity(
-        images=len(samples),
-        same_class=int((ours.predicted == theirs.predicted).sum()),
-        largest_difference=float(np.abs(ours.probabilities - theirs.probabilities).max()),
-        accuracy=float((ours.predicted == ours.labels).mean()),
-        accuracy_of_checkpoint=float((theirs.predicted == theirs.labels).mean()),
-    )
+    return Parity.of(ours.labels, ours.probabilities, theirs.probabilities)
+
+
+def compare_any_size(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample]) -> Parity:
+    """As `compare`, but the export is given images as large as they are, and resizes them itself."""
+    pixels = [np.asarray(decode(sample.path, checkpoint.preprocess.channels)) for sample in samples]
+    shaped = [image.reshape(1, *image.shape[:2], -1) for image in pixels]
+    labels = np.array([sample.label for sample in samples])
+    ours = np.concatenate([exported.probabilities(image) for image in shaped])
+    images = StreamedImages([sample.path for sample in samples], checkpoint.preprocess)
+    theirs = evaluate_images(checkpoint, images, samples).probabilities
+    return Parity.of(labels, ours, theirs)
+
+
+def require_any_size(parity: Parity) -> None:
+    """Raise CheckpointError if the resizing inside an export changes its answers by too much."""
+    if parity.largest_difference > TOLERANCE_OF_ANY_SIZE:
+        raise CheckpointError(
+            f"nothing was exported: with its own resizing it answers otherwise than the checkpoint: {parity}; expected "
+            f"probabilities within {TOLERANCE_OF_ANY_SIZE}; export without --any-size"
+        )
 
 
 def require_parity(parity: Parity, *, int8: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_predictor import SETTINGS, Malicious, checkpoint, classifier
 
 from cnn_classifier import Predictor
@@ -64,6 +65,23 @@ def test_a_network_of_any_size_is_exported_at_the_size_it_was_tested_at(photos: 
     path = checkpoint(tmp_path / "best.ckpt", classifier(model=RESNET))
     for to in ("onnx", "torch"):
         assert export(path, tmp_path / to, to=to, images=photos).same_class == 9
+
+
+def test_a_graph_can_take_images_of_any_size_and_tells_how_exact_that_is(tmp_path: Path, photos: Path) -> None:
+    path = checkpoint(tmp_path / "best.ckpt", classifier(preprocess=SETTINGS["preprocess"] | {"resize": "crop"}))
+    for file in photos.rglob("*.png"):
+        Image.open(file).resize((40, 27)).save(file)
+
+    export(path, tmp_path / "bundle", any_size=True, images=photos)
+
+    before, after = (Predictor.load(model, device="cpu") for model in (path, tmp_path / "bundle"))
+    pixels = np.asarray(Image.open(next(photos.rglob("*.png"))))[np.newaxis]
+    assert after.probabilities(pixels).max() == pytest.approx(before.predict(pixels[0])[0].probability, abs=0.02)
+    stated = json.loads((tmp_path / "bundle" / "model.json").read_text())["about"]["parity_of_any_size"]
+    assert 0 < stated["largest_difference"] < 0.02
+    padding = checkpoint(tmp_path / "pad.ckpt", classifier(preprocess=SETTINGS["preprocess"] | {"resize": "pad"}))
+    with pytest.raises(ConfigError, match=r"--any-size goes with dataset\.resize=squash or crop"):
+        export(padding, tmp_path / "padded", any_size=True, images=photos)
 
 
 def test_the_card_tells_where_a_bundle_comes_from(model: Path, photos: Path, tmp_path: Path) -> None:
