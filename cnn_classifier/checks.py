@@ -41,8 +41,10 @@ EXAMPLES: dict[str, Any] = {
     "budget": "15m",
     "callbacks.average.decay": 0.99,
     "loss.label_smoothing": 0.1,
+    "model.dropout": 0.3,
     "model.freeze": 0.3,
     "model.stem_stride": 2,
+    "model.widths": [48, 96, 192, 384],
     "optimizer.lr": 1e-3,
     "trainer.max_epochs": 20,
     "trainer.sizes": [64, 96, 128],
@@ -75,7 +77,7 @@ def check_values(values: Mapping[str, Any]) -> None:
     bind(DatasetOptions, values["dataset"], named="dataset")
     options = DatasetOptions(**values["dataset"])
     if (widths := find(values, "model.widths")) and options.image_size != AUTO:
-        pooled_size(int(options.image_size), widths)
+        pooled_size(int(options.image_size), EXAMPLES["model.widths"] if widths == AUTO else widths)
 
 
 def check_type(key: str, value: Any, default: Any) -> None:

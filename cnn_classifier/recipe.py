@@ -20,6 +20,9 @@ RESNET = "cnn_classifier.models.resnet.ResNet"
 SIZE_FREE = (RESNET, PRETRAINED)
 
 
+WIDE, NARROW = (48, 96, 192, 384), (32, 64, 128, 256)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What may be trained, from the best that a budget can buy to the least.
@@ -28,6 +31,7 @@ class Plan:
         side: In pixels, of the last training images.
         fewest: Epochs below which the next plan is better.
         freeze: `model.freeze` of a pretrained network.
+        widths: Of the blocks of our own residual network.
         beside: What an epoch takes, as a multiple of its steps: augmentation and validation, which is nearly as much
             work as training where only the head learns.
     """
@@ -35,6 +39,7 @@ class Plan:
     side: int
     fewest: int
     freeze: float = 0.0
+    widths: Sequence[int] = WIDE
     beside: float = 1.05
 
 
@@ -53,8 +58,8 @@ class Seen:
 
 # From scratch 128 px are what a small network can make use of. A pretrained one whose head learns alone is better than
 # one that learns as a whole for an epoch or two: 0.982 against 0.965 of the cats and dogs (docs/results.md).
-FROM_SCRATCH = (Plan(128, 12), Plan(96, 12), Plan(64, 1))
-FROM_PRETRAINED = (Plan(224, 6, 0.25), Plan(224, 3, 1.0, 1.3), Plan(160, 1, 1.0, 1.3))
+FROM_SCRATCH = (Plan(128, 12), Plan(96, 12, widths=NARROW), Plan(64, 1, widths=NARROW))
+FROM_PRETRAINED = (Plan(224, 6, 0.25), Plan(224, 3, 1.0, beside=1.3), Plan(160, 1, 1.0, beside=1.3))
 # From this side on, training begins with smaller images and ends at the full one (progressive resizing, fast.ai), and
 # the images to test are larger by an eighth, since crops enlarge what they show (arXiv:1906.06423).
 PROGRESSIVE = 64
@@ -88,8 +93,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
     """
     recipe = Recipe(values)
     seen = Seen(train_images(values, scan), typical_side(scan))
-    batch = 64 if seen.images >= 1000 else 32 if seen.images >= 300 else 16
-    recipe.settle("dataset.batch_size", batch, f"{seen.images} training images")
+    recipe.settle("dataset.batch_size", batch_size(recipe, seen), f"{seen.images} training images")
     steps_per_epoch = max(seen.images // recipe.get("dataset.batch_size"), 1)
     if (most_steps := recipe.get("trainer.max_steps")) != -1:
         recipe.settle("trainer.max_epochs", math.ceil(most_steps / steps_per_epoch), "trainer.max_steps")
@@ -98,7 +102,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
     settle_size(recipe, seen, plans_for(recipe)[0])
     recipe.settle("optimizer.lr", *learning_rate(recipe))
     recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
-    settle_crop(recipe)
+    settle_strength(recipe)
     steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
     recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.08 * steps, 10), 4), f"{steps} steps")
     return recipe
@@ -110,6 +114,7 @@ def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[s
     for plan in plans_for(recipe):
         trying = Recipe(recipe.values)
         settle_size(trying, seen, plan)
+        trying.settle("model.dropout", 0.1, "to be timed")
         seconds = epoch_seconds(trying.values) * work(trying.get("trainer.sizes")) * plan.beside
         epochs = int(max(budget - ASIDE, budget / 2) * TRAINING_SHARE / seconds)
         if epochs >= plan.fewest:
@@ -134,6 +139,9 @@ def plans_for(recipe: Recipe) -> Sequence[Plan]:
 def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     """The sides of the images that are tested and trained on, and what goes with them."""
     about = f"images of about {seen.side} px"
+    recipe.settle(
+        "model.widths", list(plan.widths), "too little time for more" if plan.widths == NARROW else "time for them"
+    )
     recipe.settle("model.freeze", plan.freeze, "too little time for more" if plan.freeze == 1 else "time for more")
     if is_pretrained(recipe.get("model")):
         known = max(seen.side, SMALLEST_KNOWN) // 32 * 32
@@ -154,11 +162,19 @@ def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     recipe.settle("model.stem_stride", 2 if side >= STRIDED else 1, f"images of {image_size} px")
 
 
-def settle_crop(recipe: Recipe) -> None:
-    """How much of an image a crop keeps at least: less in a long run, which would learn the images by heart."""
+def settle_strength(recipe: Recipe) -> None:
+    """Of dropout, and how much of an image a crop keeps at least: a long run would learn the images by heart."""
     epochs, image_size = recipe.get("trainer.max_epochs") or 1, recipe.get("dataset.image_size")
     least = 0.75 if image_size < PROGRESSIVE else 0.7 if epochs < LONG_RUN else 0.55
     recipe.settle("augment.affine.crop", [least, 1.0], f"{epochs} epochs of {image_size} px")
+    recipe.settle("model.dropout", 0.1 if epochs < LONG_RUN else 0.3, f"{epochs} epochs")
+
+
+def batch_size(recipe: Recipe, seen: Seen) -> int:
+    """Larger where there are more images; twice as large for Muon, whose steps cost as much however few images."""
+    if seen.images < 1000:
+        return 32 if seen.images >= 300 else 16
+    return (64 if seen.images < 30_000 else 128) * (2 if recipe.get("optimizer._target_") == MUON else 1)
 
 
 def learning_rate(recipe: Recipe) -> tuple[float, str]:

@@ -1,7 +1,7 @@
 """Whether a model answers alike by every way: `python scripts/measure_skew.py FOLDER RUN BUNDLE [--images 500]`.
 
 Of the photos every fourth is made a PNG, every fourth grey, every fourth turned by its EXIF data. They go through the
-checkpoint and the ONNX bundle one by one and in batches of 16, through `predict --csv`, and through a server, one by one
+checkpoint and the ONNX bundle one by one and in batches of 16, through `predict --csv`, and through a server, one
 and 16 at a time. Needs the extras `serve` and `export`, and httpx.
 """
 
@@ -22,6 +22,7 @@ from PIL import ExifTags, Image
 from cnn_classifier import Prediction, Predictor
 from cnn_classifier.data.walk import find_images
 
+COMMAND = Path(sys.executable).with_name("cnn-classifier")
 PORT = 18231
 BATCH = 16
 Probabilities = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ def by_command(run: str, paths: list[Path], names: list[str], folder: Path) -> P
     """The answers of `predict --csv`."""
     answers = folder / "answers.csv"
     words = ["predict", run, *map(str, paths), "--csv", str(answers), "--top", str(len(names))]
-    subprocess.run([sys.executable, "-m", "cnn_classifier.cli", *words, "--device", "cpu"], check=True)
+    subprocess.run([COMMAND, *words, "--device", "cpu"], check=True)
     with answers.open(newline="") as file:
         rows = list(csv.DictReader(file))
     ranks = range(1, len(names) + 1)
@@ -75,7 +76,7 @@ async def by_server(paths: list[Path], names: list[str], at_once: int) -> Probab
 def served(bundle: str, paths: list[Path], names: list[str]) -> dict[str, Probabilities]:
     """The answers of a server that runs for as long as it takes."""
     words = ["serve", bundle, "--port", str(PORT)]
-    process = subprocess.Popen([sys.executable, "-m", "cnn_classifier.cli", *words], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([COMMAND, *words], stderr=subprocess.DEVNULL)
     try:
         for _ in range(150):
             try:
