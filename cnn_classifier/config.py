@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cnn_classifier.budget import AUTO
 from cnn_classifier.build import nearest
@@ -47,6 +48,19 @@ def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) ->
 def save(config: Config, path: Path) -> None:
     """Write the configuration as YAML, interpolations resolved."""
     OmegaConf.save(config, path, resolve=True)
+
+
+def read_saved(path: Path) -> dict[str, Any]:
+    """A configuration that was written as YAML, as plain data.
+
+    Raises:
+        ConfigError: If it is damaged.
+    """
+    try:
+        return plain(OmegaConf.load(path))
+    except (*COMPOSITION_ERRORS, YAMLError) as error:
+        told = " ".join(str(error).split())
+        raise ConfigError(f"{path} is no configuration that we wrote ({told})") from error
 
 
 def same_run(config: Config, saved: Path) -> bool:

@@ -3,10 +3,9 @@
 import os
 import platform
 import sys
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-import torch
 
 from cnn_classifier import __version__
 
@@ -19,19 +18,25 @@ PACKAGES = (
     "numpy",
     "pillow",
     "scikit-learn",
+    "onnxruntime",
 )
 
 
 def environment() -> dict[str, Any]:
     """Plain data for `environment.json` and the report."""
+    torch = sys.modules.get("torch")  # an exported graph answers without it
     versions = {"cnn_classifier": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    cards = range(torch.cuda.device_count()) if torch else ()
     return {
-        "versions": versions | {package: version(package) for package in PACKAGES},
+        "versions": versions,
         "hardware": {
             "machine": platform.platform(),
             "cpus": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "accelerators": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+            "threads": torch.get_num_threads() if torch else os.cpu_count(),
+            "accelerators": [torch.cuda.get_device_name(index) for index in cards] if torch else [],
         },
         "command": sys.argv,
     }

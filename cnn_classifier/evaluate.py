@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from cnn_classifier.data.audit import inspect_files
@@ -12,11 +13,14 @@ from cnn_classifier.data.cache import Packing
 from cnn_classifier.data.folder import Sample, Scan
 from cnn_classifier.data.naming import renamed
 from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.preprocess import Pixels
 from cnn_classifier.data.source import scan_to_test
 from cnn_classifier.data.store import ImageStore, Rows
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.report.evaluation import Evaluation
+
+NO_GRADIENTS = "Where the network looked is known of checkpoints only: exported graphs have no gradients."
 
 
 def evaluate_images(
@@ -84,3 +88,22 @@ def samples_to_test(scan: Scan, class_names: Sequence[str]) -> list[Sample]:
     index = {name: label for label, name in enumerate(class_names)}
     labels = [index[name] for name in scan.class_names]
     return [Sample(sample.path, labels[sample.label]) for sample in scan.samples]
+
+
+def explained(
+    predictor: Predictor, pixels: Pixels, classes: Sequence[int]
+) -> tuple[Sequence[npt.NDArray[np.float32]], str]:
+    """What spoke for a class in each image, as a heat map (h, w) from 0 to 1, and why there are none, or nothing.
+
+    Args:
+        predictor: The model.
+        pixels: Final pixels, uint8 (B, H, W, C).
+        classes: One of each image, B of them.
+    """
+    classifier = getattr(predictor.engine, "classifier", None)
+    if classifier is None:
+        return [], NO_GRADIENTS
+
+    from cnn_classifier.explain import heat_maps  # torch, which an exported graph does without
+
+    return heat_maps(classifier, pixels, classes)

@@ -94,7 +94,7 @@ class Predictor:
         least = self.card.threshold if threshold is None else threshold
         for source, (pixels, error), row in self._looked_at(sources, flip):
             path = None if isinstance(source, np.ndarray) else str(source)
-            yield Prediction(path, error=error) if pixels is None else self._answer(path, row, top, least)
+            yield Prediction(path, error=error) if pixels is None else self.answer(path, row, top, least)
 
     def probabilities(self, pixels: Pixels, *, flip: bool = False) -> Probabilities:
         """Final pixels uint8 (B, H, W, C) -> probabilities (B, K); with `flip`, averaged with the mirror images'."""
@@ -130,7 +130,8 @@ class Predictor:
         except UnreadableImageError as error:
             return None, str(error)
 
-    def _answer(self, path: str | None, row: npt.NDArray[np.float64], top: int, least: float) -> Prediction:
+    def answer(self, path: str | None, row: npt.NDArray[np.float64], top: int, least: float) -> Prediction:
+        """What the probabilities (K,) of one image say: its `top` classes, and `unknown` below `least`."""
         best = np.argsort(-row, kind="stable")[:top]
         ranked = [(self.class_names[index], float(row[index])) for index in best]
         label, probability = ranked[0]

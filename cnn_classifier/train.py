@@ -1,6 +1,7 @@
 """The spine: from a scanned folder to a tested checkpoint. Read this file to know what a training is."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_source
 from cnn_classifier.data.split_file import write_split
 from cnn_classifier.environment import environment
-from cnn_classifier.evaluate import evaluate_images
+from cnn_classifier.evaluate import evaluate_images, explained
 from cnn_classifier.hardware import keep_freed_memory
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import ImageClassifier
@@ -88,14 +89,15 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     record.require_finite()
 
     best = best_checkpoint(trainer, run_dir)
-    found = tested(best, data, config, device=str(trainer.strategy.root_device))
+    load = partial(Predictor.load, best, device=str(trainer.strategy.root_device), trusted=[config.model._target_])
+    found = tested(best, load, data, flip=config.flip_test)
     timing = {
         "prepare_seconds": prepared - started,
         "fit_seconds": fitted - prepared,
         "train_images_per_second": record.images_per_second,
         "total_seconds": time.perf_counter() - started,
     }
-    content = report(run_dir, data, found, epochs=record.epochs, timing=timing, checkpoint=str(best))
+    content = report(run_dir, load(), data, found, epochs=record.epochs, timing=timing, checkpoint=str(best))
     return TrainResult(best, content, run_dir)
 
 
@@ -147,20 +149,23 @@ def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: P
     print(*told, sep="\n")
 
 
-def tested(best: Path, data: ImageFolderDataModule, config: Config, device: str) -> dict[str, Evaluation]:
+def tested(
+    best: Path, load: Callable[[], Predictor], data: ImageFolderDataModule, *, flip: bool
+) -> dict[str, Evaluation]:
     """The answers on validation images, which tell how sure it may be, and on test images, how good it is."""
-    load = partial(Predictor.load, best, device=device, trusted=[config.model._target_])
     images, splits = data.ready.store, data.splits
     val = evaluate_images(load(), images, splits["val"])
     write_calibration(best, **asdict(calibrate(val.labels, val.uncalibrated)))
     found = {"val": val, "test": evaluate_images(load(), images, splits["test"])}
-    if config.flip_test:
+    if flip:
         found["test_flip"] = evaluate_images(load(), images, splits["test"], flip=True)
     return found
 
 
-def report(run_dir: Path, data: ImageFolderDataModule, found: dict[str, Evaluation], **more: Any) -> dict[str, Any]:
-    """Write `report.json` and its pictures, some training images of each class among them."""
+def report(
+    run_dir: Path, predictor: Predictor, data: ImageFolderDataModule, found: dict[str, Evaluation], **more: Any
+) -> dict[str, Any]:
+    """Write `report.html`, `report.json` and their pictures, some training images of each class among them."""
     by_class: dict[str, list[str]] = {name: [] for name in data.class_names}
     for sample in data.splits["train"]:
         by_class[data.class_names[sample.label]].append(str(sample.path))
@@ -168,7 +173,8 @@ def report(run_dir: Path, data: ImageFolderDataModule, found: dict[str, Evaluati
     summary = {key: value for key, value in data.summary.items() if key != "shapes"}  # thousands of sizes to draw
     scores = {name: evaluation.scores() for name, evaluation in found.items() if name != "test"}
     about = {"splits": data.class_counts, "data": summary, **environment()}
-    return write_report(run_dir, found["test"], data.preprocess.load, **scores, **about, **more)
+    explain = partial(explained, predictor)
+    return write_report(run_dir, found["test"], data.preprocess, explain, **scores, **about, **more)
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:

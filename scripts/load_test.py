@@ -86,7 +86,7 @@ def row(name: str, replies: Sequence[Reply], seconds: float, before: float, afte
 
 async def measure(words: argparse.Namespace) -> None:
     pictures = [Path(name).read_bytes() for name in words.pictures]
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2)
     async with httpx2.AsyncClient(base_url=words.address, limits=limits, timeout=40) as client:
         load = Load(client, pictures)
         await load.closed(4, 2)

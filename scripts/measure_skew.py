@@ -2,7 +2,7 @@
 
 Of the photos every fourth is made a PNG, every fourth grey, every fourth turned by its EXIF data. They go through the
 checkpoint and the ONNX bundle one by one and in batches of 16, through `predict --csv`, and through a server, one
-and 16 at a time. Needs the extras `serve` and `export`, and httpx.
+and 16 at a time. Needs the extras `serve` and `export`, and httpx2.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
@@ -62,14 +62,14 @@ async def by_server(paths: list[Path], names: list[str], at_once: int) -> Probab
     """The answers of the server, so many requests at a time."""
     free = asyncio.Semaphore(at_once)
 
-    async def ask(client: httpx.AsyncClient, path: Path) -> list[float]:
+    async def ask(client: httpx2.AsyncClient, path: Path) -> list[float]:
         async with free:
             reply = await client.post("/predict", params={"top": len(names)}, content=path.read_bytes())
         top = dict(reply.raise_for_status().json()["predictions"][0]["top"])
         return [top[name] for name in names]
 
     headers = {"content-type": "application/octet-stream"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=60, headers=headers) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=60, headers=headers) as client:
         return np.array(await asyncio.gather(*(ask(client, path) for path in paths)))
 
 
@@ -80,9 +80,9 @@ def served(bundle: str, paths: list[Path], names: list[str]) -> dict[str, Probab
     try:
         for _ in range(150):
             try:
-                if httpx.get(f"http://127.0.0.1:{PORT}/ready").status_code == 200:
+                if httpx2.get(f"http://127.0.0.1:{PORT}/ready").status_code == 200:
                     break
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 time.sleep(0.2)
         return {f"HTTP, {count} at a time": asyncio.run(by_server(paths, names, count)) for count in (1, BATCH)}
     finally:

@@ -1,7 +1,10 @@
 """What every test stands on: a cache of its own, and folders of pictures made in sight."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,3 +47,43 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         return root
 
     return make
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Chromium without a window; skips the test where it is not installed."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api")
+    without_sandbox = hasattr(os, "geteuid") and os.geteuid() == 0  # it refuses to run as root otherwise
+    # For each test anew: as long as it runs, nothing else in this process may start an event loop.
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=program, args=["--no-sandbox"] if without_sandbox else [])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that tells birds, cats and dogs apart by luck."""
+    from test_predictor import checkpoint, classifier
+
+    from cnn_classifier.checkpoint import write_calibration
+
+    path = checkpoint(tmp_path_factory.mktemp("trained") / "best.ckpt", classifier())
+    write_calibration(path, temperature=0.5, threshold=0.2)
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its ONNX bundle; one for all tests, since an export takes seconds."""
+    from cnn_classifier.export.bundle import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    for name in ("birds", "cats", "dogs"):
+        (folder / "images" / name).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(folder / "images" / name / "grey.png")
+    export(trained, folder / "bundle", images=folder / "images")
+    return folder / "bundle"

@@ -26,7 +26,7 @@ ROWS = [
     ["commands", "train_help"],
     ["train", "sweep", "export", "serve"],
     ["evaluate", "auto"],
-    ["predictor", "sorting", "callbacks", "averaging", "trainer"],
+    ["predictor", "explain", "sorting", "callbacks", "averaging", "trainer"],
     ["engines"],
     ["checkpoint"],
     ["module"],
@@ -42,7 +42,8 @@ ROWS = [
 TORCH_FREE = [
     "cli", "commands", "train_help", "commands.data", "config", "build", "checks", "errors", "recipe",
     "budget", "settled", "storage", "sweep.jobs", "sweep.summary", "models.checks", "report.write", "report.page",
-    "report.data_page", "predictor", "evaluate", "sorting", "card", "engines.onnx", "engines.find",
+    "report.data_page", "report.report_page", "report.comparison", "report.compare_page", "environment",
+    "predictor", "evaluate", "sorting", "card", "engines.onnx", "engines.find",
     "serve.app", "serve.server", "serve.bundle",
 ]  # fmt: skip
 WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.resident", "data.transforms"]

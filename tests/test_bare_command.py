@@ -32,7 +32,7 @@ def test_what_was_auto_is_told_with_its_reason_and_stands_in_the_config_of_the_r
 
     told = capsys.readouterr().out
     assert "dataset.image_size=72 (images of about 64 px)" in told
-    assert "trainer.sizes=[32,48,64] (small images first, which are quick)" in told
+    assert "trainer.sizes=[48,48,64] (small images first, which are quick)" in told
     config = OmegaConf.load("run/config.yaml")
     assert config.dataset.image_size == 72
     assert config.trainer.max_epochs >= 1

@@ -4,10 +4,10 @@ import argparse
 from typing import NoReturn
 
 from cnn_classifier import __version__
-from cnn_classifier.commands import data, evaluate, export, predict
+from cnn_classifier.commands import compare, data, evaluate, export, predict, serve
 from cnn_classifier.errors import ConfigError
 
-COMMANDS = (evaluate, predict, export, data)
+COMMANDS = (evaluate, compare, predict, export, serve, data)
 
 
 class OneLineParser(argparse.ArgumentParser):

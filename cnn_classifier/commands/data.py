@@ -10,17 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.config import load, plain
-from cnn_classifier.data.archive import ARCHIVE_SUFFIXES
 from cnn_classifier.data.audit import find_copies, inspect_files
-from cnn_classifier.data.download import file_name
 from cnn_classifier.data.lock import is_held
 from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.source import TABLE_SUFFIXES, is_address, scan_source
+from cnn_classifier.data.source import name_of, scan_source
 from cnn_classifier.data.split_file import relative_name
 from cnn_classifier.data.summary import summarise
 from cnn_classifier.errors import DataError, StorageError
-from cnn_classifier.report.data_page import write_data_page
 from cnn_classifier.storage import CONF_DIR, cache_home
 
 SAMPLES_A_CLASS = 12
@@ -54,6 +50,8 @@ def add_words(commands: Any) -> None:
 
 def check_command(arguments: argparse.Namespace) -> int:
     """Check every image of a source; print the table or JSON, write the page."""
+    from cnn_classifier.report.data_page import write_data_page
+
     options = options_of(arguments.source)
     scan = scan_source(options)
     started = time.perf_counter()
@@ -91,16 +89,15 @@ def options_of(source: str) -> DatasetOptions:
     """The options of a named data set, or of the folder, archive, CSV or address that the word is."""
     names = [path.stem for path in (CONF_DIR / "dataset").glob("*.yaml")]
     if source in names and not Path(source).exists():
+        from cnn_classifier.config import load, plain
+
         return DatasetOptions(**plain(load([f"dataset={source}"]).dataset))
     return DatasetOptions(source=source)
 
 
 def page_of(source: str) -> Path:
     """Where the page goes unless told otherwise."""
-    name = file_name(source) if is_address(source) else Path(source).resolve().name
-    endings = [ending for ending in (*ARCHIVE_SUFFIXES, *TABLE_SUFFIXES) if name.lower().endswith(ending)]
-    name = name[: -len(endings[0])] if endings else name
-    return Path("outputs", "data", name or "images", "data.html")
+    return Path("outputs", "data", name_of(source), "data.html")
 
 
 def table(summary: Mapping[str, Any]) -> str:

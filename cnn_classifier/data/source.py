@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from cnn_classifier.data.archive import ARCHIVE_SUFFIXES, is_archive, unpack
 from cnn_classifier.data.digits import write_digits
-from cnn_classifier.data.download import fetch
+from cnn_classifier.data.download import fetch, file_name
 from cnn_classifier.data.folder import Scan, scan_labelled, scan_root, scan_splits
 from cnn_classifier.data.kept import kept_in, version_of
 from cnn_classifier.data.naming import grouped, renamed
@@ -157,3 +157,10 @@ def unpacked(archive: Path) -> Path:
 def is_address(source: str) -> bool:
     """Whether it looks like a URL; `C:\\photos` is none."""
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source) is not None
+
+
+def name_of(source: str) -> str:
+    """What to call a folder after that holds what was found in a source."""
+    name = file_name(source) if is_address(source) else Path(source).expanduser().resolve().name
+    endings = [ending for ending in (*ARCHIVE_SUFFIXES, *TABLE_SUFFIXES) if name.lower().endswith(ending)]
+    return (name[: -len(endings[0])] if endings else name) or "images"

@@ -1,5 +1,6 @@
 """ONNX Runtime: a graph with normalisation, softmax and temperature inside, and no torch in the process."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from cnn_classifier.data.preprocess import Pixels
 from cnn_classifier.engines import Probabilities
 from cnn_classifier.errors import CheckpointError, ConfigError
+
+# From 1.29 on ONNX Runtime tells its makers which models run (onnxruntime#27379), unless this is set when it starts.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class OnnxEngine:

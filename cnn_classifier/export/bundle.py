@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from cnn_classifier.errors import ConfigError, StorageError
 from cnn_classifier.export.graph import ImageToProbabilities
 from cnn_classifier.export.images import images_to_try
 from cnn_classifier.export.onnx import quantise, write_onnx
-from cnn_classifier.export.parity import Parity, compare, compare_any_size, require_any_size, require_parity
+from cnn_classifier.export.parity import Parity, try_export
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.storage import make_folder
 
@@ -76,21 +76,15 @@ def export(
         card = replace(predictor.card, about=about(model, to, int8))
         card.write(partial)
         exported = Predictor.load(partial, trusted=trusted)
-        parity = compare(exported, predictor, measured)
-        require_parity(parity, int8=int8)
-        found = {"parity": parity.as_dict()}
-        if any_size:
-            of_any_size = compare_any_size(exported, predictor, measured)
-            require_any_size(of_any_size)
-            found["parity_of_any_size"] = of_any_size.as_dict()
-        replace(card, about={**card.about, **found}).write(partial)
+        found = try_export(exported, predictor, measured, int8=int8, any_size=any_size)
+        replace(card, about={**card.about, **{name: asdict(parity) for name, parity in found.items()}}).write(partial)
         make_folder(out).rmdir()
         partial.replace(out)
     except OSError as error:
         raise StorageError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return parity
+    return found["parity"]
 
 
 def write_model(path: Path, predictor: Predictor, *, to: str, int8_images: Sequence[Sample], any_size: bool) -> None:

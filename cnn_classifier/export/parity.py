@@ -1,8 +1,7 @@
 """Whether an exported model answers as its checkpoint does, on real images."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -51,14 +50,27 @@ class Parity:
             accuracy_of_checkpoint=float((said_before == labels).mean()),
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     def __str__(self) -> str:
         return (
             f"{self.same_class} of {self.images} images with the same class, probabilities within "
             f"{self.largest_difference:.1e}, accuracy {self.accuracy:.4f} ({self.accuracy_of_checkpoint:.4f} before)"
         )
+
+
+def try_export(
+    exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample], *, int8: bool, any_size: bool
+) -> dict[str, Parity]:
+    """What an export's trial found: `parity`, and with `any_size` also `parity_of_any_size`.
+
+    Raises:
+        CheckpointError: If it must not be used in the checkpoint's place.
+    """
+    found = {"parity": compare(exported, checkpoint, samples)}
+    require_parity(found["parity"], int8=int8)
+    if any_size:
+        found["parity_of_any_size"] = compare_any_size(exported, checkpoint, samples)
+        require_any_size(found["parity_of_any_size"])
+    return found
 
 
 def compare(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample]) -> Parity:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -102,3 +103,28 @@ def coverage_curve(labels: Labels, probabilities: Probabilities, points: int = 1
         }
         for count in counts
     ]
+
+
+def before_and_after(labels: Labels, before: Probabilities, after: Probabilities, temperature: float) -> dict[str, Any]:
+    """What `report.json` says of a temperature: the bins and the calibration error without and with it."""
+    content: dict[str, Any] = {"temperature": temperature}
+    for name, probabilities in (("before", before), ("after", after)):
+        bins = reliability(labels, probabilities)
+        content[name] = {"error": expected_calibration_error(bins), "bins": bins}
+    return content
+
+
+def answered(labels: Labels, probabilities: Probabilities, threshold: float) -> dict[str, Any]:
+    """What `report.json` says of a reject threshold: the images it answers, the accuracy on them, and the whole curve.
+
+    Returns:
+        `accuracy` is None where nothing is answered.
+    """
+    sure = probabilities.max(axis=1) >= threshold
+    right = probabilities.argmax(axis=1) == labels
+    return {
+        "threshold": threshold,
+        "coverage": float(sure.mean()),
+        "accuracy": float(right[sure].mean()) if sure.any() else None,
+        "curve": coverage_curve(labels, probabilities),
+    }

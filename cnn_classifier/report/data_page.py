@@ -43,12 +43,13 @@ def write_data_page(path: Path, summary: Summary, *, root: Path, samples: Mappin
         summary=summary,
         verdict=verdict(summary),
         splits=summary["splits"] or {"images": summary["classes"]},
-        class_names=sorted(summary["classes"], key=summary["classes"].__getitem__, reverse=True),
+        ranked=sorted(summary["classes"], key=summary["classes"].__getitem__, reverse=True),
         size_chart=size_chart(summary["shapes"]),
         samples=chosen,
         groups=groups,
         copies=copies,
         thumbnails=thumbnails(shown, root),
+        heading="h2",
     )
 
 

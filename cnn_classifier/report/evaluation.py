@@ -1,5 +1,6 @@
 """What a classifier answered on labelled images, and the scores that follow from it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
-from cnn_classifier.report.calibration import at_temperature
+from cnn_classifier.report.calibration import answered, at_temperature, before_and_after
+from cnn_classifier.report.curves import two_class_curves
+from cnn_classifier.report.intervals import macro_f1_interval, wilson
 from cnn_classifier.storage import write_csv
 
 TOP_K = 5
+SURE = 0.95  # of another class than the label says, from here on the label itself is suspected
+MOST_PAIRS, MOST_SUSPECTS = 100, 500  # that are listed
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,16 @@ class Evaluation:
     def predicted(self) -> npt.NDArray[np.int64]:
         """The likeliest class of each image, (N,)."""
         return self.probabilities.argmax(axis=1)
+
+    @property
+    def folder(self) -> str:
+        """The folder that holds all of the images."""
+        return os.path.commonpath([Path(path).parent for path in self.paths])
+
+    @cached_property
+    def sure(self) -> npt.NDArray[np.float64]:
+        """The probability of the likeliest class of each image, (N,)."""
+        return self.probabilities.max(axis=1)
 
     @cached_property
     def uncalibrated(self) -> npt.NDArray[np.float64]:
@@ -91,21 +106,64 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything that `report.json` says of the answers; with two classes the second is the positive one."""
+        scores = self.scores()
         content: dict[str, Any] = {
-            "test": self.scores(),
+            "test": scores,
             "per_class": self.per_class(),
             "confusion_matrix": self.confusion_matrix.tolist(),
             "class_names": list(self.class_names),
             "unreadable": self.unreadable,
+            "intervals": {
+                "accuracy": list(wilson(scores["accuracy"], len(self.labels))),
+                "f1_macro": list(macro_f1_interval(self.confusion_matrix)),
+            },
+            "calibration": before_and_after(self.labels, self.uncalibrated, self.probabilities, self.temperature),
+            "coverage": answered(self.labels, self.probabilities, self.threshold),
+            "confused_pairs": self.confused_pairs(),
+            "suspected_labels": [
+                {
+                    "path": self.paths[index],
+                    "label": self.class_names[self.labels[index]],
+                    "predicted": self.class_names[self.predicted[index]],
+                    "probability": float(self.sure[index]),
+                }
+                for index in self.suspects()[:MOST_SUSPECTS]
+            ],
         }
         if len(self.class_names) == 2:
             content["positive_class"] = self.per_class()[1]
+            content["curves"] = two_class_curves(self.labels, self.probabilities[:, 1])
         return content
+
+    def confused_pairs(self) -> list[dict[str, Any]]:
+        """The classes called another, the most images first; `share` is of the true class."""
+        matrix = self.confusion_matrix
+        off = matrix * ~np.eye(len(matrix), dtype=bool)
+        pairs = zip(*np.unravel_index(np.argsort(-off, axis=None, kind="stable")[:MOST_PAIRS], off.shape), strict=True)
+        return [
+            {
+                "class": self.class_names[true],
+                "predicted": self.class_names[said],
+                "images": int(off[true, said]),
+                "share": float(off[true, said] / matrix[true].sum()),
+            }
+            for true, said in pairs
+            if off[true, said]
+        ]
 
     def mistakes(self) -> npt.NDArray[np.int64]:
         """Indices of the images got wrong, the surest mistakes first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
-        return wrong[np.argsort(-self.probabilities[wrong, self.predicted[wrong]], kind="stable")]
+        return wrong[np.argsort(-self.sure[wrong], kind="stable")]
+
+    def suspects(self) -> npt.NDArray[np.int64]:
+        """Indices of the mistakes that it is so sure of that the label may be what is wrong, the surest first."""
+        wrong = self.mistakes()
+        return wrong[self.sure[wrong] >= SURE]
+
+    def least_sure(self) -> npt.NDArray[np.int64]:
+        """Indices of all images, those it was least sure of first."""
+        return np.argsort(self.sure, kind="stable")
 
     def text(self) -> str:
         """The scores and the per-class table, for a terminal."""

@@ -13,6 +13,8 @@ from cnn_classifier.data.preprocess import Pixels
 
 BLUE, ORANGE, GREY = "#2f6fb7", "#e07b39", "#8a8a8a"
 MAX_WRITTEN_CLASSES = 20  # above this the numbers in a heat map's cells cannot be read
+MAX_NAMED_CLASSES = 120  # above this the names along an axis cannot be read, and take a minute to draw
+WIDEST = 60.0  # inches of a figure
 
 
 def learning_curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
@@ -42,7 +44,8 @@ def confusion_heat_map(matrix: npt.NDArray[np.int64], class_names: Sequence[str]
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     name_ticks(axes, class_names)
-    axes.set_yticks(range(len(class_names)), [literal(name) for name in class_names])
+    if len(class_names) <= MAX_NAMED_CLASSES:
+        axes.set_yticks(range(len(class_names)), [literal(name) for name in class_names])
     axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
     if len(class_names) <= MAX_WRITTEN_CLASSES:
         for (row, column), count in np.ndenumerate(matrix):
@@ -54,7 +57,7 @@ def confusion_heat_map(matrix: npt.NDArray[np.int64], class_names: Sequence[str]
 
 def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Images of each class in each split, side by side."""
-    figure = Figure(figsize=(max(5.0, 1.5 + 0.7 * len(class_names)), 4), layout="constrained")
+    figure = Figure(figsize=(min(WIDEST, max(5.0, 1.5 + 0.7 * len(class_names))), 4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(counts)
     for offset, ((split, values), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE, GREY), strict=False)):
@@ -86,7 +89,9 @@ def plain_axes(axes: Axes, *, title: str, xlabel: str) -> None:
 
 
 def name_ticks(axes: Axes, class_names: Sequence[str]) -> None:
-    """Class names along the bottom, turned where they would run into each other."""
+    """Class names along the bottom, turned where they would run into each other, none where they are too many."""
+    if len(class_names) > MAX_NAMED_CLASSES:
+        return
     turned = max(map(len, class_names)) > 5 or len(class_names) > 20
     style: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(len(class_names)), [literal(name) for name in class_names], **style)

@@ -36,7 +36,12 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"thousands": "{:,}".format, "several": several}
+    environment.filters |= {
+        "thousands": "{:,}".format,
+        "several": several,
+        "percent": percent,
+        "duration": duration,
+    }
     page = environment.get_template(template).render(values)
     partly = make_folder(path.parent) / f".{path.name}.partial"
     try:
@@ -46,6 +51,19 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         with suppress(OSError):
             partly.unlink()
         raise StorageError(f"{path} cannot be written ({error.strerror}); choose another file") from error
+
+
+def percent(share: float) -> str:
+    """`86.3 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """`9.4 s`, `2 min 58 s`, `3 h 4 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def legible(value: Any) -> Any:

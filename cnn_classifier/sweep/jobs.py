@@ -124,7 +124,7 @@ def headline(run_dir: Path, checkpoint: Path, report: dict[str, Any]) -> str:
     return (
         f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
         f"  in {seconds:.0f} s\n"
-        f"  report      {folder / 'report.json'}, pictures in {folder / 'figures'}\n"
+        f"  report      {folder / 'report.html'}, numbers in {folder / 'report.json'}\n"
         f"  checkpoint  {best}\n"
         f"  use it      {command} predict {best} IMAGE|FOLDER"
     )

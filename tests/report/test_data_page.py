@@ -1,65 +1,19 @@
 """The page says what is wrong first, shows it, and stands alone whatever the files are called."""
 
 import re
-from collections.abc import Callable, Sequence
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pages import Page, copies, hostile, summary
 from PIL import Image
 
 from cnn_classifier.report.data_page import size_chart, verdict, worst_first, write_data_page
 
 MakeFolder = Callable[..., Path]
 SAMPLES = {"cats": ["cats/000.png"], "dogs": ["dogs/000.png"]}
-
-
-def summary(**values: Any) -> dict[str, Any]:
-    """Six pictures of pets with nothing wrong, but for the values given."""
-    sides = {"min": 32, "median": 32.0, "max": 32}
-    return {
-        "source": "pets",
-        "images": 6,
-        "classes": {"cats": 4, "dogs": 2},
-        "splits": {},
-        "imbalance": 2.0,
-        "bad": [],
-        "notes": {},
-        "duplicates": [],
-        "conflicts": 0,
-        "leaks": 0,
-        "group_leaks": 0,
-        "ignored": {},
-        "sizes": {"width": sides, "height": sides},
-        "shapes": [[32, 32, 6]],
-        "aspect_ratios": {"edges": [0.5, 1.0, 2.0], "counts": [0, 6]},
-        "suggestions": [],
-        "seconds": 1.5,
-        "images_per_second": 4.0,
-    } | values
-
-
-def copies(*paths: str, kind: str = "exact", classes: Sequence[str] = ("cats",), splits: Sequence[str] = ()) -> Any:
-    return {"kind": kind, "paths": list(paths), "classes": list(classes), "splits": list(splits)}
-
-
-class Page(HTMLParser):
-    """What a browser makes of a file: its tags, its thumbnails and its words."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(path.read_text(encoding="utf-8"))
-        self.pictures = [attributes["src"] or "" for tag, attributes in self.tags if tag == "img"]
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
 
 
 def written(path: Path, content: dict[str, Any], root: Path, samples: Any = SAMPLES) -> Page:
@@ -135,20 +89,6 @@ def test_names_are_shown_as_they_are_and_do_nothing(name: str, shown: str, tmp_p
         (tag, list(attributes)) for tag, attributes in plain.tags
     ]
     assert page.words.count(shown) >= 12
-
-
-def hostile(name: str) -> dict[str, Any]:
-    """One name wherever a name can stand."""
-    return summary(
-        source=name,
-        classes={name: 1},
-        splits={name: {name: 1}},
-        bad=[{"path": name, "reason": name}],
-        notes={name: {"count": 1, "treatment": name, "examples": [name]}},
-        duplicates=[copies(*[name] * 9, classes=[name, name], splits=[name, name])],
-        ignored={name: 1},
-        suggestions=[name],
-    )
 
 
 def test_a_thousand_classes_and_pictures_of_noise_stay_below_five_megabytes(tmp_path: Path) -> None:

@@ -65,3 +65,11 @@ def test_a_grid_shows_each_picture_below_its_title(channels: int) -> None:
     assert [int(np.max(axes.images[0].get_array())) for axes in shown] == list(range(7))
     assert figure.axes[0].images[0].get_clim() == (0, 255) or channels == 3
     drawn(figure)
+
+
+def test_a_thousand_classes_fit_into_a_picture() -> None:
+    names = [f"species {label}" for label in range(1000)]
+    bars = class_distribution({"train": [5] * 1000}, names)
+    assert bars.get_figwidth() * 120 < 2**16  # pixels, more than which matplotlib does not draw
+    assert len(bars.axes[0].get_xticklabels()) < 20
+    assert len(confusion_heat_map(np.eye(1000, dtype=np.int64), names).axes[0].get_yticklabels()) < 20
