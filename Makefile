@@ -19,7 +19,10 @@ lint: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Needs uv on the path. One lock for Linux, macOS and Windows; it names no index address.
+# Needs uv on the path. One lock for Linux, macOS and Windows; it names no index address. What serves, and what builds the
+# image that serves, have locks of their own, of the same versions.
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
 lock:
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --upgrade --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements.lock
+	$(COMPILE) deploy/requirements.in --constraint requirements.lock --output-file deploy/requirements.lock
+	echo hatchling | $(COMPILE) - --constraint requirements.lock --output-file deploy/build.lock

@@ -1,0 +1,23 @@
+"""A client of the service, and a picture for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from image_bytes import jpeg
+from starlette.testclient import TestClient
+
+from cnn_classifier.serve.app import make_app
+from cnn_classifier.serve.bundle import load_bundle
+
+
+@pytest.fixture
+def client(bundle: Path) -> Iterator[TestClient]:
+    predictor, sha256 = load_bundle(bundle)
+    with TestClient(make_app(predictor, sha256=sha256)) as client:
+        yield client
+
+
+@pytest.fixture
+def photo() -> bytes:
+    return jpeg()
