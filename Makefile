@@ -6,8 +6,10 @@ BIN := .venv/bin
 train: .venv/ready
 	@$(BIN)/python train.py $(ARGS)
 
+# Two tests at a time, a core each; the tests of a file share what they make.
+test: export OMP_NUM_THREADS := 1
 test: .venv/ready
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: .venv/ready
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
