@@ -68,8 +68,8 @@ SMALLEST_PHOTO = 48  # at 32 px almost nothing is learnt of photos (docs/results
 TEST_SIZE = 1.125
 STRIDED = 64  # the side from which on the first convolution may halve the image
 SMALLEST, SMALLEST_KNOWN = 24, 128  # sides below which blocks, and backbones, have too little to go on
-# The optimiser and the like take as long as the convolutions of an image of this side: epochs of 3,600 photos in batches
-# of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores).
+# The optimiser and the like take as long as the convolutions of an image of this side: epochs of 3,600 photos in
+# batches of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores).
 SIDE_OF_THE_REST = 40
 # Of a budget, once imports, decoding and the report are taken off; what is left is for a machine's moods.
 TRAINING_SHARE, ASIDE = 0.92, 25.0
