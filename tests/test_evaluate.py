@@ -5,19 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import MakeFolder
+from conftest import TINY, MakeFolder
 
 from cnn_classifier import environment
 from cnn_classifier.cli import main
 
-TINY = [
-    "model=cnn",
-    "dataset.image_size=16",
-    "model.widths=[4]",
-    "model.dense=4",
-    "trainer=cpu",
-    "trainer.max_epochs=1",
-]
+WORDS = [*TINY, "trainer.max_epochs=1"]
 
 
 def test_the_page_is_named_first_and_evaluations_have_a_folder_of_their_own(
@@ -25,7 +18,7 @@ def test_the_page_is_named_first_and_evaluations_have_a_folder_of_their_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make_folder({"cats": 12, "dogs": 12}, name="photos")
-    assert main(["train", "dataset=folder", "dataset.root=photos", "run_dir=run", *TINY]) == 0
+    assert main(["train", "dataset=folder", "dataset.root=photos", "run_dir=run", *WORDS]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     assert lines[0] == ["report", "run/report.html,", "numbers", "in", "run/report.json"]
     assert "configuration, with every value settled" in Path("run", "report.html").read_text(encoding="utf-8")

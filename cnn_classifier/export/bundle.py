@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from cnn_classifier import __version__
+from cnn_classifier.card import Card
 from cnn_classifier.checkpoint import run_dir_of
 from cnn_classifier.data.folder import Sample
 from cnn_classifier.engines.eager import EagerEngine
@@ -22,6 +24,7 @@ from cnn_classifier.export.graph import ImageToProbabilities
 from cnn_classifier.export.images import images_to_try
 from cnn_classifier.export.onnx import quantise, write_onnx
 from cnn_classifier.export.parity import Parity, try_export
+from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.storage import make_folder
 
@@ -68,30 +71,35 @@ def export(
         raise ConfigError(f"{model} is an exported bundle; give the checkpoint that it was made of")
     samples = images_to_try(model, images, predictor)
     seen, measured = (samples[::2], samples[1::2]) if int8 and len(samples) > 1 else ([], samples)
+    card = replace(predictor.card, about=about(model, to, int8))
+    with whole_or_not_at_all(out) as folder:
+        write_model(folder / FORMATS[to], predictor.engine.classifier, card, to=to, int8_images=seen, any_size=any_size)
+        card.write(folder)
+        exported = Predictor.load(folder, trusted=trusted)
+        found = try_export(exported, predictor, measured, int8=int8, any_size=any_size)
+        replace(card, about={**card.about, **{name: asdict(parity) for name, parity in found.items()}}).write(folder)
+    return found["parity"]
+
+
+@contextmanager
+def whole_or_not_at_all(out: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` if nothing goes wrong, and is removed if something does."""
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        make_folder(partial)
-        write_model(partial / FORMATS[to], predictor, to=to, int8_images=seen, any_size=any_size)
-        card = replace(predictor.card, about=about(model, to, int8))
-        card.write(partial)
-        exported = Predictor.load(partial, trusted=trusted)
-        found = try_export(exported, predictor, measured, int8=int8, any_size=any_size)
-        replace(card, about={**card.about, **{name: asdict(parity) for name, parity in found.items()}}).write(partial)
+        yield make_folder(partial)
         make_folder(out).rmdir()
         partial.replace(out)
     except OSError as error:
         raise StorageError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return found["parity"]
 
 
-def write_model(path: Path, predictor: Predictor, *, to: str, int8_images: Sequence[Sample], any_size: bool) -> None:
+def write_model(
+    path: Path, classifier: ImageClassifier, card: Card, *, to: str, int8_images: Sequence[Sample], any_size: bool
+) -> None:
     """Write the model itself; with images it becomes one of 8-bit integers, as wide as these need it."""
-    if not isinstance(predictor.engine, EagerEngine):
-        raise TypeError("only a checkpoint has a module to export")
-    classifier, card = predictor.engine.classifier, predictor.card
     sides = (card.preprocess.image_size, card.preprocess.image_size)
     if to == "safetensors":
         write_tensors(path, classifier)

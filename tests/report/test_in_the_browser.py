@@ -5,20 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeFolder
+from conftest import TINY, MakeFolder
 
 from cnn_classifier.cli import main
 
-TINY = [
-    "dataset=folder",
-    "model=cnn",
-    "dataset.image_size=16",
-    "model.widths=[4]",
-    "model.dense=4",
-    "trainer=cpu",
-    "trainer.max_epochs=2",
-    "run_dir=run",
-]
+WORDS = ["dataset=folder", *TINY, "trainer.max_epochs=2", "run_dir=run"]
 PHONE = {"width": 360, "height": 740}
 
 
@@ -30,7 +21,7 @@ def run(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     root = make_folder(
         {f"{split}/{name}": count for split, count in {"train": 12, "test": 6}.items() for name in names}
     )
-    assert main(["train", *TINY, f"dataset.root={root}"]) == 0
+    assert main(["train", *WORDS, f"dataset.root={root}"]) == 0
     return tmp_path / "run"
 
 
