@@ -19,7 +19,7 @@ from cnn_classifier.data.folder import Sample
 from cnn_classifier.engines.eager import EagerEngine
 from cnn_classifier.engines.find import MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS
 from cnn_classifier.engines.tensors import write_tensors
-from cnn_classifier.errors import ConfigError, StorageError
+from cnn_classifier.errors import ConfigError, DataError, StorageError
 from cnn_classifier.export.graph import ImageToProbabilities
 from cnn_classifier.export.images import images_to_try
 from cnn_classifier.export.onnx import quantise, write_onnx
@@ -70,7 +70,7 @@ def export(
     if not isinstance(predictor.engine, EagerEngine):
         raise ConfigError(f"{model} is an exported bundle; give the checkpoint that it was made of")
     samples = images_to_try(model, images, predictor)
-    seen, measured = (samples[::2], samples[1::2]) if int8 and len(samples) > 1 else ([], samples)
+    seen, measured = apart(samples) if int8 else ([], samples)
     card = replace(predictor.card, about=about(model, to, int8))
     with whole_or_not_at_all(out) as folder:
         write_model(folder / FORMATS[to], predictor.engine.classifier, card, to=to, int8_images=seen, any_size=any_size)
@@ -79,6 +79,17 @@ def export(
         found = try_export(exported, predictor, measured, int8=int8, any_size=any_size)
         replace(card, about={**card.about, **{name: asdict(parity) for name, parity in found.items()}}).write(folder)
     return found["parity"]
+
+
+def apart(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """A quarter of the images to find how wide 8-bit integers must be, and the others to measure what they lose.
+
+    Raises:
+        DataError: If there are not enough.
+    """
+    if len(samples) < 2:
+        raise DataError(f"--int8 needs at least 2 images to be tuned and tried on; there is {len(samples)}")
+    return list(samples[::4]), [sample for index, sample in enumerate(samples) if index % 4]
 
 
 @contextmanager

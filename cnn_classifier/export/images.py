@@ -12,7 +12,7 @@ from cnn_classifier.evaluate import samples_to_test
 from cnn_classifier.predictor import Predictor
 
 PREDICTIONS = "predictions.csv"
-MOST = 512
+MOST = 1000
 
 
 def images_to_try(model: Path, folder: Path | None, predictor: Predictor) -> list[Sample]:

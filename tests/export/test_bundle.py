@@ -137,6 +137,14 @@ def test_8_bit_integers_are_written_if_they_keep_the_accuracy_and_refused_if_not
     assert not (tmp_path / "another").exists()
 
 
+def test_one_image_is_not_enough_for_8_bit_integers(model: Path, photos: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone" / "cats"
+    alone.mkdir(parents=True)
+    next((photos / "cats").iterdir()).rename(alone / "cat.png")
+    with pytest.raises(DataError, match="--int8 needs at least 2 images to be tuned and tried on; there is 1"):
+        export(model, tmp_path / "bundle", int8=True, images=tmp_path / "alone")
+
+
 def test_a_run_is_tried_on_its_own_test_images(model: Path, photos: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     (run_dir / "checkpoints").mkdir(parents=True)
