@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
-SECONDS = 0.6  # that each way is tried for, and at least two steps
+SECONDS = 2.0  # that each way is tried for, and at least two steps: how many epochs fit into a budget rests on it
 MOST_STEPS = 20
 
 
