@@ -56,6 +56,6 @@ def train(words: Sequence[str], *, debug: bool) -> int:
 
         print(train_help(words))
         return 0
-    from cnn_classifier.sweep.jobs import train_command
+    from cnn_classifier.sweep.command import train_command
 
     return train_command(words, debug=debug)

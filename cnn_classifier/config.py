@@ -70,6 +70,7 @@ def same_run(config: Config, saved: Path) -> bool:
     for values in (mine, theirs):
         folder = values.pop("run_dir")
         values.pop("resume")
+        values.pop("sweep", None)
         values["trainer"] = values["trainer"] | {"default_root_dir": None, "max_epochs": None}
         for group in ("callbacks", "logger"):  # they hold paths below the run's folder
             values[group] = str(values[group]).replace(folder, "")

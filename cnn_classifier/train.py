@@ -1,7 +1,7 @@
 """The spine: from a scanned folder to a tested checkpoint. Read this file to know what a training is."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from cnn_classifier.data.split_file import write_split
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_images, explained
 from cnn_classifier.hardware import keep_freed_memory
+from cnn_classifier.heartbeat import Heartbeat
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
@@ -32,7 +33,8 @@ from cnn_classifier.quiet import silence_remarks
 from cnn_classifier.report.calibration import calibrate
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
-from cnn_classifier.storage import make_folder, write_json
+from cnn_classifier.status import claimed
+from cnn_classifier.storage import write_json
 from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable
 from cnn_classifier.trial import LAYOUTS
 
@@ -52,15 +54,17 @@ class TrainResult:
     run_dir: Path
 
 
-def train(config: Config, scan: Scan | None = None) -> TrainResult:
+def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()) -> TrainResult:
     """Fit the configured network on the scanned images, then test its best checkpoint.
 
     Args:
         config: As `config.load()` composes it.
         scan: What `scan_source` found, if that was asked before; the command does so, before it imports torch.
+        words: What the command changed, for `status.json`.
 
     Raises:
-        ClassifierError: If the configuration, the data or a checkpoint to resume cannot be used, or the loss diverges.
+        ClassifierError: If the configuration, the data or a checkpoint to resume cannot be used, the loss diverges, or
+            another run holds the folder.
     """
     started = time.perf_counter()
     silence_remarks()
@@ -78,26 +82,26 @@ def train(config: Config, scan: Scan | None = None) -> TrainResult:
     begin_weights(module, resumed)
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
-    callbacks = [record, *build_all(plain(config.callbacks), Callback)]
+    callbacks = [record, Heartbeat(run_dir, words), *build_all(plain(config.callbacks), Callback)]
     trainer = build_trainer(settings, callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
     require_usable(trainer, module)
-    begin(run_dir, config, data, resumed, told)
+    with claimed(run_dir):
+        begin(run_dir, config, data, resumed, told)
+        prepared = time.perf_counter()
+        fit(trainer, module, data, resumed)
+        fitted = time.perf_counter()
+        record.require_finite()
 
-    prepared = time.perf_counter()
-    fit(trainer, module, data, resumed)
-    fitted = time.perf_counter()
-    record.require_finite()
-
-    best = best_checkpoint(trainer, run_dir)
-    load = partial(Predictor.load, best, device=str(trainer.strategy.root_device), trusted=[config.model._target_])
-    found = tested(best, load, data, flip=config.flip_test)
-    timing = {
-        "prepare_seconds": prepared - started,
-        "fit_seconds": fitted - prepared,
-        "train_images_per_second": record.images_per_second,
-        "total_seconds": time.perf_counter() - started,
-    }
-    content = report(run_dir, load(), data, found, epochs=record.epochs, timing=timing, checkpoint=str(best))
+        best = best_checkpoint(trainer, run_dir)
+        load = partial(Predictor.load, best, device=str(trainer.strategy.root_device), trusted=[config.model._target_])
+        found = tested(best, load, data, flip=config.flip_test)
+        timing = {
+            "prepare_seconds": prepared - started,
+            "fit_seconds": fitted - prepared,
+            "train_images_per_second": record.images_per_second,
+            "total_seconds": time.perf_counter() - started,
+        }
+        content = report(run_dir, load(), data, found, epochs=record.epochs, timing=timing, checkpoint=str(best))
     return TrainResult(best, content, run_dir)
 
 
@@ -138,7 +142,6 @@ def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier
 
 def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None, told: list[str]) -> None:
     """Write down what is about to run: from here on the run has a folder."""
-    make_folder(run_dir)
     save(config, run_dir / "config.yaml")
     write_json(run_dir / "environment.json", environment())
     write_split(run_dir / "split.csv", data.splits, data.scan)

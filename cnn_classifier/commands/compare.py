@@ -1,7 +1,6 @@
 """`compare`: runs side by side, and whether the difference is real."""
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,12 +48,11 @@ def read_run(folder: Path) -> "Run":
         ConfigError: If the folder is not that of a finished run or evaluation.
     """
     from cnn_classifier.config import read_saved
-    from cnn_classifier.report.comparison import Run
+    from cnn_classifier.report.comparison import Run, read_answers
 
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        with (folder / "predictions.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            answers = {row["path"]: row["label"] == row["predicted"] for row in csv.DictReader(file)}
+        answers = read_answers(folder)
         config = folder / "config.yaml"
         run = Run(str(folder), report, answers, dict(flat(read_saved(config))) if config.is_file() else {})
         run.row()

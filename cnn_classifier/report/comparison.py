@@ -1,7 +1,9 @@
 """Runs side by side: their scores, what differs in their configurations, and whether a difference is real."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scipy.stats import binomtest
@@ -10,7 +12,14 @@ from cnn_classifier.report.intervals import wilson
 
 SIGNIFICANT = 0.05
 # What differs in every run, and says nothing.
-OWN = ("run_dir", "resume", "trainer.default_root_dir", "callbacks.best.dirpath", "callbacks.last.dirpath")
+OWN = (
+    "run_dir",
+    "resume",
+    "sweep.resume",
+    "trainer.default_root_dir",
+    "callbacks.best.dirpath",
+    "callbacks.last.dirpath",
+)
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,32 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def tested_pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Every other run against the first, with p-values that allow for their number (Holm 1979)."""
     pairs = [paired(runs[0], run) for run in runs[1:]]
-    ranked = sorted((pair for pair in pairs if "p" in pair), key=lambda pair: pair["p"])
-    least = 0.0
-    for rank, pair in enumerate(ranked):
-        pair["p"] = least = min(1.0, max(least, pair["p"] * (len(ranked) - rank)))
-    for pair in pairs:
+    for pair, p in zip(pairs, holm([pair.get("p") for pair in pairs]), strict=True):
+        if p is not None:
+            pair["p"] = p
         pair["says"] = sentence(pair)
     return pairs
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """P-values that allow for their number (Holm 1979), each in its place."""
+    ranked = sorted((value, place) for place, value in enumerate(values) if value is not None)
+    corrected: list[float | None] = [None] * len(values)
+    least = 0.0
+    for rank, (value, place) in enumerate(ranked):
+        corrected[place] = least = min(1.0, max(least, value * (len(ranked) - rank)))
+    return corrected
+
+
+def read_answers(folder: Path) -> dict[str, bool]:
+    """For each test image of a run, whether it was answered rightly.
+
+    Raises:
+        OSError: If `predictions.csv` cannot be read.
+        KeyError: If it is not ours.
+    """
+    with (folder / "predictions.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return {row["path"]: row["label"] == row["predicted"] for row in csv.DictReader(file)}
 
 
 def paired(first: Run, second: Run) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""One training from checks to report, with an end that is written down whatever it is."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cnn_classifier.config import COMPOSITION_ERRORS, Config, check, explain, plain
+from cnn_classifier.errors import (
+    INTERNAL_EXIT_CODE,
+    INTERRUPTED_EXIT_CODE,
+    TERMINATED_EXIT_CODE,
+    ClassifierError,
+    ConfigError,
+    complain,
+)
+from cnn_classifier.status import DONE, FAILED, INTERRUPTED, STATUS, Status, is_claimed
+
+
+def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool, keep: bool = False) -> Status:
+    """Train as configured; a failure becomes part of the status, so that a sweep goes on.
+
+    Args:
+        config: Of this run; its folder may still be open.
+        run_dir: The folder.
+        words: What the command changed.
+        debug: Whether errors that are no user's come through.
+        keep: Whether a run that never began leaves its status, too: it is one of a sweep.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C.
+        SystemExit: On SIGTERM.
+    """
+    config.run_dir = str(run_dir)
+    ended = Status(run_dir=run_dir, words=words)
+    try:
+        ended = trained(config, words)
+    except ClassifierError as error:
+        ended = failed(ended, error.exit_code, str(error))
+    except COMPOSITION_ERRORS as error:
+        ended = failed(ended, ConfigError.exit_code, str(explain(error, words)))
+    except SystemExit as error:
+        code = INTERRUPTED_EXIT_CODE if isinstance(error.__context__, KeyboardInterrupt) else TERMINATED_EXIT_CODE
+        ended = replace(ended, state=INTERRUPTED, exit_code=code)
+        if code == INTERRUPTED_EXIT_CODE:  # Lightning turns Ctrl-C into an exit with 1
+            raise KeyboardInterrupt from None
+        complain("terminated", TERMINATED_EXIT_CODE)  # Lightning ends with 0 on SIGTERM
+        raise SystemExit(TERMINATED_EXIT_CODE) from None
+    except KeyboardInterrupt:
+        ended = replace(ended, state=INTERRUPTED, exit_code=INTERRUPTED_EXIT_CODE)
+        raise
+    except Exception as error:  # whatever ends one run of a sweep must not end the others
+        if debug:
+            raise
+        told = f"{type(error).__name__}: {error} (this is a bug, or a library's refusal; --debug shows where)"
+        ended = failed(ended, INTERNAL_EXIT_CODE, told)
+    finally:
+        write_end(replace(ended, run_dir=Path(config.run_dir)), keep=keep)
+        remove_if_empty(run_dir)  # Hydra makes the folder of a run that never began, or that resumed elsewhere
+    return ended
+
+
+def trained(config: Config, words: Sequence[str]) -> Status:
+    """Check, scan, train and tell the numbers that matter."""
+    check(config, words)
+
+    from cnn_classifier.data.options import DatasetOptions
+    from cnn_classifier.data.source import scan_source
+
+    scan = scan_source(DatasetOptions(**plain(config.dataset)))
+
+    from cnn_classifier.train import train  # only now: torch takes seconds to import
+
+    result = train(config, scan, words=words)
+    print(headline(result.run_dir, result.checkpoint, result.report))
+    val, epochs = result.report["val"], len(result.report["epochs"])
+    return Status(
+        run_dir=result.run_dir,
+        words=words,
+        state=DONE,
+        exit_code=0,
+        epoch=epochs,
+        max_epochs=epochs,
+        val_accuracy=val["accuracy"],
+        val_loss=val["loss"],
+        test_accuracy=result.report["test"]["accuracy"],
+        seconds=result.report["timing"]["total_seconds"],
+    )
+
+
+def failed(status: Status, exit_code: int, message: str) -> Status:
+    return replace(status, state=FAILED, exit_code=exit_code, message=" ".join(message.split()))
+
+
+def write_end(status: Status, *, keep: bool) -> None:
+    """Write how a run ended, if it ever began; what another run says that holds the folder is left alone."""
+    began = (status.run_dir / STATUS).exists()
+    if (keep or began) and not is_claimed(status.run_dir):
+        status.write()
+
+
+def headline(run_dir: Path, checkpoint: Path, report: dict[str, Any]) -> str:
+    """The numbers that matter, and where everything lies."""
+    test, seconds = report["test"], report["timing"]["total_seconds"]
+    folder, best = shown(run_dir), shown(checkpoint)
+    beside_python = Path(sys.executable).with_name("cnn-classifier")  # where no environment is activated
+    command = "cnn-classifier" if shutil.which("cnn-classifier") else shown(beside_python)
+    return (
+        f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
+        f"  in {seconds:.0f} s\n"
+        f"  report      {folder / 'report.html'}, numbers in {folder / 'report.json'}\n"
+        f"  checkpoint  {best}\n"
+        f"  use it      {command} predict {best} IMAGE|FOLDER"
+    )
+
+
+def shown(path: Path) -> Path:
+    """A path as one would type it here."""
+    whole = path.absolute()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else path
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder and the folders above it, up to the current one, as long as they are empty."""
+    here = Path.cwd()
+    for candidate in (folder, *folder.parents):
+        if candidate == here or candidate in here.parents or (candidate != folder and here not in candidate.parents):
+            return
+        try:
+            candidate.rmdir()
+        except OSError:
+            return

@@ -1,0 +1,147 @@
+"""A sweep survives its jobs: each tells how it ended, none is done twice, and a page ranks them while it runs."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from conftest import TINY, MakeFolder
+
+from cnn_classifier.cli import main
+from cnn_classifier.report.seeds import grouped
+from cnn_classifier.status import Status, claimed, is_claimed, read_status
+from cnn_classifier.sweep.leaderboard import Leaderboard
+
+SWEEP = ["train", "-m", *TINY, "dataset=folder", "trainer.max_epochs=1", "optimizer.lr=0.01,0.02"]
+
+
+@pytest.fixture
+def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A sweep of two jobs on a dozen photos, in an empty folder."""
+    root = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 4, "test/dogs": 4})
+    monkeypatch.chdir(tmp_path)
+    return [*SWEEP, f"dataset.root={root}"]
+
+
+def rows() -> list[dict[str, str]]:
+    with Path("sweep/leaderboard.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def ended(folder: Path, name: str, words: Sequence[str], accuracy: float | None = None, **more: str) -> Status:
+    state = {"state": "done" if accuracy is not None else "failed", **more}
+    status = Status(run_dir=folder / name, words=words, val_accuracy=accuracy, val_loss=0.5, seconds=60.0, **state)
+    status.write()
+    return status
+
+
+def test_the_same_command_goes_on_where_it_was(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main([*words, "hydra.sweep.dir=sweep"])
+    before = {path: path.stat().st_mtime_ns for path in Path("sweep").glob("*/checkpoints/*")}
+    told = json.loads(Path("sweep/1/status.json").read_text())
+    Path("sweep/1/status.json").write_text(json.dumps(told | {"state": "failed", "message": "the disk was full"}))
+    capsys.readouterr()
+
+    assert main([*words, "sweep.resume=sweep"]) == 0
+
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {path.parts[1] for path in before if before[path] != after[path]} == {"1"}
+    assert Path("sweep/best.ckpt").is_file()
+    assert "sweep/0: done already" in capsys.readouterr().out
+    assert [row["status"] for row in rows()] == ["done", "done"]
+
+
+def test_a_job_that_was_killed_goes_on_from_its_last_checkpoint(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*words, "hydra.sweep.dir=sweep"])
+    told = json.loads(Path("sweep/1/status.json").read_text())
+    Path("sweep/1/status.json").write_text(json.dumps(told | {"state": "running"}))
+    assert read_status(Path("sweep/1")).state == "killed"
+    capsys.readouterr()
+
+    main([*words, "sweep.resume=sweep"])
+
+    assert "resuming from sweep/1/checkpoints/last.ckpt" in capsys.readouterr().out
+    assert read_status(Path("sweep/1")).state == "done"
+
+
+def test_a_sweep_may_grow(words: list[str]) -> None:
+    main([*words, "hydra.sweep.dir=sweep"])
+    longer = [word.replace("0.01,0.02", "0.005,0.02,0.01") for word in words]
+
+    assert main([*longer, "sweep.resume=sweep"]) == 0
+
+    lr_of = {row["run"]: row["changed"] for row in rows()}
+    assert lr_of == {"0": "optimizer.lr=0.01", "1": "optimizer.lr=0.02", "2": "optimizer.lr=0.005"}
+
+
+def test_what_cannot_be_resumed_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "sweep.resume=nowhere"]) == 2
+    assert "sweep.resume=nowhere: no sweep began there; expected a folder" in capsys.readouterr().err
+
+    assert main([*(word for word in words if word != "-m"), "sweep.resume=sweep"]) == 2
+    assert "sweep.resume=sweep goes with -m" in capsys.readouterr().err
+
+
+def test_a_run_without_a_living_process_was_killed(tmp_path: Path) -> None:
+    Status(run_dir=tmp_path / "run", words=["seed=1"]).write()
+    with claimed(tmp_path / "run"):
+        assert is_claimed(tmp_path / "run")
+        assert read_status(tmp_path / "run").state == "running"
+    assert read_status(tmp_path / "run").state == "killed"
+
+
+def test_two_runs_do_not_share_a_folder(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    alone = [word for word in words if word != "-m" and not word.startswith("optimizer")]
+    with claimed(Path("run")):
+        Status(run_dir=Path("run"), message="mine").write()
+        assert main([*alone, "run_dir=run"]) == 2
+        assert read_status(Path("run")).message == "mine"
+    assert "run is in use by process" in capsys.readouterr().err
+
+
+def test_the_leaderboard_ranks_on_validation_and_tells_how_jobs_ended(tmp_path: Path) -> None:
+    ended(tmp_path, "0", ["model=cnn", "seed=1"], 0.8)
+    ended(tmp_path, "1", ["model=resnet", "seed=1"], 0.9)
+    ended(tmp_path, "2", ["model=cnn", "seed=2"], 0.82)
+    ended(tmp_path, "3", ["model=resnet", "seed=2"], 0.91)
+    ended(tmp_path, "4", ["model=baseline", "seed=1"], message="the loss is <nan>")
+    board = Leaderboard(tmp_path)
+
+    board.write()
+
+    with (tmp_path / "leaderboard.csv").open() as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["3", "1", "2", "0", "4"]
+    page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    assert "4 done, 1 failed" in page
+    assert "the loss is &lt;nan&gt;" in page
+    assert "90.5 %" in page  # the mean of two seeds
+    assert "really worse" in page
+    assert 'http-equiv="refresh"' not in page
+
+
+def test_a_page_looks_again_by_itself_while_a_job_runs(tmp_path: Path) -> None:
+    ended(tmp_path, "0", ["seed=1"], 0.8)
+    Status(run_dir=tmp_path / "1", words=["seed=2"], epoch=3, max_epochs=9).write()
+    with claimed(tmp_path / "1"):
+        Leaderboard(tmp_path).write()
+    page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' in page
+    assert "3/9" in page
+
+
+def test_seeds_tell_whether_a_difference_is_real() -> None:
+    good, bad, close = (0.90, 0.91, 0.92), (0.80, 0.81, 0.83), (0.895, 0.915, 0.92)
+    groups = grouped(
+        [
+            ([f"model={name}", f"seed={seed}"], value)
+            for name, values in {"good": good, "bad": bad, "close": close, "once": (0.5,)}.items()
+            for seed, value in enumerate(values)
+        ]
+    )
+    assert [group.words for group in groups] == [("model=good",), ("model=close",), ("model=bad",), ("model=once",)]
+    assert [group.is_really_worse for group in groups] == [False, False, True, False]
+    assert groups[3].sd is None
+    assert groups[3].p is None
