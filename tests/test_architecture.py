@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cnn_classifier"
 # A module imports from its own row and the rows below it, never from a row above.
 ROWS = [
+    ["__main__"],
     ["cli"],
     ["commands", "train_help"],
     ["train", "sweep", "export", "serve"],

@@ -10,7 +10,7 @@ from cnn_classifier.config import Config
 from cnn_classifier.report.leaderboard_page import write_leaderboard_page
 from cnn_classifier.status import DONE, FINISHED, INTERRUPTED, KILLED, RUNNING, Status, read_status
 from cnn_classifier.storage import write_csv
-from cnn_classifier.sweep.job import run_job
+from cnn_classifier.sweep.job import remove_if_empty, run_job, shown
 
 COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
 BEST = "best.ckpt"
@@ -50,7 +50,8 @@ class Leaderboard:
 
     def statuses(self) -> list[Status]:
         """Of all jobs, the best on validation first, equal ones by their loss, those without a result last."""
-        found = [status for path in sorted(self.folder.iterdir()) if path.is_dir() and (status := read_status(path))]
+        folders = sorted(path for path in self.folder.glob("*") if path.is_dir())
+        found = [status for path in folders if (status := read_status(path))]
         return sorted(found, key=rank)
 
     def find(self, words: Sequence[str]) -> Status | None:
@@ -72,6 +73,20 @@ class Leaderboard:
         return "\n".join(
             "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in rows
         )
+
+    def sum_up(self) -> list[Status]:
+        """Print the table of a sweep that has ended; one of which nothing began leaves no folder.
+
+        Returns:
+            The jobs, in the order of their numbers.
+        """
+        if not (statuses := self.statuses()):
+            (self.folder / "multirun.yaml").unlink(missing_ok=True)
+            remove_if_empty(self.folder)
+            return []
+        self.write()
+        print(f"\n{self.table()}\n{shown(self.folder / 'leaderboard.html')}")
+        return sorted(statuses, key=lambda status: (len(status.run_dir.name), status.run_dir.name))
 
     def write(self) -> None:
         """Write `leaderboard.csv` and `leaderboard.html`, and link the best checkpoint."""

@@ -1,0 +1,103 @@
+"""Jobs in processes of their own: what befalls one is told, and takes nothing else with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import MakeFolder
+
+from cnn_classifier.cli import main
+from cnn_classifier.status import read_status
+from cnn_classifier.sweep.child import LOG, Child
+from cnn_classifier.sweep.pool import places
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture
+def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A sweep over a network that gets into every kind of trouble."""
+    root = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 4, "test/dogs": 4})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    Path("mine", "model").mkdir(parents=True)
+    Path("mine", "model", "trouble.yaml").write_text(
+        "_target_: trouble_net.TroubleNet\ntrouble: none\n", encoding="utf-8"
+    )
+    return [
+        "train",
+        "-m",
+        "--config-dir=mine",
+        "hydra/launcher=pool",
+        "hydra.launcher.jobs=2",
+        "hydra.sweep.dir=sweep",
+        "dataset=folder",
+        f"dataset.root={root}",
+        "dataset.image_size=16",
+        "optimizer.lr=0.01",
+        "trainer=cpu",
+        "trainer.max_epochs=1",
+        "model=trouble",
+    ]
+
+
+def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silence = Child.silence
+
+    def without_waiting(child: Child) -> float:  # half an hour is long for a test
+        return 1e9 if b"hanging" in (child.folder / LOG).read_bytes() else silence(child)
+
+    monkeypatch.setattr(Child, "silence", without_waiting)
+    monkeypatch.setattr(sys, "argv", ["train.py", *words[1:]])
+
+    assert main([*words, "model.trouble=none,raises,'is killed',diverges,hangs"]) != 0
+
+    told = {int(path.name): read_status(path) for path in Path("sweep").iterdir() if path.is_dir()}
+    assert [told[number].state for number in range(5)] == ["done", "failed", "killed", "failed", "killed"]
+    assert "no luck today" in told[1].message
+    assert told[2].message == "ended by signal 9 (SIGKILL)"
+    assert told[3].exit_code == 6
+    assert told[4].message.startswith("no sign of life for 30 minutes")
+    assert Path("sweep/best.ckpt").resolve() == Path("sweep/0/checkpoints/best.ckpt").resolve()
+    assert "5 jobs" in Path("sweep/leaderboard.html").read_text(encoding="utf-8")
+
+    best = Path("sweep/best.ckpt").stat().st_mtime_ns
+    assert main([*words, "model.trouble=none", "sweep.resume=sweep"]) != 0  # the others have still failed
+    assert Path("sweep/best.ckpt").stat().st_mtime_ns == best
+    assert "sweep/0: done already" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_sweep_that_is_stopped_stops_its_jobs(words: list[str]) -> None:
+    command = [sys.executable, "-m", "cnn_classifier", *words, "model.trouble=hangs,none"]
+    sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = Path("sweep/0", LOG)
+    while not (log.is_file() and b"hanging" in log.read_bytes()):
+        assert sweep.poll() is None
+        time.sleep(0.2)
+
+    sweep.send_signal(signal.SIGINT)
+
+    assert sweep.wait(timeout=90) == 130
+    assert read_status(Path("sweep/0")).state == "interrupted"
+    assert Path("sweep/leaderboard.csv").is_file()
+
+
+def test_each_job_has_cores_or_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert [place["cores"] for place in places(2, [])] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert len(places("auto", [])) == 2
+    assert [place["gpu"] for place in places("auto", ["3", "5"])] == ["3", "5"]
+    assert [place["gpu"] for place in places(4, ["3", "5"])] == ["3", "5", "3", "5"]
+
+
+def test_a_number_of_jobs_is_a_number(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    given = [word.replace("jobs=2", "jobs=none") for word in words]
+    assert main([*given, "model.trouble=none"]) == 2
+    assert "hydra.launcher.jobs=none: expected auto, or a number of at least 1" in capsys.readouterr().err

@@ -1,0 +1,25 @@
+"""A network that gets into trouble when asked to."""
+
+import os
+import signal
+import time
+
+from pooling_net import PoolingNet
+from torch import Tensor
+
+
+class TroubleNet(PoolingNet):
+    def __init__(self, *, trouble: str = "none", **more: int) -> None:
+        super().__init__(**more)
+        self.trouble = trouble
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training and self.trouble == "raises":
+            raise ValueError("no luck today")
+        if self.training and self.trouble == "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.training and self.trouble == "hangs":
+            print("hanging", flush=True)
+            time.sleep(600)
+        logits = super().forward(images)
+        return logits * float("nan") if self.training and self.trouble == "diverges" else logits
