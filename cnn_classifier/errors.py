@@ -43,6 +43,12 @@ class DivergedError(ClassifierError):
     exit_code = 6
 
 
+class PrunedError(ClassifierError):
+    """A search has stopped this run, since others do better; nothing is wrong with it."""
+
+    exit_code = 0
+
+
 class UnreadableImageError(DataError):
     """One file or array is not an image that we can decode; the message is the reason alone."""
 

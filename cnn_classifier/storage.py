@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from cnn_classifier.errors import StorageError
 # In a wheel the YAML is packaged; in a checkout, editable or not, it lies beside the package.
 _PACKAGED = Path(__file__).parent / "conf"
 CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def own_folders(words: Sequence[str]) -> list[Path]:
+    """The user's own configuration: the folders given with `--config-dir DIR` or `--config-dir=DIR`."""
+    apart = [folder for word, folder in pairwise(words) if word in ("--config-dir", "-cd")]
+    joined = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
+    return [Path(folder) for folder in (*apart, *joined)]
 
 
 def cache_home() -> Path:

@@ -4,10 +4,9 @@ import re
 import shutil
 import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
-from cnn_classifier.storage import CONF_DIR
+from cnn_classifier.storage import CONF_DIR, own_folders
 
 EXAMPLES = """\
 Train an image classifier on a folder of pictures.
@@ -52,10 +51,3 @@ def group_help(group: str, options: Sequence[Path]) -> str:
         short = textwrap.shorten(about, max(width - 24, 24), placeholder=" …")
         lines.append(f"  {f'{group}={path.stem}':<22}{short}".rstrip())
     return "\n".join([*lines, ""])
-
-
-def own_folders(words: Sequence[str]) -> list[Path]:
-    """The folders given with `--config-dir DIR` or `--config-dir=DIR`."""
-    apart = [folder for word, folder in pairwise(words) if word in ("--config-dir", "-cd")]
-    joined = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    return [Path(folder) for folder in (*apart, *joined)]

@@ -43,8 +43,8 @@ ROWS = [
 ]
 TORCH_FREE = [
     "cli", "commands", "train_help", "commands.data", "config", "build", "checks", "errors", "recipe",
-    "budget", "settled", "storage", "sweep.command", "sweep.job", "sweep.leaderboard", "status",
-    "models.checks", "report.write", "report.page",
+    "budget", "settled", "storage", "sweep.command", "sweep.job", "sweep.leaderboard", "sweep.search",
+    "sweep.pool", "status", "models.checks", "report.write", "report.page",
     "report.data_page", "report.report_page", "report.comparison", "report.compare_page", "environment",
     "predictor", "evaluate", "sorting", "card", "engines.onnx", "engines.find",
     "serve.app", "serve.server", "serve.bundle",
@@ -121,7 +121,7 @@ def test_hydra_stays_in_the_configuration_and_the_command() -> None:
         for line in path.read_text().splitlines()
         if line.startswith(("import hydra", "from hydra", "import omegaconf", "from omegaconf"))
     ]
-    assert set(users) == {"config", "sweep.command"}
+    assert set(users) == {"config", "sweep.command", "sweep.space"}
 
 
 def test_files_stay_below_200_lines_and_functions_below_50() -> None:
@@ -146,14 +146,18 @@ def test_every_model_is_a_module_and_a_yaml_of_one_name() -> None:
 
 
 def test_there_are_as_many_configurations_as_we_think() -> None:
-    assert len(YAML_FILES) >= 28
+    assert len(YAML_FILES) >= 40
 
 
 @pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
 def test_every_yaml_composes_and_fits_what_it_configures(path: Path) -> None:
     group = path.parent.name
-    if group == "experiment":
-        load([f"experiment={path.stem}"], run_dir="here")
+    if group in ("experiment", "search"):
+        load([f"{group}={path.stem}"], run_dir="here")
+        return
+    if path.parent.parent.name == "hydra":
+        node = plain(OmegaConf.load(path))
+        bind(locate(node.pop("_target_")), node, named=path.name)
         return
     node = without_auto(plain(load([f"{group}={path.stem}"], run_dir="here")[group]))
     if group == "dataset":

@@ -1,5 +1,6 @@
 """The page of a sweep: its jobs ranked, what their seeds tell, and how options and accuracy go together."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,10 +43,20 @@ def write_leaderboard_page(path: Path, statuses: Sequence[Status]) -> None:
         reports=[f"{s.run_dir.name}/report.html" if (s.run_dir / "report.html").is_file() else None for s in statuses],
         common=set.intersection(*(set(group.words) for group in groups)) if groups else set(),
         groups=groups if any(len(group.values) > 1 for group in groups) else [],
+        importance=importance(path.parent),
         pairs=pairs(done[: MOST_PAIRS + 1]),
         against_time=against_time(done) if len(done) > 1 else None,
         parallel=parallel([settings(s.words) for s in done], [s.val_accuracy or 0.0 for s in done], changed),
     )
+
+
+def importance(folder: Path) -> dict[str, float]:
+    """Of the options of a search, the weightiest first; empty if there was none."""
+    try:
+        found = json.loads((folder / "importance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def settings(words: Sequence[str]) -> dict[str, str]:

@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE
 from cnn_classifier.status import DONE, FAILED, INTERRUPTED, KILLED, STATUS, Status, read_status
-from cnn_classifier.storage import make_folder
-from cnn_classifier.train_help import own_folders
+from cnn_classifier.storage import make_folder, own_folders
 
 LOG = "train.log"
 SECONDS_TO_STOP = 60.0  # to write a checkpoint in; then it is killed

@@ -17,11 +17,9 @@ from cnn_classifier.errors import ConfigError, StorageError, complain
 from cnn_classifier.status import Status
 from cnn_classifier.storage import CONF_DIR
 from cnn_classifier.sweep.job import run_job
-from cnn_classifier.sweep.leaderboard import Leaderboard
+from cnn_classifier.sweep.leaderboard import Leaderboard, what
 
 RESUME, FOLDER = "sweep.resume=", "hydra.sweep.dir="
-# Words that say where a job runs, not what it is.
-WHERE = ("sweep.", "run_dir=", "resume=")
 
 
 def train_command(words: Sequence[str], *, debug: bool) -> int:
@@ -30,12 +28,15 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
     Returns:
         The exit code; of a sweep, that of its first job that failed.
     """
-    board = Leaderboard(sweep_folder(words)) if {"-m", "--multirun"} & set(words) else None
+    is_sweep = not {"-m", "--multirun"}.isdisjoint(words)
+    if not is_sweep and (given := [word for word in words if word.startswith(RESUME)]):
+        raise ConfigError(f"{given[0]} goes with -m, and the words of that sweep")
+    board = Leaderboard(sweep_folder(words)) if is_sweep else None
     ended: list[Status] = []
 
     def job(config: Config) -> float | None:
         settings = HydraConfig.get()
-        changed = [word for word in settings.overrides.task if not word.startswith(WHERE)]
+        changed = what(settings.overrides.task)
         run_dir = Path(settings.runtime.output_dir)
         run = run_job if board is None else board.run
         ended.append(run(config, run_dir, changed, debug=debug))
@@ -43,7 +44,7 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
             complain(ended[-1].message, ended[-1].exit_code)
         return ended[-1].val_accuracy  # what a sweeper optimises
 
-    argv, sys.argv = sys.argv, [sys.argv[0], *words, *([f"{FOLDER}'{board.folder}'"] if board else [])]
+    argv, sys.argv = sys.argv, [sys.argv[0], *(in_folder(words, board.folder) if board else words)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
@@ -56,6 +57,13 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
         sys.argv = argv
         ended = board.sum_up() if board else ended
     return next((status.exit_code for status in ended if status.exit_code), 0)
+
+
+def in_folder(words: Sequence[str], folder: Path) -> list[str]:
+    """The words of a command, with the folder of its sweep among its overrides: Hydra takes them in one go only."""
+    others = [word for word in words if not word.startswith(FOLDER)]
+    first = next((place for place, word in enumerate(others) if "=" in word and not word.startswith("-")), len(others))
+    return [*others[:first], f"{FOLDER}'{folder}'", *others[first:]]
 
 
 def sweep_folder(words: Sequence[str]) -> Path:

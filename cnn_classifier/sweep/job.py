@@ -14,9 +14,10 @@ from cnn_classifier.errors import (
     TERMINATED_EXIT_CODE,
     ClassifierError,
     ConfigError,
+    PrunedError,
     complain,
 )
-from cnn_classifier.status import DONE, FAILED, INTERRUPTED, STATUS, Status, is_claimed
+from cnn_classifier.status import DONE, FAILED, INTERRUPTED, PRUNED, Status, is_claimed, read_status
 
 
 def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool, keep: bool = False) -> Status:
@@ -37,6 +38,8 @@ def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool,
     ended = Status(run_dir=run_dir, words=words)
     try:
         ended = trained(config, words)
+    except PrunedError as error:
+        ended = replace(ended, state=PRUNED, exit_code=0, message=str(error))
     except ClassifierError as error:
         ended = failed(ended, error.exit_code, str(error))
     except COMPOSITION_ERRORS as error:
@@ -96,9 +99,13 @@ def failed(status: Status, exit_code: int, message: str) -> Status:
 
 def write_end(status: Status, *, keep: bool) -> None:
     """Write how a run ended, if it ever began; what another run says that holds the folder is left alone."""
-    began = (status.run_dir / STATUS).exists()
-    if (keep or began) and not is_claimed(status.run_dir):
-        status.write()
+    began = read_status(status.run_dir)
+    if is_claimed(status.run_dir) or not (keep or began):
+        return
+    if began is not None and status.state != DONE:  # how far it came
+        far = ("epoch", "max_epochs", "val_accuracy", "val_loss")
+        status = replace(status, **{name: getattr(began, name) for name in far})
+    status.write()
 
 
 def headline(run_dir: Path, checkpoint: Path, report: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ from cnn_classifier.sweep.job import remove_if_empty, run_job, shown
 
 COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
 BEST = "best.ckpt"
+# Words that say where a job runs, not what it is.
+WHERE = ("sweep.", "run_dir=", "resume=", "+callbacks.pruning=")
 
 
 class Leaderboard:
@@ -55,8 +57,9 @@ class Leaderboard:
         return sorted(found, key=rank)
 
     def find(self, words: Sequence[str]) -> Status | None:
-        """The job of these words, in whatever order."""
-        return next((status for status in self.statuses() if sorted(status.words) == sorted(words)), None)
+        """The job of these words, in whatever order, but for those that say where it runs."""
+        asked = sorted(what(words))
+        return next((status for status in self.statuses() if sorted(what(status.words)) == asked), None)
 
     def free(self, run_dir: Path) -> Path:
         """This folder, or one with the next free number if a job has it that other words named."""
@@ -95,6 +98,11 @@ class Leaderboard:
         write_leaderboard_page(self.folder / "leaderboard.html", statuses)
         if statuses and statuses[0].state == DONE:
             link(self.folder / BEST, statuses[0].run_dir / "checkpoints" / BEST)
+
+
+def what(words: Sequence[str]) -> list[str]:
+    """The words that say what a job is."""
+    return [word for word in words if not word.startswith(WHERE)]
 
 
 def rank(status: Status) -> tuple[float, float]:

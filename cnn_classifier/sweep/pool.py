@@ -49,8 +49,7 @@ class Pool:
         Returns:
             How each ended, in order.
         """
-        words = [[word for word in job if not word.startswith("sweep.")] for job in jobs]
-        waiting = [child for number, job in enumerate(words, first) if (child := self.child(job, number))]
+        waiting = [child for number, job in enumerate(jobs, first) if (child := self.child(job, number))]
         running: dict[int, Child] = {}
         with showing(len(waiting)) as show, stopping(running):
             while waiting or running:
@@ -64,7 +63,7 @@ class Pool:
                         self.board.write()
                 show([child.status() for child in running.values()], len(waiting))
                 time.sleep(SECONDS_BETWEEN_LOOKS if running else 0)
-        found = [self.board.find(job) for job in words]
+        found = [self.board.find(job) for job in jobs]
         return [status for status in found if status is not None]
 
     def child(self, words: Sequence[str], number: int) -> Child | None:

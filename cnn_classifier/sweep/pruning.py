@@ -1,0 +1,40 @@
+"""Stop a trial that has fallen behind the others at the same epoch."""
+
+import os
+
+import optuna
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from cnn_classifier.errors import ConfigError, PrunedError
+from cnn_classifier.sweep.study import STORAGE, open_storage
+
+# Trials that come to their end, and epochs of a trial, before any is stopped.
+FIRST_TRIALS, FIRST_EPOCHS = 4, 2
+
+
+class Pruning(Callback):
+    """Tells a study the accuracy on validation after each epoch, and asks whether to go on.
+
+    Args:
+        study: Its name.
+        trial: The number of this run in it.
+
+    Raises:
+        ConfigError: Outside of a search.
+    """
+
+    def __init__(self, *, study: str, trial: int) -> None:
+        if STORAGE not in os.environ:
+            raise ConfigError("callbacks.pruning goes with hydra/sweeper=optuna, which sets it by itself")
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=FIRST_EPOCHS)
+        loaded = optuna.load_study(study_name=study, storage=open_storage(os.environ[STORAGE]), pruner=pruner)
+        self.trial = optuna.Trial(loaded, loaded.trials[trial]._trial_id)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        accuracy = trainer.callback_metrics.get("val/accuracy")
+        epoch = trainer.current_epoch + 1
+        if accuracy is None or epoch == trainer.max_epochs:
+            return
+        self.trial.report(float(accuracy), epoch)
+        if self.trial.should_prune():
+            raise PrunedError(f"behind the median of the other trials after epoch {epoch}")

@@ -1,0 +1,67 @@
+"""`hydra/sweeper=optuna`. Hydra takes plugins from this package only, and imports them all whenever it starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+
+class OptunaSweeper(Sweeper):
+    """Values that Optuna chooses by what the trials before them gave.
+
+    Args:
+        trials: In all, those of other processes of the study among them.
+        timeout: A time such as `30m` after which no trial begins.
+        jobs: Trials that are chosen together.
+        sampler: `tpe` or `random`.
+        prune: Whether a trial that is worse than the median of the others at the same epoch is stopped.
+        params: What is looked for, as one would type it.
+    """
+
+    def __init__(
+        self,
+        *,
+        trials: int = 20,
+        timeout: str | None = None,
+        jobs: int = 1,
+        sampler: str = "tpe",
+        prune: bool = True,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        self.trials, self.timeout, self.jobs, self.sampler, self.prune = trials, timeout, jobs, sampler, prune
+        self.params = dict(params or {})
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run trials until there are enough, or the time is over."""
+        from cnn_classifier.sweep.search import Search
+
+        assert self.config is not None
+        config = self.config
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config.hydra.overrides, folder / "multirun.yaml")
+        search = Search(
+            folder,
+            [f"{key}={value}" for key, value in self.params.items()] + arguments,
+            storage=config.sweep.storage,
+            study=config.sweep.study,
+            sampler=self.sampler,
+            seed=config.seed,
+            prune=self.prune,
+        )
+        search.run(self.launch, trials=self.trials, timeout=self.timeout, at_a_time=self.jobs)
+
+    def launch(self, words: list[list[str]], number: int) -> list[float | None]:
+        """Run these jobs and give the accuracy of each on validation images."""
+        assert self.launcher is not None
+        self.validate_batch_is_legal(words)
+        return [job.return_value for job in self.launcher.launch(words, initial_job_idx=number)]
