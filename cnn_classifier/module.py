@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from cnn_classifier import __version__
@@ -70,6 +71,7 @@ class ImageClassifier(LightningModule):
         )
         # validate_args reads values back from the device in every step.
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.val_loss = MeanMetric()
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         self.val_f1_macro = MulticlassF1Score(num_classes, average="macro", validate_args=False)
 
@@ -93,17 +95,23 @@ class ImageClassifier(LightningModule):
         logits = self(images)
         loss = self.criterion(logits, labels)
         self.train_accuracy(logits, labels if labels.ndim == 1 else labels.argmax(1))  # mixed images have shares
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        if self.trainer.world_size > 1:  # norms have seen other images in every process; the first one's are kept
+            for buffer in self.network.buffers():
+                distributed.broadcast(buffer, 0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels = batch
         logits = self(images)
         # Plain cross-entropy, so that runs with other smoothing or weights can be compared.
-        self.log("val/loss", functional.cross_entropy(logits, labels), batch_size=len(labels))
+        self.val_loss(functional.cross_entropy(logits, labels), weight=len(labels))
         self.val_accuracy(logits, labels)
         self.val_f1_macro(logits, labels)
+        self.log("val/loss", self.val_loss)
         self.log("val/accuracy", self.val_accuracy)
         self.log("val/f1_macro", self.val_f1_macro)
 

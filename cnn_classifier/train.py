@@ -14,8 +14,8 @@ from torch import nn
 from cnn_classifier.auto import dataset_options, settle
 from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
-from cnn_classifier.checkpoint import find_resume, require_same, run_dir_of, write_calibration
-from cnn_classifier.config import Config, adopt, plain, save
+from cnn_classifier.checkpoint import BEST, find_resume, require_same, run_dir_of, write_calibration
+from cnn_classifier.config import Config, adopt, plain, save, set_values
 from cnn_classifier.data.advice import brief
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.folder import Scan
@@ -30,6 +30,7 @@ from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
+from cnn_classifier.ranks import agree, rank
 from cnn_classifier.report.calibration import calibrate
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
@@ -45,7 +46,7 @@ class TrainResult:
 
     Args:
         checkpoint: The best weights, all that prediction needs.
-        report: The content of `report.json`.
+        report: The content of `report.json`; empty in all processes but the first.
         run_dir: The folder of the run.
     """
 
@@ -70,8 +71,7 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     silence_remarks()
     keep_freed_memory()
     scan = scan or scan_source(DatasetOptions(**plain(config.dataset)))
-    resumed = take_up(config)
-    told = settle(config, scan)
+    resumed, told = settled(config, scan)
     seed_everything(config.seed, verbose=False)
     options, settings = dataset_options(config), plain(config.trainer)
     augment = build_all(plain(config.augment), nn.Module)
@@ -85,6 +85,9 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     callbacks = [record, Heartbeat(run_dir, words), *build_all(plain(config.callbacks), Callback)]
     trainer = build_trainer(settings, callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
     require_usable(trainer, module)
+    if rank() > 0:
+        fit(trainer, module, data, resumed)
+        return TrainResult(run_dir / BEST, {}, run_dir)
     with claimed(run_dir):
         begin(run_dir, config, data, resumed, told)
         prepared = time.perf_counter()
@@ -103,6 +106,19 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
         }
         content = report(run_dir, load(), data, found, epochs=record.epochs, timing=timing, checkpoint=str(best))
     return TrainResult(best, content, run_dir)
+
+
+def settled(config: Config, scan: Scan) -> tuple[Path | None, list[str]]:
+    """The checkpoint to go on from and the reasons for what was `auto`, the same in all processes of a training."""
+
+    def settle_here() -> tuple[Path | None, list[str], dict[str, Any]]:
+        resumed = take_up(config)
+        return resumed, settle(config, scan), plain(config)
+
+    resumed, told, values = agree(settle_here)
+    if rank() > 0:
+        set_values(config, values)
+    return resumed, told
 
 
 def take_up(config: Config) -> Path | None:

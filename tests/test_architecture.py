@@ -36,7 +36,7 @@ ROWS = [
     ["recipe", "optim", "muon"],
     ["card", "checks", "models", "report", "environment", "quiet", "hardware"],
     ["data"],
-    ["settled", "build", "status", "trial"],
+    ["settled", "build", "status", "trial", "ranks"],
     ["storage"],
     ["budget"],
     ["errors"],
@@ -44,7 +44,7 @@ ROWS = [
 TORCH_FREE = [
     "cli", "commands", "train_help", "commands.data", "config", "build", "checks", "errors", "recipe",
     "budget", "settled", "storage", "sweep.command", "sweep.job", "sweep.leaderboard", "sweep.search",
-    "sweep.pool", "status", "models.checks", "report.write", "report.page",
+    "sweep.pool", "status", "ranks", "models.checks", "report.write", "report.page",
     "report.data_page", "report.report_page", "report.comparison", "report.compare_page", "environment",
     "predictor", "evaluate", "sorting", "card", "engines.onnx", "engines.find",
     "serve.app", "serve.server", "serve.bundle",

@@ -103,6 +103,8 @@ class ImageFolderDataModule(LightningDataModule):
             batch_size=int(self.options.batch_size),
             seed=self.seed,
             sampler=sampler,
+            rank=self.trainer.global_rank if self.trainer is not None else 0,
+            world_size=self.trainer.world_size if self.trainer is not None else 1,
         )
 
     def train_dataloader(self) -> BatchLoader | ResidentLoader:

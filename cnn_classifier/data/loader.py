@@ -21,15 +21,30 @@ class EpochOrder:
         seed: What else decides the order.
         sampler: None for the order of the samples; `shuffle` for each once; `balanced` for as many of every class,
             those of rare classes several times and those of frequent ones by turns.
+        rank: Of this process; every process has another part of the order.
+        world_size: How many processes there are.
     """
 
-    def __init__(self, labels: Indices, *, seed: int, sampler: str | None) -> None:
+    def __init__(self, labels: Indices, *, seed: int, sampler: str | None, rank: int = 0, world_size: int = 1) -> None:
         self.labels, self.seed, self.sampler, self.epoch = labels, seed, sampler, 0
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.end, self.world_size))
+
+    @property
+    def end(self) -> int:
+        """How many samples all processes have: in training each as many, or they would wait for each other."""
+        return len(self.labels) // self.world_size * self.world_size if self.sampler else len(self.labels)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def indices(self) -> Indices:
+        """Of this process: together, a step's batches are what one process would see in a larger batch."""
+        return self.all_indices()[: self.end][self.rank :: self.world_size]
+
+    def all_indices(self) -> Indices:
         if self.sampler is None:
             return np.arange(len(self.labels))
         random = np.random.default_rng([self.seed, self.epoch])
@@ -59,6 +74,8 @@ class BatchLoader:
         batch_size: Images a batch.
         seed: Decides the order of every epoch.
         sampler: As for `EpochOrder`.
+        rank: Likewise.
+        world_size: Likewise.
     """
 
     pinned = False  # a GPU fetches batches from page-locked memory while it computes
@@ -73,12 +90,14 @@ class BatchLoader:
         batch_size: int,
         seed: int = 0,
         sampler: str | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.images, self.rows, self.labels, self.batch_size = images, rows, labels, batch_size
-        self.sampler = EpochOrder(labels, seed=seed, sampler=sampler)
+        self.sampler = EpochOrder(labels, seed=seed, sampler=sampler, rank=rank, world_size=world_size)
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.rows), self.batch_size)
+        whole, rest = divmod(len(self.sampler), self.batch_size)
         return whole if whole and self.sampler.sampler else whole + (rest > 0)
 
     def __iter__(self) -> Iterator[Batch]:

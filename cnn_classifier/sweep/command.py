@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from cnn_classifier.config import COMPOSITION_ERRORS, Config, explain
 from cnn_classifier.errors import ConfigError, StorageError, complain
+from cnn_classifier.ranks import rank
 from cnn_classifier.status import Status
 from cnn_classifier.storage import CONF_DIR
 from cnn_classifier.sweep.job import run_job
@@ -40,7 +41,7 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
         run_dir = Path(settings.runtime.output_dir)
         run = run_job if board is None else board.run
         ended.append(run(config, run_dir, changed, debug=debug))
-        if ended[-1].exit_code:
+        if ended[-1].exit_code and not rank():
             complain(ended[-1].message, ended[-1].exit_code)
         return ended[-1].val_accuracy  # what a sweeper optimises
 

@@ -1,8 +1,10 @@
 """One training from checks to report, with an end that is written down whatever it is."""
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,19 @@ from cnn_classifier.errors import (
     PrunedError,
     complain,
 )
-from cnn_classifier.status import DONE, FAILED, INTERRUPTED, PRUNED, Status, is_claimed, read_status
+from cnn_classifier.ranks import STARTED, devices_of, is_among_ranks, processes_for, rank, start_ranks
+from cnn_classifier.status import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    KILLED,
+    PRUNED,
+    RUNNING,
+    STATUS,
+    Status,
+    is_claimed,
+    read_status,
+)
 
 
 def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool, keep: bool = False) -> Status:
@@ -60,7 +74,7 @@ def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool,
         told = f"{type(error).__name__}: {error} (this is a bug, or a library's refusal; --debug shows where)"
         ended = failed(ended, INTERNAL_EXIT_CODE, told)
     finally:
-        write_end(replace(ended, run_dir=Path(config.run_dir)), keep=keep)
+        write_end(replace(ended, run_dir=Path(config.run_dir)), keep=keep or STARTED in os.environ)
         remove_if_empty(run_dir)  # Hydra makes the folder of a run that never began, or that resumed elsewhere
     return ended
 
@@ -73,10 +87,18 @@ def trained(config: Config, words: Sequence[str]) -> Status:
     from cnn_classifier.data.source import scan_source
 
     scan = scan_source(DatasetOptions(**plain(config.dataset)))
+    settings = plain(config.trainer)
+    if is_among_ranks():
+        config.trainer.update(devices_of(settings))
+    elif (processes := processes_for(settings)) > 1:
+        return trained_in(processes, Path(config.run_dir), words, resume=config.resume)
 
     from cnn_classifier.train import train  # only now: torch takes seconds to import
 
-    result = train(config, scan, words=words)
+    with redirect_stdout(None) if rank() else nullcontext():
+        result = train(config, scan, words=words)
+    if rank():
+        return Status(run_dir=result.run_dir, words=words, state=DONE, exit_code=0)
     print(headline(result.run_dir, result.checkpoint, result.report))
     val, epochs = result.report["val"], len(result.report["epochs"])
     return Status(
@@ -93,12 +115,25 @@ def trained(config: Config, words: Sequence[str]) -> Status:
     )
 
 
+def trained_in(processes: int, run_dir: Path, words: Sequence[str], *, resume: str | None) -> Status:
+    """A training in several processes, and how it ended."""
+    start_ranks(processes, [*words, *([f"resume='{resume}'"] if resume else [])], run_dir)
+    status = read_status(run_dir) or Status(run_dir=run_dir, words=words, state=KILLED)
+    if not (run_dir / "config.yaml").exists():  # it never began
+        (run_dir / STATUS).unlink(missing_ok=True)
+    if status.state in (RUNNING, KILLED):
+        return failed(status, INTERNAL_EXIT_CODE, "one of its processes ended without a word, see above")
+    return status
+
+
 def failed(status: Status, exit_code: int, message: str) -> Status:
     return replace(status, state=FAILED, exit_code=exit_code, message=" ".join(message.split()))
 
 
 def write_end(status: Status, *, keep: bool) -> None:
     """Write how a run ended, if it ever began; what another run says that holds the folder is left alone."""
+    if rank():
+        return
     began = read_status(status.run_dir)
     if is_claimed(status.run_dir) or not (keep or began):
         return

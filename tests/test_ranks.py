@@ -1,0 +1,97 @@
+"""One training in two processes is the training in one: the same batches, weights and figures, in one folder."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeFolder
+
+from cnn_classifier.cli import main
+from cnn_classifier.data.loader import EpochOrder
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.ranks import processes_for
+from cnn_classifier.status import read_status
+
+TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+
+
+@pytest.fixture
+def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A training without anything random but the order of 37 images; validated on 7, which two cannot share evenly."""
+    root = make_folder(
+        {"train/cats": 19, "train/dogs": 18, "val/cats": 4, "val/dogs": 3, "test/cats": 3, "test/dogs": 3}
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    Path("mine", "model").mkdir(parents=True)
+    Path("mine", "model", "group.yaml").write_text("_target_: group_net.GroupNet\n", encoding="utf-8")
+    plain = ["model=group", "augment=none", "optimizer=sgd", "optimizer.lr=0.05", "dataset.image_size=16"]
+    longer = ["trainer.max_epochs=5", "loss.label_smoothing=0.0", "callbacks.average.decay=0.5"]
+    return ["--config-dir=mine", "dataset=folder", f"dataset.root={root}", *plain, *longer]
+
+
+def weights(run_dir: str) -> dict[str, torch.Tensor]:
+    return torch.load(Path(run_dir, "checkpoints", "last.ckpt"), weights_only=True)["state_dict"]
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batch(words: list[str]) -> None:
+    assert main(["train", *words, "trainer=cpu", "dataset.batch_size=8", "run_dir=one"]) == 0
+    assert main(["train", *words, *TWO, "dataset.batch_size=4", "run_dir=two"]) == 0
+
+    one, two = weights("one"), weights("two")
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) <= 1e-6
+    of_one, of_two = (list(csv.DictReader(Path(run, "metrics.csv").read_text().splitlines())) for run in ("one", "two"))
+    assert [row["val/accuracy"] for row in of_one] == [row["val/accuracy"] for row in of_two]
+    assert [float(row["val/loss"]) for row in of_one] == pytest.approx([float(row["val/loss"]) for row in of_two])
+    reports = [json.loads(Path(run, "report.json").read_text()) for run in ("one", "two")]
+    assert reports[0]["test"] == pytest.approx(reports[1]["test"], abs=1e-6)
+    assert read_status(Path("two")).state == "done"
+
+
+def test_torchrun_starts_it_too_in_one_folder(words: list[str]) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    given = [*words, "trainer=cpu", "dataset.batch_size=4", "trainer.max_epochs=1"]
+
+    done = subprocess.run([*torchrun, "-m", "cnn_classifier", "train", *given], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert len(list(Path("outputs").glob("*/*/*/checkpoints/best.ckpt"))) == 1
+    assert done.stdout.count("test accuracy") == 1
+
+
+def test_what_is_wrong_is_told_once_with_its_exit_code(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *words, *TWO, "dataset.batch_size=4", "resume=nowhere.ckpt"]) == 4
+    assert "nowhere.ckpt does not exist" in capfd.readouterr().err
+    assert not list(Path("outputs").rglob("status.json"))
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
+def test_two_orders_are_one_order(sampler: str) -> None:
+    labels = np.array([0] * 11 + [1] * 4)
+    whole = EpochOrder(labels, seed=3, sampler=sampler).indices()
+    parts = [EpochOrder(labels, seed=3, sampler=sampler, rank=rank, world_size=2).indices() for rank in (0, 1)]
+    assert [len(part) for part in parts] == [7, 7]
+    for step in range(0, 7, 3):  # batches of 3 and 3 are a batch of 6
+        both = np.concatenate([part[step : step + 3] for part in parts])
+        assert sorted(both) == sorted(whole[:14][2 * step : 2 * step + 6])
+
+
+def test_no_image_is_evaluated_twice() -> None:
+    labels = np.zeros(7, dtype=np.int64)
+    parts = [EpochOrder(labels, seed=3, sampler=None, rank=rank, world_size=2) for rank in (0, 1)]
+    assert sorted(np.concatenate([part.indices() for part in parts])) == list(range(7))
+    assert [len(part) for part in parts] == [4, 3]
+
+
+def test_how_many_processes_a_training_has() -> None:
+    asked = {"accelerator": "cpu", "strategy": "auto", "devices": "auto"}
+    assert processes_for(asked) == 1
+    assert processes_for(asked | {"devices": 3}) == 3
+    assert processes_for(asked | {"devices": [1, 2]}) == 2
+    with pytest.raises(ConfigError, match="say how many processes"):
+        processes_for(asked | {"strategy": "ddp"})
