@@ -38,6 +38,8 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
 # What `auto` may be replaced by.
 EXAMPLES: dict[str, Any] = {
     "augment.affine.crop": [0.5, 1.0],
+    "augment.affine.degrees": 11.5,
+    "augment.affine.translate": 0.05,
     "budget": "15m",
     "callbacks.average.decay": 0.99,
     "loss.label_smoothing": 0.1,

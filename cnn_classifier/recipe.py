@@ -73,6 +73,7 @@ SMALLEST, SMALLEST_KNOWN = 24, 128  # sides below which blocks, and backbones, h
 SIDE_OF_THE_REST = 40
 # Of a budget, once imports, decoding and the report are taken off; what is left is for a machine's moods.
 TRAINING_SHARE, ASIDE = 0.92, 25.0
+SHIFT = 1 / 16  # of tiny images: 2 of 32 px
 # Epochs from which on stronger changes pay.
 LONG_RUN = 24
 # More often than so, images are hardly worth seeing again.
@@ -163,11 +164,17 @@ def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
 
 
 def settle_strength(recipe: Recipe) -> None:
-    """Of dropout, and how much of an image a crop keeps at least: a long run would learn the images by heart."""
+    """Of dropout, and of changes to images: a long run would learn them by heart.
+
+    Tiny images are shifted alone: crops would enlarge what they show, and tests do not; turns would blur it.
+    """
     epochs, image_size = recipe.get("trainer.max_epochs") or 1, recipe.get("dataset.image_size")
-    least = 0.75 if image_size < PROGRESSIVE else 0.7 if epochs < LONG_RUN else 0.55
-    recipe.settle("augment.affine.crop", [least, 1.0], f"{epochs} epochs of {image_size} px")
-    recipe.settle("model.dropout", 0.1 if epochs < LONG_RUN else 0.3, f"{epochs} epochs")
+    why, tiny = f"{epochs} epochs of {image_size} px", image_size < PROGRESSIVE
+    least = 1.0 if tiny else 0.7 if epochs < LONG_RUN else 0.55
+    recipe.settle("augment.affine.crop", [least, 1.0], why)
+    recipe.settle("augment.affine.degrees", 0.0 if tiny else 11.5, why)
+    recipe.settle("augment.affine.translate", SHIFT if tiny else 0.0, why)
+    recipe.settle("model.dropout", 0.1 if epochs < LONG_RUN else 0.3, why)
 
 
 def batch_size(recipe: Recipe, seen: Seen) -> int:

@@ -54,6 +54,8 @@ def test_tiny_images_stay_as_they_are(make_folder: MakeFolder) -> None:
     assert recipe.get("trainer.sizes") is None
     assert recipe.get("dataset.image_size") == 32
     assert recipe.get("model.stem_stride") == 1
+    assert recipe.get("augment.affine.crop") == [1.0, 1.0]
+    assert recipe.get("augment.affine.translate") == 1 / 16
 
 
 def test_a_slow_machine_sees_smaller_images_rather_than_few_epochs(make_folder: MakeFolder) -> None:

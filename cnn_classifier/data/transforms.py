@@ -42,7 +42,8 @@ class RandomAffine(BatchTransform):
         degrees: Largest angle, to either side.
         zoom: Smallest and largest magnification about the centre.
         crop: Smallest and largest share of the image's area that is kept, from anywhere in it.
-        translate: Largest shift, as a share of the image's side, in each direction.
+        translate: Largest shift, as a share of the image's side, in each direction. An image that is only shifted is
+            so by whole pixels, and stays sharp: on tiny images between pixels it would be seen blurred throughout.
     """
 
     # Side of what comes out, in pixels; that of the image if None. To crop and to shrink in one go keeps more detail
@@ -69,6 +70,7 @@ class RandomAffine(BatchTransform):
             f"`crop`={list(crop)} is out of range; expected [smallest, largest] share from 0 to 1",
         )
         self.degrees, self.zoom, self.crop, self.translate = degrees, tuple(zoom), tuple(crop), translate
+        self.only_shifts = degrees == 0 and self.zoom == self.crop == (1.0, 1.0)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         images = flat_inputs[0]
@@ -80,6 +82,10 @@ class RandomAffine(BatchTransform):
         right, down = (
             2 * uniform(images, -self.translate, self.translate) + uniform(images, -1, 1) * (1 - kept) for _ in range(2)
         )
+        if self.only_shifts:
+            right, down = (
+                (by * n / 2).round() * 2 / n for by, n in ((right, images.shape[-1]), (down, images.shape[-2]))
+            )
         return {"across": (cosine, -sine, right), "down": (sine, cosine, down)}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:

@@ -75,6 +75,14 @@ def test_a_shift_is_a_share_of_the_side_and_brings_in_the_mirrored_image() -> No
     assert (moved - columns).abs().max() > 0.2
 
 
+def test_an_image_that_is_only_shifted_stays_sharp() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(64, 3, 16, 16)
+    moved = RandomAffine(translate=0.125)(images)
+    assert all(torch.isin(moved[i].mul(1e4).round(), images[i].mul(1e4).round()).all() for i in range(64))
+    assert (moved != images).flatten(1).any(1).sum() > 40
+
+
 def test_colours_stay_colours() -> None:
     torch.manual_seed(0)
     changed = RandomColour(brightness=0.9, contrast=0.9, saturation=0.9)(torch.rand(64, 3, 8, 8))
