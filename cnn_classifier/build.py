@@ -13,7 +13,11 @@ from cnn_classifier.errors import CheckpointError, ClassifierError, ConfigError
 # Checkpoints may come from anyone: only these are imported on their word.
 TRUSTED = ("cnn_classifier.models.",)
 # What a class needs that the base install leaves out.
-EXTRAS = {"lightning.pytorch.loggers.TensorBoardLogger": "tensorboard"}
+EXTRAS = {
+    "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
+    "lightning.pytorch.loggers.TensorBoardLogger": "tensorboard",
+    "lightning.pytorch.loggers.WandbLogger": "wandb",
+}
 
 
 def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:

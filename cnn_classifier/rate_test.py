@@ -23,7 +23,8 @@ from cnn_classifier.hardware import device_of, keep_freed_memory
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.optim import build_optimizer
 from cnn_classifier.quiet import silence_remarks
-from cnn_classifier.train import begin_weights, build_module, take_up
+from cnn_classifier.resume import begin_weights, take_up
+from cnn_classifier.train import build_module
 
 # From and up to these shares of the rate that a training would take.
 LOWEST, HIGHEST = 1e-3, 30.0

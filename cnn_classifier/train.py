@@ -14,8 +14,8 @@ from torch import nn
 from cnn_classifier.auto import dataset_options, settle
 from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
-from cnn_classifier.checkpoint import BEST, find_resume, require_same, run_dir_of, write_calibration
-from cnn_classifier.config import Config, adopt, plain, save, set_values
+from cnn_classifier.checkpoint import BEST, write_calibration
+from cnn_classifier.config import Config, plain, save, set_values
 from cnn_classifier.data.advice import brief
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.folder import Scan
@@ -24,9 +24,9 @@ from cnn_classifier.data.source import scan_source
 from cnn_classifier.data.split_file import write_split
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_images, explained
+from cnn_classifier.guarded import Guarded
 from cnn_classifier.hardware import keep_freed_memory
 from cnn_classifier.heartbeat import Heartbeat
-from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
@@ -34,6 +34,7 @@ from cnn_classifier.ranks import agree, rank
 from cnn_classifier.report.calibration import calibrate
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
+from cnn_classifier.resume import begin_weights, take_up
 from cnn_classifier.status import claimed
 from cnn_classifier.storage import write_json
 from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable
@@ -83,7 +84,8 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
     callbacks = [record, Heartbeat(run_dir, words), *build_all(plain(config.callbacks), Callback)]
-    trainer = build_trainer(settings, callbacks=callbacks, logger=build_all(plain(config.logger), Logger))
+    loggers: list[Logger] = [Guarded(logger) for logger in build_all(plain(config.logger), Logger)]
+    trainer = build_trainer(settings, callbacks=callbacks, logger=loggers)
     require_usable(trainer, module)
     if rank() > 0:
         fit(trainer, module, data, resumed)
@@ -119,24 +121,6 @@ def settled(config: Config, scan: Scan) -> tuple[Path | None, list[str]]:
     if rank() > 0:
         set_values(config, values)
     return resumed, told
-
-
-def take_up(config: Config) -> Path | None:
-    """The checkpoint to go on from, if any; its run goes on in its own folder, with what was settled when it began."""
-    resumed = find_resume(config)
-    run_before = run_dir_of(resumed) if resumed is not None else None
-    if run_before is not None:
-        config.run_dir = str(run_before)
-        adopt(config, run_before / "config.yaml")
-    return resumed
-
-
-def begin_weights(module: ImageClassifier, resumed: Path | None) -> None:
-    """Make sure that a checkpoint's weights fit, or fetch those that a pretrained network begins with."""
-    if resumed is not None:
-        require_same(resumed, module.hparams)
-    elif isinstance(module.network, Staged):
-        module.network.load_weights()
 
 
 def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:

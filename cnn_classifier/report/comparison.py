@@ -16,6 +16,7 @@ OWN = (
     "run_dir",
     "resume",
     "sweep.resume",
+    "sweep.name",
     "trainer.default_root_dir",
     "callbacks.best.dirpath",
     "callbacks.last.dirpath",

@@ -36,7 +36,11 @@ class Child:
 
     def start(self, place: Mapping[str, Any]) -> None:
         """Begin, on the cores and the GPU of a place; what it says goes into `train.log`."""
-        more = [f"run_dir='{self.folder}'", *(["resume=auto"] if self.resume else [])]
+        more = [
+            f"run_dir='{self.folder}'",
+            f"sweep.name='{self.folder.parent.name}'",
+            *(["resume=auto"] if self.resume else []),
+        ]
         folders = [f"--config-dir={folder}" for folder in own_folders(sys.argv)]
         command = [sys.executable, "-m", "cnn_classifier", "train", *folders, *self.words, *more]
         environment = dict(os.environ) | {"OMP_NUM_THREADS": str(len(place["cores"]))}

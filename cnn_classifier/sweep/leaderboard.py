@@ -43,6 +43,7 @@ class Leaderboard:
             return replace(before, exit_code=0)
         if before is not None and before.state in (INTERRUPTED, KILLED):
             config.resume = "auto"
+        config.sweep.name = self.folder.name
         job_dir = self.free(run_dir) if before is None else before.run_dir
         print(f"\n{job_dir}: {' '.join(words)}")
         try:
