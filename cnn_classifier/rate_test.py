@@ -75,9 +75,8 @@ def find_rate(config: Config, scan: Scan, *, steps: int = 100) -> RateTest:
         module.load_state_dict(read_checkpoint(resumed)["state_dict"])
     usual = float(config.optimizer.lr)
     rates = [usual * LOWEST * (HIGHEST / LOWEST) ** (step / max(steps - 1, 1)) for step in range(steps)]
-    losses = raised(
-        module, data, rates, sizes=plain(config.trainer.sizes), device=device_of(config.trainer.accelerator)
-    )
+    size = max(plain(config.trainer.sizes) or [data.preprocess.image_size])
+    losses = raised(module, data, rates, size=size, device=device_of(config.trainer.accelerator))
     return RateTest(rates[: len(losses)], losses, usual, steepest(rates, losses))
 
 
@@ -105,7 +104,7 @@ def raised(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * float(loss)
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss.item()
         losses.append(mean / (1 - SMOOTHING ** (step + 1)))
         if not math.isfinite(losses[-1]) or losses[-1] > HOPELESS * min(losses):
             return losses[:-1]
@@ -126,7 +125,8 @@ def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
         DataError: If it never falls.
     """
     end = losses.index(min(losses)) if losses else 0
-    if end < 2:
+    window = max(1, len(losses) // 10)  # single batches tell little, and the first losses are of few
+    places = range(len(losses) // 10 + window, end)
+    if not places:
         raise DataError("the loss does not fall at any rate; check the labels, or give more --steps")
-    slopes = [losses[step + 1] - losses[step - 1] for step in range(1, end)]
-    return rates[1 + slopes.index(min(slopes))]
+    return rates[min(places, key=lambda place: losses[min(place + window, end)] - losses[place - window])]

@@ -18,8 +18,6 @@ PRETRAINED = "cnn_classifier.models.pretrained.Pretrained"
 MUON = "cnn_classifier.muon.Muon"
 RESNET = "cnn_classifier.models.resnet.ResNet"
 SIZE_FREE = (RESNET, PRETRAINED)
-
-
 WIDE, NARROW = (48, 96, 192, 384), (32, 64, 128, 256)
 
 
@@ -140,9 +138,8 @@ def plans_for(recipe: Recipe) -> Sequence[Plan]:
 def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     """The sides of the images that are tested and trained on, and what goes with them."""
     about = f"images of about {seen.side} px"
-    recipe.settle(
-        "model.widths", list(plan.widths), "too little time for more" if plan.widths == NARROW else "time for them"
-    )
+    enough = "too little time for more" if plan.widths == NARROW else "time for them"
+    recipe.settle("model.widths", list(plan.widths), enough)
     recipe.settle("model.freeze", plan.freeze, "too little time for more" if plan.freeze == 1 else "time for more")
     if is_pretrained(recipe.get("model")):
         known = max(seen.side, SMALLEST_KNOWN) // 32 * 32

@@ -102,7 +102,7 @@ def test_a_trial_that_falls_behind_is_stopped(words: list[str]) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_one_of_two_workers_is_killed_and_no_result_is_lost(words: list[str]) -> None:
-    given = [word.replace("trials=2", "trials=6") for word in words if not word.startswith("hydra.sweep.dir")]
+    given = [word.replace("trials=2", "trials=4") for word in words if not word.startswith("hydra.sweep.dir")]
     storage = Path.cwd() / "study.log"
     shared = [*given, f"sweep.storage={storage}", "sweep.study=ours", "optimizer.lr=interval(0.001,0.1)"]
     command = [sys.executable, "-m", "cnn_classifier", *shared]
@@ -122,7 +122,7 @@ def test_one_of_two_workers_is_killed_and_no_result_is_lost(words: list[str]) ->
 
     found = optuna.load_study(study_name="ours", storage=open_storage(str(storage)))
     done = [trial for trial in found.trials if trial.state.name == "COMPLETE"]
-    assert len(done) >= 5
+    assert len(done) >= 3
     assert sum(trial.state.name == "RUNNING" for trial in found.trials) <= 1
 
 

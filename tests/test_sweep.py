@@ -36,45 +36,35 @@ def ended(folder: Path, name: str, words: Sequence[str], accuracy: float | None 
     return status
 
 
-def test_the_same_command_goes_on_where_it_was(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_goes_on_where_it_was_and_may_grow(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main([*words, "hydra.sweep.dir=sweep"])
     before = {path: path.stat().st_mtime_ns for path in Path("sweep").glob("*/checkpoints/*")}
     told = json.loads(Path("sweep/1/status.json").read_text())
-    Path("sweep/1/status.json").write_text(json.dumps(told | {"state": "failed", "message": "the disk was full"}))
-    capsys.readouterr()
-
-    assert main([*words, "sweep.resume=sweep"]) == 0
-
-    after = {path: path.stat().st_mtime_ns for path in before}
-    assert {path.parts[1] for path in before if before[path] != after[path]} == {"1"}
-    assert Path("sweep/best.ckpt").is_file()
-    assert "sweep/0: done already" in capsys.readouterr().out
-    assert [row["status"] for row in rows()] == ["done", "done"]
-
-
-def test_a_job_that_was_killed_goes_on_from_its_last_checkpoint(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    main([*words, "hydra.sweep.dir=sweep"])
-    told = json.loads(Path("sweep/1/status.json").read_text())
-    Path("sweep/1/status.json").write_text(json.dumps(told | {"state": "running"}))
+    Path("sweep/1/status.json").write_text(json.dumps(told | {"state": "running"}))  # as a kill would leave it
     assert read_status(Path("sweep/1")).state == "killed"
     capsys.readouterr()
-
-    main([*words, "sweep.resume=sweep"])
-
-    assert "resuming from sweep/1/checkpoints/last.ckpt" in capsys.readouterr().out
-    assert read_status(Path("sweep/1")).state == "done"
-
-
-def test_a_sweep_may_grow(words: list[str]) -> None:
-    main([*words, "hydra.sweep.dir=sweep"])
     longer = [word.replace("0.01,0.02", "0.005,0.02,0.01") for word in words]
 
     assert main([*longer, "sweep.resume=sweep"]) == 0
 
-    lr_of = {row["run"]: row["changed"] for row in rows()}
-    assert lr_of == {"0": "optimizer.lr=0.01", "1": "optimizer.lr=0.02", "2": "optimizer.lr=0.005"}
+    out = capsys.readouterr().out
+    assert "sweep/0: done already" in out
+    assert "resuming from sweep/1/checkpoints/last.ckpt" in out
+    assert {path.parts[1] for path in before if before[path] != path.stat().st_mtime_ns} == {"1"}
+    changed = {row["run"]: row["changed"] for row in rows()}
+    assert changed == {"0": "optimizer.lr=0.01", "1": "optimizer.lr=0.02", "2": "optimizer.lr=0.005"}
+    assert [row["status"] for row in rows()] == ["done", "done", "done"]
+    assert Path("sweep/best.ckpt").is_file()
+
+
+def test_what_failed_runs_again(words: list[str]) -> None:
+    main([*words[:-2], "optimizer.lr=0.01", words[-1], "hydra.sweep.dir=sweep"])
+    told = json.loads(Path("sweep/0/status.json").read_text())
+    Path("sweep/0/status.json").write_text(json.dumps(told | {"state": "failed", "message": "the disk was full"}))
+
+    assert main([*words[:-2], "optimizer.lr=0.01", words[-1], "sweep.resume=sweep"]) == 0
+
+    assert [row["status"] for row in rows()] == ["done"]
 
 
 def test_what_cannot_be_resumed_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
