@@ -91,7 +91,10 @@ def start_ranks(processes: int, words: Sequence[str], run_dir: Path) -> None:
     )
     folders = [f"--config-dir={folder}" for folder in own_folders(sys.argv)]
     threads = str(max(1, (os.cpu_count() or 1) // processes))
-    before = dict(os.environ)
+    before, handlers = (
+        dict(os.environ),
+        {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
+    )
     os.environ.update({"OMP_NUM_THREADS": threads} | before | {STARTED: "1"})
     command = ["-m", "cnn_classifier", "train", *folders, *words, f"run_dir='{run_dir}'"]
     try:
@@ -105,6 +108,8 @@ def start_ranks(processes: int, words: Sequence[str], run_dir: Path) -> None:
     finally:
         os.environ.clear()
         os.environ.update(before)
+        for number, handler in handlers.items():  # the launcher leaves its own
+            signal.signal(number, handler)
 
 
 def agree(values: Callable[[], Found]) -> Found:
