@@ -71,7 +71,7 @@ class ImageClassifier(LightningModule):
         )
         # validate_args reads values back from the device in every step.
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")  # a diverged loss must be seen
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         self.val_f1_macro = MulticlassF1Score(num_classes, average="macro", validate_args=False)
 
@@ -108,7 +108,7 @@ class ImageClassifier(LightningModule):
         images, labels = batch
         logits = self(images)
         # Plain cross-entropy, so that runs with other smoothing or weights can be compared.
-        self.val_loss(functional.cross_entropy(logits, labels), weight=len(labels))
+        self.val_loss(functional.cross_entropy(logits, labels, reduction="none"))  # one an image: batches differ in size
         self.val_accuracy(logits, labels)
         self.val_f1_macro(logits, labels)
         self.log("val/loss", self.val_loss)
