@@ -108,7 +108,7 @@ class ImageClassifier(LightningModule):
         images, labels = batch
         logits = self(images)
         # Plain cross-entropy, so that runs with other smoothing or weights can be compared.
-        self.val_loss(functional.cross_entropy(logits, labels, reduction="none"))  # one an image: batches differ in size
+        self.val_loss(functional.cross_entropy(logits, labels, reduction="none"))  # batches differ in size
         self.val_accuracy(logits, labels)
         self.val_f1_macro(logits, labels)
         self.log("val/loss", self.val_loss)
