@@ -1,9 +1,11 @@
 """Where things are kept between runs, and how a file is written whole or not at all."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,58 @@ def cache_home() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_classifier")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON; a reader never sees half of it."""
+def write_whole(path: Path, *parts: bytes | bytearray, sync: bool = True) -> None:
+    """Write a file of which nobody ever sees half, whatever stops this process or the machine.
+
+    Its folder is made if it is gone. A partial file that an earlier try left behind is written over.
+
+    Args:
+        path: The file.
+        parts: Its bytes.
+        sync: Whether to wait until the disk has them: a power cut then leaves the old file or the new one.
+
+    Raises:
+        StorageError: If that is not possible; what was there before is there yet.
+    """
     partial = path.with_name(f".{path.name}.partial")
+    size = sum(map(len, parts))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(path)
+        if sync:
+            sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"{path} cannot be written ({error.strerror}, {size:,} bytes); what was there before is unchanged; "
+            "free space there or choose another folder"
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows a folder's new names; Windows and some file systems do so by themselves."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        with suppress(OSError):
+            os.fsync(opened)
+        os.close(opened)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    partial.write_text(text, encoding="utf-8", errors="surrogateescape")
-    partial.replace(path)
+    write_whole(path, text.encode(errors="surrogateescape"), sync=False)
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
@@ -44,11 +92,9 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     Raises:
         StorageError: If the file cannot be written.
     """
-    try:
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows(rows)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error.strerror}); choose another file") from error
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_whole(path, text.getvalue().encode(errors="surrogateescape"), sync=False)
 
 
 def make_folder(folder: Path) -> Path:

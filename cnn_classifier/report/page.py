@@ -4,7 +4,6 @@ import base64
 import io
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cnn_classifier.data.advice import several
 from cnn_classifier.data.preprocess import decode
-from cnn_classifier.errors import StorageError, UnreadableImageError
-from cnn_classifier.storage import make_folder
+from cnn_classifier.errors import UnreadableImageError
+from cnn_classifier.storage import write_whole
 
 THUMBNAIL_SIDE = 128  # pixels of the long side
 THUMBNAIL_QUALITY = 60  # of JPEG: 3 kB each on photos, 8 kB on pure noise
@@ -43,14 +42,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         "duration": duration,
     }
     page = environment.get_template(template).render(values)
-    partly = make_folder(path.parent) / f".{path.name}.partial"
-    try:
-        partly.write_text(page, encoding="utf-8")
-        partly.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partly.unlink()
-        raise StorageError(f"{path} cannot be written ({error.strerror}); choose another file") from error
+    write_whole(path, page.encode(), sync=False)
 
 
 def percent(share: float) -> str:

@@ -59,11 +59,15 @@ def test_bars_stand_for_the_images_of_each_class_in_each_split(class_names: list
 def test_a_grid_shows_each_picture_below_its_title(channels: int) -> None:
     pictures = [np.full((4, 4, channels), value, np.uint8) for value in range(7)]
     figure = image_grid(pictures, [f"picture {value}" for value in range(7)])
-    shown = [axes for axes in figure.axes if axes.images]
-    assert len(figure.axes) == 12  # two rows of six
-    assert [axes.get_title() for axes in shown] == [f"picture {value}" for value in range(7)]
-    assert [int(np.max(axes.images[0].get_array())) for axes in shown] == list(range(7))
-    assert figure.axes[0].images[0].get_clim() == (0, 255) or channels == 3
+    (axes,) = figure.axes
+    for value, (title, picture) in enumerate(zip(axes.texts, axes.images, strict=True)):
+        left, right, bottom, top = picture.get_extent()  # y is from the top down
+        assert title.get_text() == f"picture {value}"
+        assert int(np.max(picture.get_array())) == value
+        assert left < title.get_position()[0] < right
+        assert title.get_position()[1] < top < bottom
+        assert picture.get_clim() == (0, 255) or channels == 3
+    assert axes.images[6].get_extent()[0] == axes.images[0].get_extent()[0]  # the seventh begins a second row
     drawn(figure)
 
 
