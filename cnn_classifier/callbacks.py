@@ -1,6 +1,5 @@
 """What happens around the epochs: a line and a row for each, and a calm progress bar."""
 
-import math
 import statistics
 import sys
 import time
@@ -11,7 +10,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from tqdm import tqdm
 
-from cnn_classifier.errors import DivergedError
 from cnn_classifier.storage import write_csv
 
 SECONDS_BETWEEN_UPDATES = 0.5
@@ -75,14 +73,6 @@ class EpochRecord(Callback):
             rows = [[past.get(name, "") for name in columns] for past in self.epochs]
             write_csv(self.folder / "metrics.csv", [columns, *rows])
             tqdm.write(epoch_line(row, trainer.max_epochs or 0))
-
-    def require_finite(self) -> None:
-        """Raise DivergedError if the last epoch's losses are not numbers."""
-        for name in ("train/loss", "val/loss"):
-            value = self.epochs[-1].get(name, 0.0) if self.epochs else 0.0
-            if not math.isfinite(value):
-                epoch = self.epochs[-1]["epoch"]
-                raise DivergedError(f"{name} is {value} after epoch {epoch}; lower optimizer.lr or set a warm-up")
 
     @property
     def images_per_second(self) -> float | None:

@@ -1,9 +1,9 @@
-"""Read checkpoints safely, and find the one to resume from."""
+"""Read checkpoints safely."""
 
 import pickle
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import torch
 
 from cnn_classifier.build import require_trusted
 from cnn_classifier.card import Card
-from cnn_classifier.config import Config, same_run
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.module import CHECKPOINT_FORMAT, ImageClassifier
+from cnn_classifier.sealed import require_unchanged, write_sealed
 
 # What torch raises on files that are no checkpoints.
 UNPICKLING_ERRORS = (
@@ -43,6 +43,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} does not exist; expected a run folder or a checkpoint such as outputs/.../checkpoints/best.ckpt"
         )
+    sealed = require_unchanged(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNPICKLING_ERRORS as error:
@@ -53,8 +54,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     ours = content.get("cnn_classifier") if isinstance(content, dict) else None
     if not isinstance(ours, dict) or not {"hyper_parameters", "state_dict"} <= content.keys():
         raise CheckpointError(f"{path} was not written by cnn_classifier; train one with `python train.py`")
-    if ours.get("format") != CHECKPOINT_FORMAT:
+    if ours.get("format") not in range(1, CHECKPOINT_FORMAT + 1):
         raise CheckpointError(f"{path} was written by cnn_classifier {ours.get('version')}; upgrade to read it")
+    if ours["format"] > 1 and not sealed:
+        raise CheckpointError(f"{path} is damaged: its end is missing; give another checkpoint")
     return content
 
 
@@ -88,55 +91,10 @@ def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[Imag
 
 def write_calibration(path: Path, *, temperature: float, threshold: float) -> None:
     """Add to a checkpoint what validation images told of its answers, as `Card` has it."""
-    content = read_checkpoint(path) | {"calibration": {"temperature": temperature, "threshold": threshold}}
-    partial = path.with_name(f".{path.name}.partial")
-    torch.save(content, partial)
-    partial.replace(path)
-
-
-def find_resume(config: Config) -> Path | None:
-    """The checkpoint that `config.resume` means; None to start afresh.
-
-    `auto` looks into the run's own folder, then for the newest run beside it that had the same configuration and has
-    not finished.
-
-    Args:
-        config: The run that is about to begin.
-
-    Raises:
-        CheckpointError: If there is none at a given path.
-    """
-    run_dir = Path(config.run_dir)
-    if config.resume is None:
-        return None
-    if config.resume == "auto" and not (run_dir / LAST).is_file():
-        beside = (path for path in run_dir.parent.glob(f"*/{LAST.as_posix()}") if is_unfinished_twin(path, config))
-        return max(beside, key=lambda path: path.stat().st_mtime, default=None)
-    path = run_dir / LAST if config.resume == "auto" else Path(config.resume).expanduser()
-    path = path / LAST if path.is_dir() else path
-    if not path.is_file():
-        raise CheckpointError(f"resume={config.resume}: {path} does not exist; give a checkpoint, a run folder or auto")
-    return path
-
-
-def require_same(checkpoint: Path, settings: Mapping[str, Any]) -> None:
-    """Raise CheckpointError unless a checkpoint was made of these settings of an `ImageClassifier`."""
-    saved = read_checkpoint(checkpoint)["hyper_parameters"]
-    for key, value in settings.items():
-        if saved[key] != value:
-            raise CheckpointError(
-                f"resume={checkpoint}: the checkpoint has {key} {saved[key]}, this run has {value}; "
-                "repeat the command of that run, or start afresh"
-            )
+    write_sealed(path, read_checkpoint(path) | {"calibration": {"temperature": temperature, "threshold": threshold}})
 
 
 def run_dir_of(checkpoint: Path) -> Path | None:
     """The run folder that a checkpoint lies in, if it lies in one."""
     folder = checkpoint.parent.parent
     return folder if checkpoint.parent.name == "checkpoints" and (folder / "config.yaml").is_file() else None
-
-
-def is_unfinished_twin(checkpoint: Path, config: Config) -> bool:
-    """Whether a checkpoint's run had this configuration, apart from its folder and length, and has no report."""
-    folder = run_dir_of(checkpoint)
-    return folder is not None and not (folder / "report.json").exists() and same_run(config, folder / "config.yaml")

@@ -38,8 +38,8 @@ def main(argv: Sequence[str]) -> int:
         if debug:
             raise
         return complain(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return complain("interrupted", INTERRUPTED_EXIT_CODE)
+    except KeyboardInterrupt as error:
+        return complain(f"interrupted{error}", INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:  # `predict … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -56,6 +56,8 @@ def train(words: Sequence[str], *, debug: bool) -> int:
 
         print(train_help(words))
         return 0
+    from cnn_classifier.signals import terminable
     from cnn_classifier.sweep.command import train_command
 
-    return train_command(words, debug=debug)
+    with terminable():
+        return train_command(words, debug=debug)

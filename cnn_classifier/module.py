@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, distributed, nn
 from torch.nn import functional
-from torchmetrics import MeanMetric
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from cnn_classifier import __version__
@@ -19,7 +20,7 @@ from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.optim import build_optimizer, build_schedulers
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2  # 1 was not sealed
 # What is logged: whatever a callback or a schedule may monitor.
 METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1_macro")
 
@@ -70,6 +71,7 @@ class ImageClassifier(LightningModule):
             label_smoothing=loss["label_smoothing"],
         )
         # validate_args reads values back from the device in every step.
+        self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         self.val_loss = MeanMetric(nan_strategy="disable")  # a diverged loss must be seen
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
@@ -85,6 +87,9 @@ class ImageClassifier(LightningModule):
         # float64 or bfloat16 under `precision=…-true`
         return self.network(images.to(self.dtype, memory_format=self.memory_format))
 
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # of an epoch that is gone on with, nobody tells the start
+
     def on_train_epoch_start(self) -> None:
         if isinstance(self.network, Staged):  # parts of it rest at first
             epochs = self.trainer.max_epochs or 0
@@ -94,10 +99,18 @@ class ImageClassifier(LightningModule):
         images, labels = batch
         logits = self(images)
         loss = self.criterion(logits, labels)
+        self.train_loss(loss.detach())
         self.train_accuracy(logits, labels if labels.ndim == 1 else labels.argmax(1))  # mixed images have shares
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Schedule by a metric, so that what is saved of this epoch has that done."""
+        for entry in self.trainer.lr_scheduler_configs:
+            value = self.trainer.callback_metrics.get(str(entry.monitor))
+            if isinstance(entry.scheduler, ReduceLROnPlateau) and value is not None:
+                entry.scheduler.step(value)
 
     def on_validation_epoch_start(self) -> None:
         if self.trainer.world_size > 1:  # norms have seen other images in every process; the first one's are kept
@@ -129,3 +142,14 @@ class ImageClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}
+        if not self.trainer.is_last_batch:
+            checkpoint["epoch_so_far"] = {name: dict(metric.metric_state) for name, metric in self.of_training()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, metric in self.of_training():
+            for state, value in checkpoint.get("epoch_so_far", {}).get(name, {}).items():
+                setattr(metric, state, value.to(metric.device))
+
+    def of_training(self) -> list[tuple[str, Metric]]:
+        """What is measured in training: an epoch that is gone on with has measured some of it."""
+        return [("train_loss", self.train_loss), ("train_accuracy", self.train_accuracy)]

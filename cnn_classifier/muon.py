@@ -16,6 +16,9 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 class Muon(Optimizer):
     """Muon for the kernels of convolutions, AdamW for everything else.
 
+    Like torch's fused optimisers it leaves everything as it is in a step for which `found_inf`, a tensor on its device,
+    is not 0.
+
     A small network learns some thousand photos in fewer epochs than with AdamW alone (docs/results.md).
     `torch.optim.Muon` takes matrices only.
 
@@ -27,6 +30,8 @@ class Muon(Optimizer):
         adam_lr: The rate for what is no kernel.
         steps: Of the iteration that makes a matrix orthogonal.
     """
+
+    _step_supports_amp_scaling = True  # torch's word for heeding `found_inf`
 
     def __init__(
         self,
@@ -77,6 +82,8 @@ class Muon(Optimizer):
         state = self.state[kernel]
         if not state:
             state["momentum"] = torch.zeros_like(kernel)
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        before = [] if found_inf is None else [(tensor, tensor.clone()) for tensor in (kernel, state["momentum"])]
         gradient: Any = kernel.grad
         momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
         update = gradient.add(momentum, alpha=group["momentum"])
@@ -84,6 +91,8 @@ class Muon(Optimizer):
         scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         kernel.mul_(1 - group["lr"] * group["weight_decay"])
         kernel.add_(matrix.view_as(kernel), alpha=-group["lr"] * scale)
+        for tensor, kept in before:
+            torch.where(torch.as_tensor(found_inf) > 0, kept, tensor, out=tensor)
 
     def move_others(self, learning: list[Tensor], group: Mapping[str, Any]) -> None:
         """AdamW's step."""
@@ -110,6 +119,7 @@ class Muon(Optimizer):
             weight_decay=group["weight_decay"],
             eps=EPSILON,
             maximize=False,
+            found_inf=getattr(self, "found_inf", None),
         )
 
 

@@ -1,12 +1,13 @@
 """Optimisers and learning-rate schedules from plain data."""
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROnPlateau
 
 from cnn_classifier.build import build
 from cnn_classifier.models.staged import Staged
@@ -74,7 +75,9 @@ def build_schedulers(
         arguments["total_steps"] = total_steps
     scheduler = build(arguments, LRScheduler, optimizer=optimizer)
     interval = "step" if by_step else "epoch"
-    entries = [{"scheduler": scheduler, "interval": interval, "monitor": recipe.get("monitor")}]
+    # Lightning schedules by a metric after an epoch's checkpoint; the module does so before, see there.
+    turn = {"frequency": sys.maxsize} if isinstance(scheduler, ReduceLROnPlateau) else {}
+    entries = [{"scheduler": scheduler, "interval": interval, "monitor": recipe.get("monitor"), **turn}]
     warmup_steps = round(recipe.get("warmup_epochs", 0) * steps_per_epoch)
     if warmup_steps > 1:
         warmup = LinearLR(optimizer, start_factor=1 / warmup_steps, total_iters=warmup_steps)

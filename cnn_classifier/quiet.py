@@ -7,6 +7,7 @@ REMARKS = (
     ".*does not have many workers.*",  # batches are slices of decoded images
     ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run goes on in its own folder
     ".*The dirpath has changed from .*",  # a loose checkpoint goes on in the folder of the new run
+    ".*You're resuming from a checkpoint that ended before the epoch ended.*",  # its order and position are derived
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ".*Trying to infer the `batch_size`.*",

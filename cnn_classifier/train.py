@@ -22,6 +22,7 @@ from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.source import scan_source
 from cnn_classifier.data.split_file import write_split
+from cnn_classifier.divergence import DivergenceGuard
 from cnn_classifier.environment import environment
 from cnn_classifier.evaluate import evaluate_images, explained
 from cnn_classifier.guarded import Guarded
@@ -34,7 +35,7 @@ from cnn_classifier.ranks import agree, rank
 from cnn_classifier.report.calibration import calibrate
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
-from cnn_classifier.resume import begin_weights, take_up
+from cnn_classifier.resume import begin_weights, require_same_images, take_up
 from cnn_classifier.status import claimed
 from cnn_classifier.storage import write_json
 from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable
@@ -79,11 +80,18 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     sizes = require_size_free(config.model, settings["sizes"])
     data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
+    if resumed is not None:
+        require_same_images(Path(config.run_dir), data.splits, scan)
     module = build_module(config, data)
     begin_weights(module, resumed)
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
-    callbacks = [record, Heartbeat(run_dir, words), *build_all(plain(config.callbacks), Callback)]
+    callbacks = [
+        record,
+        Heartbeat(run_dir, words),
+        DivergenceGuard(run_dir),
+        *build_all(plain(config.callbacks), Callback),
+    ]
     loggers: list[Logger] = [Guarded(logger) for logger in build_all(plain(config.logger), Logger)]
     trainer = build_trainer(settings, callbacks=callbacks, logger=loggers)
     require_usable(trainer, module)
@@ -95,7 +103,6 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
         prepared = time.perf_counter()
         fit(trainer, module, data, resumed)
         fitted = time.perf_counter()
-        record.require_finite()
 
         best = best_checkpoint(trainer, run_dir)
         load = partial(Predictor.load, best, device=str(trainer.strategy.root_device), trusted=[config.model._target_])

@@ -9,15 +9,18 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torch import nn
 
 from cnn_classifier.budget import AUTO, seconds_of
 from cnn_classifier.build import bind, build, locate, nearest
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.hardware import Measured, choose, device_of
+from cnn_classifier.last_checkpoint import SealedCheckpoints
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import METRICS, ImageClassifier
 from cnn_classifier.optim import build_optimizer, build_schedulers
+from cnn_classifier.ranks import is_among_ranks
 
 # What Lightning's Trainer does not know.
 OURS = ("layout", "compile", "sizes")
@@ -73,9 +76,15 @@ def build_trainer(settings: dict[str, Any], *, callbacks: list[Callback], logger
     arguments = {key: value for key, value in settings.items() if key not in OURS}
     bind(Trainer, arguments, named="trainer")
     try:
-        return Trainer(**arguments, callbacks=callbacks, logger=logger)
+        return Trainer(**arguments, callbacks=callbacks, logger=logger, plugins=plugins())
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def plugins() -> list[Any]:
+    """Our checkpoints, and no requeuing by Lightning: it would end a run without what `LastCheckpoint` saves."""
+    under_slurm = SLURMEnvironment.detect() and not is_among_ranks()
+    return [SealedCheckpoints(), *([SLURMEnvironment(auto_requeue=False)] if under_slurm else [])]
 
 
 def require_usable(trainer: Trainer, module: ImageClassifier) -> None:
@@ -105,5 +114,5 @@ def best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
             return Path(callback.best_model_path)
     path = run_dir / "checkpoints" / "final.ckpt"
-    trainer.save_checkpoint(path)
+    trainer.save_checkpoint(path, weights_only=False)
     return path

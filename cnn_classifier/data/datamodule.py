@@ -108,7 +108,17 @@ class ImageFolderDataModule(LightningDataModule):
         )
 
     def train_dataloader(self) -> BatchLoader | ResidentLoader:
-        return self.near_device(self.loader("train", sampler=self.options.sampler))
+        loader = self.loader("train", sampler=self.options.sampler)
+        if self.trainer is not None:
+            progress = self.trainer.fit_loop.epoch_loop.batch_progress
+            loader.done = lambda: progress.current.ready
+        return self.near_device(loader)
+
+    def files_of(self, epoch: int, batch: int) -> list[Path]:
+        """The images of a batch of the training, both counted from 0."""
+        loader = self.loader("train", sampler=self.options.sampler)
+        loader.sampler.set_epoch(epoch)
+        return [self.splits["train"][index].path for index in loader.chosen()[batch]]
 
     def val_dataloader(self) -> BatchLoader | ResidentLoader:
         return self.near_device(self.loader("val"))

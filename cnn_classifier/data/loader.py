@@ -1,6 +1,6 @@
 """Batches without a DataLoader: slices of a store of pixels, in an order that a seed and an epoch decide."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,7 @@ class BatchLoader:
         sampler: As for `EpochOrder`.
         rank: Likewise.
         world_size: Likewise.
+        done: How many batches of the epoch were seen before the run was interrupted; asked when an epoch begins.
     """
 
     pinned = False  # a GPU fetches batches from page-locked memory while it computes
@@ -92,7 +93,9 @@ class BatchLoader:
         sampler: str | None = None,
         rank: int = 0,
         world_size: int = 1,
+        done: Callable[[], int] = lambda: 0,
     ) -> None:
+        self.done = done
         self.images, self.rows, self.labels, self.batch_size = images, rows, labels, batch_size
         self.sampler = EpochOrder(labels, seed=seed, sampler=sampler, rank=rank, world_size=world_size)
 
@@ -100,10 +103,14 @@ class BatchLoader:
         whole, rest = divmod(len(self.sampler), self.batch_size)
         return whole if whole and self.sampler.sampler else whole + (rest > 0)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def chosen(self) -> list[Indices]:
+        """The samples of each batch of the epoch."""
         order = self.sampler.indices()
-        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        pixels = self.images.batches(self.rows[chosen] for chosen in batches[: len(self)])
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)][: len(self)]
+
+    def __iter__(self) -> Iterator[Batch]:
+        batches = self.chosen()[self.done() :]
+        pixels = self.images.batches(self.rows[chosen] for chosen in batches)
         for chosen, images in zip(batches, pixels, strict=False):
             batch = torch.from_numpy(images), torch.from_numpy(self.labels[chosen])
             uint8, labels = (part.pin_memory() for part in batch) if self.pinned else batch

@@ -48,5 +48,5 @@ class ResidentLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = torch.from_numpy(self.sampler.indices()).to(self.pixels.device)
-        for chosen in order.split(self.batch_size)[: len(self)]:
+        for chosen in order.split(self.batch_size)[self.loader.done() : len(self)]:
             yield self.pixels[self.rows[chosen]].permute(0, 3, 1, 2), self.labels[chosen]

@@ -14,13 +14,17 @@ COLUMNS = ("path", "label", "split")
 
 
 def write_split(path: Path, splits: Splits, scan: Scan) -> None:
-    """Write one line an image: its path below the scanned folder, its class name and its split."""
-    rows = [
+    """Write one line an image."""
+    write_csv(path, [COLUMNS, *rows_of(splits, scan)])
+
+
+def rows_of(splits: Splits, scan: Scan) -> list[tuple[str, str, str]]:
+    """Path below the scanned folder, class name and split of each image."""
+    return [
         (relative_name(sample.path, scan), scan.class_names[sample.label], split)
         for split, samples in splits.items()
         for sample in sorted(samples, key=lambda sample: sample.path.as_posix())
     ]
-    write_csv(path, [COLUMNS, *rows])
 
 
 def read_split(path: Path, scan: Scan) -> Splits:

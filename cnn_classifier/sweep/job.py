@@ -62,12 +62,12 @@ def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool,
         code = INTERRUPTED_EXIT_CODE if isinstance(error.__context__, KeyboardInterrupt) else TERMINATED_EXIT_CODE
         ended = replace(ended, state=INTERRUPTED, exit_code=code)
         if code == INTERRUPTED_EXIT_CODE:  # Lightning turns Ctrl-C into an exit with 1
-            raise KeyboardInterrupt from None
-        complain("terminated", TERMINATED_EXIT_CODE)  # Lightning ends with 0 on SIGTERM
+            raise KeyboardInterrupt(how_to_go_on(config)) from None
+        complain(f"terminated{how_to_go_on(config)}", TERMINATED_EXIT_CODE)
         raise SystemExit(TERMINATED_EXIT_CODE) from None
     except KeyboardInterrupt:
         ended = replace(ended, state=INTERRUPTED, exit_code=INTERRUPTED_EXIT_CODE)
-        raise
+        raise KeyboardInterrupt(how_to_go_on(config)) from None
     except Exception as error:  # whatever ends one run of a sweep must not end the others
         if debug:
             raise
@@ -141,6 +141,12 @@ def write_end(status: Status, *, keep: bool) -> None:
         far = ("epoch", "max_epochs", "val_accuracy", "val_loss")
         status = replace(status, **{name: getattr(began, name) for name in far})
     status.write()
+
+
+def how_to_go_on(config: Config) -> str:
+    """What to say of a run that was stopped, if it has saved anything."""
+    saved = Path(config.run_dir, "checkpoints", "last.ckpt")  # checkpoint.LAST, which is not to be had without torch
+    return f"; what it has learnt is kept, go on with resume={shown(Path(config.run_dir))}" if saved.is_file() else ""
 
 
 def headline(run_dir: Path, checkpoint: Path, report: dict[str, Any]) -> str:

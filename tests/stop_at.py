@@ -1,0 +1,28 @@
+"""A callback that sends this process a signal at a certain moment of a training."""
+
+import os
+import signal
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+
+class StopAt(Callback):
+    """Args:
+    step: Counted from 0 over all epochs.
+    moment: `train`, at the beginning of that step, or `val`, at that validation.
+    number: Of the signal.
+    """
+
+    def __init__(self, *, step: int, moment: str = "train", number: int = signal.SIGTERM) -> None:
+        self.step, self.moment, self.number, self.validations = step, moment, number, 0
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if self.moment == "train" and trainer.fit_loop.epoch_loop.total_batch_idx == self.step:
+            os.kill(os.getpid(), self.number)
+
+    def on_validation_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if self.moment == "val" and not trainer.sanity_checking:
+            self.validations += 1
+            if self.validations == self.step + 1:
+                os.kill(os.getpid(), self.number)
