@@ -3,6 +3,7 @@
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     sealed = require_unchanged(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is no checkpoint of ours, and refused
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except UNPICKLING_ERRORS as error:
         # torch's own message advises to load the file without the safety.
         found = re.search(r"(?i:unsupported global):? (?:GLOBAL )?(\S+)", str(error))
@@ -75,6 +78,9 @@ def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[Imag
     settings = content["hyper_parameters"]
     try:
         require_trusted(settings["model"], trusted)
+    except (CheckpointError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    try:
         classifier = ImageClassifier(**settings)
         classifier.load_state_dict(content["state_dict"])
         card = Card(
@@ -92,6 +98,12 @@ def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[Imag
 def write_calibration(path: Path, *, temperature: float, threshold: float) -> None:
     """Add to a checkpoint what validation images told of its answers, as `Card` has it."""
     write_sealed(path, read_checkpoint(path) | {"calibration": {"temperature": temperature, "threshold": threshold}})
+
+
+def checkpoint_bytes(module: ImageClassifier) -> int:
+    """About what a run's checkpoints take: the best, the last, and one that is being written."""
+    weights = sum(tensor.nbytes for tensor in module.state_dict().values())
+    return 3 * 4 * weights  # the weights, their average, and two moments of the optimiser
 
 
 def run_dir_of(checkpoint: Path) -> Path | None:

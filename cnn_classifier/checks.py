@@ -78,7 +78,10 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}={find(values, key)} is unknown; expected one of: {expected}")
     bind(DatasetOptions, values["dataset"], named="dataset")
     options = DatasetOptions(**values["dataset"])
-    if (widths := find(values, "model.widths")) and options.image_size != AUTO:
+    widths = find(values, "model.widths")
+    if widths == []:
+        raise ConfigError("model.widths=[] has no block; expected such as model.widths=[32,64]")
+    if widths and options.image_size != AUTO:
         pooled_size(int(options.image_size), EXAMPLES["model.widths"] if widths == AUTO else widths)
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,7 +17,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from cnn_classifier.budget import AUTO
 from cnn_classifier.build import nearest
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.storage import CONF_DIR
+from cnn_classifier.own_files import require_readable
+from cnn_classifier.secrets import masked
+from cnn_classifier.storage import CONF_DIR, write_whole
 
 Config = DictConfig
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
@@ -46,18 +48,24 @@ def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) ->
 
 
 def save(config: Config, path: Path) -> None:
-    """Write the configuration as YAML, interpolations resolved."""
-    OmegaConf.save(config, path, resolve=True)
+    """Write the configuration as YAML, interpolations resolved, secrets left out."""
+    write_whole(path, OmegaConf.to_yaml(OmegaConf.create(as_saved(config))).encode())
+
+
+def as_saved(config: Config) -> dict[str, Any]:
+    """The plain values that `save` writes and `read_saved` reads."""
+    return dict(masked(plain(config), OmegaConf.to_container(config, resolve=False)))
 
 
 def read_saved(path: Path) -> dict[str, Any]:
-    """A configuration that was written as YAML, as plain data.
+    """A configuration that was written as YAML, as plain data; what it refers to is left alone.
 
     Raises:
         ConfigError: If it is damaged.
     """
+    require_readable(path)
     try:
-        return plain(OmegaConf.load(path))
+        return dict(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
     except (*COMPOSITION_ERRORS, YAMLError) as error:
         told = " ".join(str(error).split())
         raise ConfigError(f"{path} is no configuration that we wrote ({told})") from error
@@ -65,8 +73,8 @@ def read_saved(path: Path) -> dict[str, Any]:
 
 def same_run(config: Config, saved: Path) -> bool:
     """Whether a saved configuration is this one, apart from what is `auto` and what a resumed run may change."""
-    theirs = plain(OmegaConf.load(saved))
-    mine = without_auto(plain(config), theirs)
+    theirs = read_saved(saved)
+    mine = without_auto(as_saved(config), theirs)
     for values in (mine, theirs):
         folder = values.pop("run_dir")
         values.pop("resume")
@@ -79,7 +87,9 @@ def same_run(config: Config, saved: Path) -> bool:
 
 def adopt(config: Config, saved: Path) -> None:
     """Take what is `auto` from a saved configuration: a run that goes on keeps what was settled when it began."""
-    config.update(without_auto(plain(config), plain(OmegaConf.load(saved))))
+    mine = plain(config)
+    before, after = flat(mine), flat(without_auto(mine, read_saved(saved)))
+    set_values(config, {key: value for key, value in after.items() if before.get(key) != value})
 
 
 def set_values(config: Config, values: Mapping[str, Any]) -> None:
@@ -93,6 +103,13 @@ def without_auto(values: Any, settled: Any) -> Any:
     if isinstance(values, dict) and isinstance(settled, dict):
         return {key: without_auto(value, settled.get(key, value)) for key, value in values.items()}
     return settled if values == AUTO else values
+
+
+def flat(values: Any, path: str = "") -> dict[str, Any]:
+    """`{"trainer.max_epochs": 20, ...}`."""
+    if not isinstance(values, dict):
+        return {path.removesuffix("."): values}
+    return {key: value for name, inner in values.items() for key, value in flat(inner, f"{path}{name}.").items()}
 
 
 def plain(node: Any) -> Any:
@@ -149,7 +166,8 @@ def explain(error: Exception, words: Sequence[str] = ()) -> ConfigError:
         word = getattr(error, "override", None) or "dataset.root=my photos (1)"
         key, _, value = word.partition("=")
         return ConfigError(f"{word} cannot be read; quote what has special characters: \"{key}='{value}'\"")
-    return ConfigError(" ".join(text.split()))
+    key = getattr(error, "full_key", None)
+    return ConfigError(f"{key}: {' '.join(text.split())}" if key else " ".join(text.split()))
 
 
 def suggestion(key: str, words: Sequence[str]) -> str:

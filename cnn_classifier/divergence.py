@@ -43,7 +43,7 @@ class DivergenceGuard(Callback):
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             total = total + torch.stack(torch._foreach_norm(gradients)).sum() if gradients else total
         bad = ~total.isfinite()
-        if total.device.type == "cpu" or not skips(optimizer):
+        if not (reading_waits(total.device) and skips(optimizer)):
             if bad:
                 self.stop(trainer, trainer.fit_loop.epoch_loop.total_batch_idx)
             return
@@ -80,7 +80,7 @@ class DivergenceGuard(Callback):
             DivergedError: Always.
         """
         epoch, batch = divmod(step, int(trainer.num_training_batches))
-        datamodule: Any = trainer.datamodule
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         images = [str(path) for path in datamodule.files_of(epoch, batch)]
         found = self.folder / "diverged.json"
         if trainer.is_global_zero:
@@ -89,6 +89,11 @@ class DivergenceGuard(Callback):
             f"the loss is no number in step {step + 1} (epoch {epoch + 1}, batch {batch + 1}; its images: {found}); "
             f"the weights were not changed; {HOW_TO_GO_ON}"
         )
+
+
+def reading_waits(device: torch.device) -> bool:
+    """Whether to read a value means to wait until the device has done all that was asked of it."""
+    return device.type != "cpu"
 
 
 def skips(optimizer: Optimizer) -> bool:

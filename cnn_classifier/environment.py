@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cnn_classifier import __version__
+from cnn_classifier.secrets import masked_words
 
 PACKAGES = (
     "torch",
@@ -38,5 +39,5 @@ def environment() -> dict[str, Any]:
             "threads": torch.get_num_threads() if torch else os.cpu_count(),
             "accelerators": [torch.cuda.get_device_name(index) for index in cards] if torch else [],
         },
-        "command": sys.argv,
+        "command": masked_words(sys.argv),
     }

@@ -5,6 +5,7 @@ import sys
 INTERNAL_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
+LONGEST = 2000  # characters of an error, so that a value of a megabyte does not fill the terminal
 
 
 class ClassifierError(Exception):
@@ -55,5 +56,6 @@ class UnreadableImageError(DataError):
 
 def complain(message: str, exit_code: int) -> int:
     """Print one line on standard error, and pass the exit code on."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    print("error:", line if len(line) <= LONGEST else f"{line[:LONGEST]} …", file=sys.stderr)
     return exit_code

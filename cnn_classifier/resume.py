@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.checkpoint import BEST, LAST, read_checkpoint, run_dir_of
-from cnn_classifier.config import Config, adopt, plain, read_saved, same_run
+from cnn_classifier.config import Config, adopt, as_saved, flat, read_saved, same_run
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.split import Splits
 from cnn_classifier.data.split_file import read_rows, rows_of
@@ -110,9 +110,9 @@ def tell_changes(config: Config, saved: Path) -> None:
     Raises:
         ConfigError: If that cannot be changed in the middle of a run.
     """
-    mine, theirs = flat(plain(config)), flat(read_saved(saved))
+    mine, theirs = flat(as_saved(config)), flat(read_saved(saved))
     for key in sorted(mine.keys() | theirs.keys()):
-        if key.startswith(OF_ITS_OWN) or mine.get(key) == theirs.get(key):
+        if key.startswith(OF_ITS_OWN) or mine.get(key) in (None, theirs.get(key)):  # null is yet to be settled
             continue
         if not key.startswith(MAY_CHANGE):
             raise ConfigError(
@@ -120,13 +120,6 @@ def tell_changes(config: Config, saved: Path) -> None:
                 "repeat the command of that run, or start afresh without resume"
             )
         print(f"going on with {key}={mine.get(key)} in place of {theirs.get(key)}", file=sys.stderr)
-
-
-def flat(values: Any, path: str = "") -> dict[str, Any]:
-    """`{"trainer.max_epochs": 20, ...}`."""
-    if not isinstance(values, dict):
-        return {path.removesuffix("."): values}
-    return {key: value for name, inner in values.items() for key, value in flat(inner, f"{path}{name}.").items()}
 
 
 def require_same_images(run_dir: Path, splits: Splits, scan: Scan) -> None:

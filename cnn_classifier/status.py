@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cnn_classifier.errors import ConfigError, StorageError
+from cnn_classifier.secrets import masked_words
 from cnn_classifier.storage import make_folder, write_json
 
 STATUS = "status.json"
@@ -62,7 +63,7 @@ class Status:
         """
         content = {name: value for name, value in asdict(self).items() if name != "run_dir"}
         try:
-            write_json(make_folder(self.run_dir) / STATUS, content | {"words": list(self.words)})
+            write_json(make_folder(self.run_dir) / STATUS, content | {"words": masked_words(self.words)})
         except OSError as error:
             raise StorageError(f"{self.run_dir / STATUS} cannot be written ({error.strerror})") from error
 

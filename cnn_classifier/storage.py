@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -95,6 +96,13 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     write_whole(path, text.getvalue().encode(errors="surrogateescape"), sync=False)
+
+
+def require_space(folder: Path, needed: int, way_out: str) -> None:
+    """Raise StorageError if the disk of a folder has fewer bytes free than needed."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StorageError(f"{folder}: {needed:,} bytes are needed, {free:,} are free; {way_out}")
 
 
 def make_folder(folder: Path) -> Path:

@@ -14,7 +14,7 @@ from torch import nn
 from cnn_classifier.auto import dataset_options, settle
 from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
-from cnn_classifier.checkpoint import BEST, write_calibration
+from cnn_classifier.checkpoint import BEST, checkpoint_bytes, write_calibration
 from cnn_classifier.config import Config, plain, save, set_values
 from cnn_classifier.data.advice import brief
 from cnn_classifier.data.datamodule import ImageFolderDataModule
@@ -37,7 +37,7 @@ from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.resume import begin_weights, require_same_images, take_up
 from cnn_classifier.status import claimed
-from cnn_classifier.storage import write_json
+from cnn_classifier.storage import make_folder, require_space, write_json
 from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable
 from cnn_classifier.trial import LAYOUTS
 
@@ -80,10 +80,10 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     sizes = require_size_free(config.model, settings["sizes"])
     data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
-    if resumed is not None:
-        require_same_images(Path(config.run_dir), data.splits, scan)
     module = build_module(config, data)
     begin_weights(module, resumed)
+    if resumed is not None:
+        require_same_images(Path(config.run_dir), data.splits, scan)
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
     callbacks = [
@@ -98,6 +98,7 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     if rank() > 0:
         fit(trainer, module, data, resumed)
         return TrainResult(run_dir / BEST, {}, run_dir)
+    require_space(make_folder(run_dir), checkpoint_bytes(module), "free space there or choose another run_dir")
     with claimed(run_dir):
         begin(run_dir, config, data, resumed, told)
         prepared = time.perf_counter()

@@ -12,17 +12,22 @@ class StopAt(Callback):
     step: Counted from 0 over all epochs.
     moment: `train`, at the beginning of that step, or `val`, at that validation.
     number: Of the signal.
+    times: How often it is sent.
     """
 
-    def __init__(self, *, step: int, moment: str = "train", number: int = signal.SIGTERM) -> None:
-        self.step, self.moment, self.number, self.validations = step, moment, number, 0
+    def __init__(self, *, step: int, moment: str = "train", number: int = signal.SIGTERM, times: int = 1) -> None:
+        self.step, self.moment, self.number, self.times, self.validations = step, moment, number, times, 0
+
+    def send(self) -> None:
+        for _ in range(self.times):
+            os.kill(os.getpid(), self.number)
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         if self.moment == "train" and trainer.fit_loop.epoch_loop.total_batch_idx == self.step:
-            os.kill(os.getpid(), self.number)
+            self.send()
 
     def on_validation_batch_start(self, trainer: Trainer, *args: Any) -> None:
         if self.moment == "val" and not trainer.sanity_checking:
             self.validations += 1
             if self.validations == self.step + 1:
-                os.kill(os.getpid(), self.number)
+                self.send()

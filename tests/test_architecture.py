@@ -25,10 +25,11 @@ ROWS = [
     ["__main__"],
     ["cli"],
     ["commands", "train_help"],
-    ["rate_test", "sweep"],
+    ["rate_test", "sweep", "doctor"],
     ["train", "export", "serve"],
     ["evaluate", "auto", "resume"],
-    ["predictor", "explain", "sorting", "callbacks", "heartbeat", "guarded", "averaging", "trainer"],
+    ["predictor", "explain", "sorting", "trainer"],
+    ["callbacks", "divergence", "heartbeat", "last_checkpoint", "guarded", "averaging"],
     ["engines"],
     ["checkpoint"],
     ["module"],
@@ -37,15 +38,15 @@ ROWS = [
     ["recipe", "optim", "muon"],
     ["card", "checks", "models", "report", "environment", "quiet", "hardware"],
     ["data"],
-    ["settled", "build", "status", "trial", "ranks"],
+    ["settled", "build", "status", "trial", "ranks", "sealed"],
     ["storage"],
-    ["budget"],
+    ["budget", "signals", "own_files", "secrets"],
     ["errors"],
 ]
 TORCH_FREE = [
     "cli", "commands", "train_help", "commands.data", "config", "build", "checks", "errors", "recipe",
     "budget", "settled", "storage", "sweep.command", "sweep.job", "sweep.leaderboard", "sweep.search",
-    "sweep.pool", "status", "ranks", "models.checks", "report.write", "report.page",
+    "sweep.pool", "status", "ranks", "signals", "models.checks", "report.write", "report.page",
     "report.data_page", "report.report_page", "report.comparison", "report.compare_page", "environment",
     "predictor", "evaluate", "sorting", "card", "engines.onnx", "engines.find",
     "serve.app", "serve.server", "serve.bundle",
@@ -70,6 +71,7 @@ def modules() -> dict[str, Path]:
 
 def row_of(module: str) -> int:
     rows = [row for row, names in enumerate(ROWS) for name in names if module == name]
+    assert rows or "." in module, f"{module} has no row"
     return rows[0] if rows else row_of(module.rpartition(".")[0])
 
 

@@ -116,8 +116,11 @@ def test_an_average_follows_at_once_and_is_calm_later() -> None:
 
 
 @pytest.mark.parametrize("words", [["augment=strong"], [*CNN, "augment=light"]], ids=["resnet", "cnn"])
-def test_a_steady_step_reads_nothing_back_from_the_device(photos: Path, words: list[str]) -> None:
+def test_a_steady_step_reads_nothing_back_from_the_device(
+    photos: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     count = "+callbacks.count._target_=host_reads.CountReads"
+    monkeypatch.setattr("cnn_classifier.divergence.reading_waits", lambda device: True)  # as on a GPU
     counter_on_the_cpu = "callbacks.average=null"  # of the average: to read it waits for nothing
     train(photos, *words, "dataset.batch_size=4", "trainer.max_epochs=2", count, counter_on_the_cpu)
     assert CountReads.steps == 2 * 5  # of 28 images

@@ -271,7 +271,10 @@ def test_a_diverged_training_exits_with_6_and_says_where(photos: Path, capsys: p
 
     assert main(["train", *tiny_without("optimizer"), *words]) == 6
 
-    assert "after epoch 1; lower optimizer.lr" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the loss is no number in step 2 (epoch 1, batch 2; its images: " in told
+    assert "run/diverged.json); the weights were not changed; lower optimizer.lr" in told
+    assert len(json.loads(Path("run/diverged.json").read_text())["images"]) == 8
 
 
 def test_metrics_of_epochs_without_validation_leave_its_columns_empty(photos: Path) -> None:

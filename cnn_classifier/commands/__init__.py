@@ -4,10 +4,10 @@ import argparse
 from typing import NoReturn
 
 from cnn_classifier import __version__
-from cnn_classifier.commands import compare, data, evaluate, export, lr_find, predict, serve
+from cnn_classifier.commands import compare, data, doctor, evaluate, export, lr_find, predict, serve
 from cnn_classifier.errors import ConfigError
 
-COMMANDS = (evaluate, compare, predict, export, serve, lr_find, data)
+COMMANDS = (evaluate, compare, predict, export, serve, lr_find, data, doctor)
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -1,7 +1,6 @@
 """Bring one file whole, going on where an earlier try stopped."""
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
@@ -10,7 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cnn_classifier.data.https import BY_HAND, InterruptedTransferError, ask
-from cnn_classifier.errors import DataError, StorageError
+from cnn_classifier.errors import DataError
+from cnn_classifier.storage import require_space
 
 TRIES = 5
 PAUSE = 2.0  # seconds before a further try
@@ -71,7 +71,7 @@ def write(answer: HTTPResponse, partial: Path, kept: int, total: int | None) -> 
     with partial.open("ab" if kept else "wb") as file:
         if not kept:  # the file is empty now, so the note is never about other bytes
             validator_file(partial).write_text(validator_of(answer), encoding="utf-8")
-        require_space(partial.parent, (total or 0) - kept)
+        require_space(partial.parent, (total or 0) - kept, "free space there or set CNN_CLASSIFIER_HOME")
         progress = {"total": total, "initial": kept, "unit": "B", "unit_scale": True}
         with tqdm(desc=partial.stem, disable=None, **progress) as bar:
             for chunk in chunks(answer):
@@ -141,11 +141,3 @@ def validator_of(answer: HTTPResponse) -> str:
 def validator_file(partial: Path) -> Path:
     """Where the validator is kept, beside the bytes."""
     return partial.with_name(f"{partial.name}.validator")
-
-
-def require_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise StorageError(
-            f"{folder}: {needed:,} bytes are needed, {free:,} are free; free space there or set CNN_CLASSIFIER_HOME"
-        )

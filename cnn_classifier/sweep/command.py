@@ -8,15 +8,19 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cnn_classifier.config import COMPOSITION_ERRORS, Config, explain
 from cnn_classifier.errors import ConfigError, StorageError, complain
+from cnn_classifier.own_files import require_readable
 from cnn_classifier.ranks import rank
 from cnn_classifier.status import Status
-from cnn_classifier.storage import CONF_DIR
+from cnn_classifier.storage import CONF_DIR, own_folders
 from cnn_classifier.sweep.job import run_job
 from cnn_classifier.sweep.leaderboard import Leaderboard, what
 
@@ -37,7 +41,8 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
 
     def job(config: Config) -> float | None:
         settings = HydraConfig.get()
-        changed = what(settings.overrides.task)
+        task: Any = OmegaConf.to_container(settings.overrides.task, resolve=False)  # words may refer to others
+        changed = what(task)
         run_dir = Path(settings.runtime.output_dir)
         run = run_job if board is None else board.run
         ended.append(run(config, run_dir, changed, debug=debug))
@@ -45,12 +50,16 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
             complain(ended[-1].message, ended[-1].exit_code)
         return ended[-1].val_accuracy  # what a sweeper optimises
 
+    require_readable(*own_folders(words))
     argv, sys.argv = sys.argv, [sys.argv[0], *(in_folder(words, board.folder) if board else words)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(job)()
-    except (*COMPOSITION_ERRORS, ValueError) as error:  # Hydra's own; those of a job are in its status
+    except (*COMPOSITION_ERRORS, YAMLError, ValueError) as error:  # Hydra's own; those of a job are in its status
         raise explain(error, words) from error
+    except RecursionError as error:
+        named = ", ".join(map(str, own_folders(words))) or CONF_DIR
+        raise ConfigError(f"the defaults lists in {named} name each other without end; leave one out") from error
     except OSError as error:
         raise StorageError(f"{error.filename}: {error.strerror}; choose another folder with run_dir=PATH") from error
     finally:

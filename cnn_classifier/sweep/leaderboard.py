@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnn_classifier.config import Config
 from cnn_classifier.report.leaderboard_page import write_leaderboard_page
+from cnn_classifier.secrets import masked_words
 from cnn_classifier.status import DONE, FINISHED, INTERRUPTED, KILLED, RUNNING, Status, read_status
 from cnn_classifier.storage import write_csv
 from cnn_classifier.sweep.job import remove_if_empty, run_job, shown
@@ -59,7 +60,7 @@ class Leaderboard:
 
     def find(self, words: Sequence[str]) -> Status | None:
         """The job of these words, in whatever order, but for those that say where it runs."""
-        asked = sorted(what(words))
+        asked = sorted(masked_words(what(words)))
         return next((status for status in self.statuses() if sorted(what(status.words)) == asked), None)
 
     def free(self, run_dir: Path) -> Path:

@@ -1,0 +1,40 @@
+"""Passwords and keys are not written down: not in a saved configuration, nor in a status or a report."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+MASK = "***"
+SECRET = re.compile(r"(?:password|passwd|secret|token|api_?key|credential)s?$", re.IGNORECASE)
+# `scheme://user:password@host`
+IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
+FROM_ENVIRONMENT = "${oc.env:"
+
+
+def masked(resolved: Any, raw: Any = None, key: str = "") -> Any:
+    """Plain values with what nobody else should read left out.
+
+    Args:
+        resolved: The values.
+        raw: The same with their interpolations; what comes from the environment stays one, unless it is in a list.
+        key: The name of the value.
+    """
+    if isinstance(raw, str) and FROM_ENVIRONMENT in raw:
+        return raw
+    if isinstance(resolved, dict):
+        inner = raw if isinstance(raw, dict) else {}
+        return {name: masked(value, inner.get(name), str(name)) for name, value in resolved.items()}
+    if isinstance(resolved, list):
+        return [masked(value, None, key) for value in resolved]
+    if resolved not in (None, "") and SECRET.search(key):
+        return MASK
+    return IN_ADDRESS.sub(rf"\1{MASK}@", resolved) if isinstance(resolved, str) else resolved
+
+
+def masked_words(words: Sequence[str]) -> list[str]:
+    """The words of a command, likewise."""
+    shown = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        shown.append(f"{key}={masked(value, None, key)}" if equals else masked(word))
+    return shown

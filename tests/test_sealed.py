@@ -1,0 +1,63 @@
+"""Checkpoints are whole or not there, and no byte of them changes unseen."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnn_classifier.errors import CheckpointError, StorageError
+from cnn_classifier.sealed import require_unchanged, write_sealed
+from cnn_classifier.storage import write_whole
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    write_sealed(tmp_path / "last.ckpt", {"weights": torch.arange(100.0), "step": 7})
+    return tmp_path / "last.ckpt"
+
+
+def test_torch_reads_what_was_sealed(sealed: Path) -> None:
+    assert require_unchanged(sealed)
+    assert torch.load(sealed, weights_only=True)["step"] == 7
+    assert [path.name for path in sealed.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_every_byte_that_changes_is_seen(sealed: Path) -> None:
+    whole = sealed.read_bytes()
+    for place in range(0, len(whole), 7):
+        sealed.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        assert is_refused(sealed), place
+
+
+def test_every_end_that_is_missing_is_seen(sealed: Path) -> None:
+    whole = sealed.read_bytes()
+    for length in range(0, len(whole), 13):
+        sealed.write_bytes(whole[:length])
+        assert is_refused(sealed), length
+
+
+def is_refused(path: Path) -> bool:
+    """A file that is not sealed is refused by whoever reads its format from it."""
+    try:
+        return not require_unchanged(path)
+    except CheckpointError:
+        return True
+
+
+def test_what_was_there_stays_until_all_of_the_new_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), sync(descriptor)))
+    monkeypatch.setattr(Path, "replace", lambda path, target: (calls.append("replace"), replace(path, target)))
+    write_whole(tmp_path / "file", b"old")
+    assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"file cannot be written \(No space left on device, 3 bytes\); what was"):
+        write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
