@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test lint lock
+.PHONY: train test faults lint lock
 train: .venv/ready
 	@$(BIN)/python train.py $(ARGS)
 
@@ -10,6 +10,10 @@ train: .venv/ready
 test: export OMP_NUM_THREADS := 1
 test: .venv/ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# What happens when things go wrong, measured: docs/reliability.md, which it writes anew, in about half an hour.
+faults: .venv/ready
+	@$(BIN)/python scripts/faults $(ARGS)
 
 lint: .venv/ready
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

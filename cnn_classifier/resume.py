@@ -129,6 +129,9 @@ def require_same_images(run_dir: Path, splits: Splits, scan: Scan) -> None:
         return
     before = {tuple(row) for _, row in read_rows(path)}
     now = {tuple(map(str, row)) for row in rows_of(splits, scan)}
+    names, known = (", ".join(sorted({label for _, label, _ in rows})) for rows in (now, before))
+    if names != known:
+        raise DataError(f"{scan.root} has the classes {names}; the run began with {known}; start afresh without resume")
     new, gone = sorted(now - before), sorted(before - now)
     if new or gone:
         example = (new or gone)[0]

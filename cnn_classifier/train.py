@@ -80,10 +80,10 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     sizes = require_size_free(config.model, settings["sizes"])
     data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
     data.decode()
-    module = build_module(config, data)
-    begin_weights(module, resumed)
     if resumed is not None:
         require_same_images(Path(config.run_dir), data.splits, scan)
+    module = build_module(config, data)
+    begin_weights(module, resumed)
     run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
     callbacks = [

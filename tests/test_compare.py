@@ -77,7 +77,7 @@ def test_json_and_page_say_the_same(runs: list[str], capsys: pytest.CaptureFixtu
             "none/report.json cannot be read (No such file or directory); give the folder of a finished",
         ),
         (["first", "odd"], "odd holds no report of ours (KeyError: 'test'); give the folder of a finished run"),
-        (["first", "torn"], "torn/config.yaml is no configuration that we wrote"),
+        (["first", "torn"], "torn/config.yaml cannot be read as YAML in UTF-8"),
     ],
 )
 def test_what_is_no_run_is_named(

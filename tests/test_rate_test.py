@@ -18,7 +18,9 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return ["lr-find", "dataset=folder", f"dataset.root={root}", *TINY, "--steps=30"]
 
 
-def test_it_finds_a_rate_and_draws_a_picture(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_finds_a_rate_and_draws_a_picture(
+    pictures: None, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*words, "--out=pictures/rates.png"]) == 0
 
     told = capsys.readouterr().out

@@ -72,7 +72,7 @@ def test_a_tiny_folder_is_learnt_to_100_percent(photos: Path, capsys: pytest.Cap
     assert "run/checkpoints/best.ckpt" in told
 
 
-def test_the_run_folder_tells_everything(photos: Path) -> None:
+def test_the_run_folder_tells_everything(photos: Path, pictures: None) -> None:
     run_dir = train(photos)
 
     report = report_of(run_dir)
@@ -246,9 +246,12 @@ def test_a_checkpoint_for_other_classes_is_not_resumed(
     train(photos, run_dir="cats_dogs")
     birds = make_folder({"birds": 20, "cats": 20}, name="birds")
 
-    words = ["train", *TINY, f"dataset.root={birds}", "run_dir=birds", "resume=cats_dogs"]
-    assert main(words) == 4
+    words = ["train", *TINY, f"dataset.root={birds}", "run_dir=birds"]
+    assert main([*words, "resume=cats_dogs"]) == 3
+    assert "has the classes birds, cats; the run began with cats, dogs; start afresh" in capsys.readouterr().err
 
+    Path("cats_dogs/checkpoints/last.ckpt").rename("loose.ckpt")
+    assert main([*words, "resume=loose.ckpt"]) == 4
     assert "the checkpoint has class_names ['cats', 'dogs'], this run has ['birds', 'cats']" in capsys.readouterr().err
     assert not Path("birds").exists()
 

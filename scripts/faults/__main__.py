@@ -1,0 +1,92 @@
+"""What happens when things go wrong, measured: `make faults`, which writes docs/reliability.md's table.
+
+Needs Linux; as root it also fills small disks. `--short` takes a few of everything.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import going_on
+import running
+import stopping
+import torch
+import writing
+from workload import Row, digest, make_images, run, words
+
+BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+
+
+def faults(place: Path, *, full: bool) -> Iterator[Row]:
+    """Do each of them, in a folder of its own, and tell what came of it."""
+    images = make_images(place / "images")
+    if run(words(images, place / "whole"), place / "log"):
+        raise SystemExit((place / "log").read_text())
+    whole = digest(place / "whole")
+
+    def own(name: str) -> Path:
+        (place / name).mkdir()
+        return place / name
+
+    asked: list[Callable[[], Row]] = [
+        lambda: writing.r1_killed_within_a_write(images, own("r1"), whole, full=full),
+        lambda: stopping.r2_killed_at_any_time(images, own("r2"), whole, full=full),
+        lambda: writing.r3_what_it_costs_to_be_sure(own("r3")),
+        lambda: writing.r4_full_disk(images, own("r4"), full=full),
+        lambda: writing.r5_full_temporary_folder(images, own("r5")),
+        lambda: writing.r6_file_size_limit(images, own("r6")),
+        lambda: writing.r7_killed_within_a_write_across_disks(images, own("r7"), whole, full=full),
+        lambda: writing.r8_no_place_to_write(images, own("r8")),
+        lambda: writing.r9_bit_rot(own("r9"), full=full),
+        lambda: stopping.r11_ctrl_c_in_a_sweep(images, own("r11")),
+        lambda: stopping.r12_two_runs_in_one_folder(images, own("r12")),
+    ]
+    for fault in asked:
+        yield fault()
+    yield running.r33_three_hundred_epochs(images, own("r33"), full=full)
+    if full:  # tests/test_going_on.py and others have a few of these
+        yield stopping.r10_told_to_stop(images, own("r10"), whole)
+        yield from going_on.all_rows(images, own("going_on"), whole)
+        yield running.r30_no_number(images, own("r30"))
+        yield from running.shown_by_tests()
+
+
+def main() -> int:
+    """Print each row once it is known; with all of them, write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true")
+    short = parser.parse_args().short
+    torch.set_num_threads(1)
+    begin, rows = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["CNN_CLASSIFIER_HOME"] = f"{folder}/home"
+        for row in faults(Path(folder), full=not short):
+            print("ok   " if row.passed else "WRONG", row.fault, "|", row.figure, "|", row.stock, flush=True)
+            rows.append(row)
+    if not short:
+        write_page(rows, time.perf_counter() - begin)
+    return int(not all(row.passed for row in rows))
+
+
+def write_page(rows: list[Row], seconds: float) -> None:
+    """Put the table into the page, between its marks."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    lines = [
+        f"| {row.fault} | {row.figure} | {'yes' if row.passed else '**no**'} | {row.stock or ' '} |" for row in rows
+    ]
+    table = ["| fault | measured | as promised | stock Lightning |", "| --- | --- | --- | --- |", *lines]
+    machine = (
+        f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+    told = f"`make faults` in {seconds / 60:.0f} minutes; {machine}."
+    after = rest.partition(END)[2]
+    PAGE.write_text("\n".join([before + BEGIN, *table, "", told, END]) + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,91 @@
+"""What goes wrong from within a training."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+
+def step_of(trainer: Trainer) -> int:
+    return trainer.fit_loop.epoch_loop.total_batch_idx
+
+
+class Vanish(Callback):
+    """Removes the folder of the run at a step."""
+
+    def __init__(self, *, folder: str, step: int) -> None:
+        self.folder, self.step = folder, step
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if step_of(trainer) == self.step:
+            shutil.rmtree(self.folder)
+
+
+class Signal(Callback):
+    """Sends this process signals at a step, a validation or a save, and notes when."""
+
+    def __init__(self, *, at: str, step: int = 5, number: int = signal.SIGTERM, times: int = 1, note: str = "") -> None:
+        self.at, self.step, self.number, self.times, self.note = at, step, number, times, note
+
+    def send(self) -> None:
+        if self.note and not Path(self.note).exists():
+            Path(self.note).write_text(str(time.time()))
+        for _ in range(self.times):
+            os.kill(os.getpid(), self.number)
+        self.times = 0
+
+    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
+        if self.at == "start":
+            self.send()
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if self.at == "step" and step_of(trainer) == self.step:
+            self.send()
+
+    def on_validation_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if self.at == "validation":
+            self.send()
+
+    def on_save_checkpoint(self, *args: Any) -> None:
+        if self.at == "save":
+            self.send()
+
+
+class Steps(Callback):
+    """Notes each step that is done."""
+
+    def __init__(self, *, path: str) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        Path(self.path).write_text(str(step_of(trainer) + 1))
+
+
+class Poison(Callback):
+    """Makes the gradients of a step no numbers, as a loss that overflows does."""
+
+    def __init__(self, *, step: int) -> None:
+        self.step = step
+
+    def on_after_backward(self, trainer: Trainer, pl_module: Any) -> None:
+        if step_of(trainer) == self.step:
+            for parameter in pl_module.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.fill_(float("nan"))
+
+
+class Memory(Callback):
+    """Notes memory and open files after each epoch."""
+
+    def __init__(self, *, path: str) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        opened = len(list(Path("/proc/self/fd").iterdir()))
+        with Path(self.path).open("a") as file:
+            file.write(f"{pages * os.sysconf('SC_PAGE_SIZE') / 2**20},{opened}\n")

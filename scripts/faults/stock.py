@@ -1,0 +1,64 @@
+"""The same training as people write it with Lightning alone, to have the same faults done to it."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+from workload import BATCH, EPOCHS
+
+
+class Net(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 32, 3),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, 32, 3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(32, 2),
+        )
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+
+class Numbered(ImageFolder):
+    """Notes which images are taken."""
+
+    taken: ClassVar[list[int]] = []
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        Numbered.taken.append(index)
+        return super().__getitem__(index)
+
+
+def train(
+    images: Path, folder: Path, *callbacks: Callback, resume: Path | None = None, every: int | None = None
+) -> int:
+    """Fit with `save_last`; `every` so many steps, too.
+
+    Returns:
+        What a script's process exits with when nothing is raised.
+    """
+    seed_everything(1)
+    transform = v2.Compose([v2.ToImage(), v2.Resize((16, 16)), v2.ToDtype(torch.float32, scale=True)])
+    loader: DataLoader[Any] = DataLoader(Numbered(str(images / "train"), transform), BATCH, shuffle=True)
+    saving = ModelCheckpoint(folder, save_last=True, every_n_train_steps=every, save_top_k=-1 if every else 1)
+    trainer = Trainer(
+        max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[saving, *callbacks],
+    )  # fmt: skip
+    trainer.fit(Net(), loader, ckpt_path=resume)
+    return 0
