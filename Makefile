@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test faults lint lock
+.PHONY: train test faults audit lint lock
 train: .venv/ready
 	@$(BIN)/python train.py $(ARGS)
 
@@ -14,6 +14,9 @@ test: .venv/ready
 # What happens when things go wrong, measured: docs/reliability.md, which it writes anew, in about half an hour.
 faults: .venv/ready
 	@$(BIN)/python scripts/faults $(ARGS)
+
+audit: .venv/ready
+	@$(BIN)/python scripts/audit.py
 
 lint: .venv/ready
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

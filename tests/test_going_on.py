@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from conftest import MakeFolder
 from cnn_classifier.cli import main
 from cnn_classifier.status import read_status
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process that is sent SIGTERM")
 EPOCHS, STEPS = 2, 4  # steps an epoch
 WORDS = [
     "dataset=folder",

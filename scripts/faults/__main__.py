@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import going_on
+import processes
 import running
 import stopping
 import torch
@@ -53,6 +54,8 @@ def faults(place: Path, *, full: bool) -> Iterator[Row]:
         yield stopping.r10_told_to_stop(images, own("r10"), whole)
         yield from going_on.all_rows(images, own("going_on"), whole)
         yield running.r30_no_number(images, own("r30"))
+        yield processes.r39_a_process_dies(images, own("r39"))
+        yield processes.r40_sweeps_of_processes(images, own("r40"))
         yield from running.shown_by_tests()
 
 
