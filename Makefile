@@ -9,7 +9,7 @@ train: .venv/ready
 # Two tests at a time, a core each; the tests of a file share what they make.
 test: export OMP_NUM_THREADS := 1
 test: .venv/ready
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What happens when things go wrong, measured: docs/reliability.md, which it writes anew, in about half an hour.
 faults: .venv/ready

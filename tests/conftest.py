@@ -11,11 +11,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+LONG = ("test_readme", "test_faults", "test_quickstart", "test_packaging", "test_pool", "test_search", "test_ranks")
 MakeFolder = Callable[..., Path]
 # Words for a network that trains in a second.
 TINY = ["model=cnn", "dataset.image_size=16", "model.widths=[4]", "model.dense=4", "trainer=cpu"]
 # Far apart and of one brightness each, so that a network learns them in a moment and a test can tell them apart.
 COLOURS = [(200, 40, 40), (40, 60, 200), (60, 190, 60), (210, 200, 50), (150, 60, 190), (70, 200, 200)]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of long tests first, so that no worker is left alone with one in the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(autouse=True, scope="session")

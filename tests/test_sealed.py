@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cnn_classifier.checkpoint import read_checkpoint
 from cnn_classifier.errors import CheckpointError, StorageError
 from cnn_classifier.sealed import require_unchanged, write_sealed
 from cnn_classifier.storage import write_whole
@@ -61,3 +62,17 @@ def test_what_was_there_stays_until_all_of_the_new_is_written(tmp_path: Path, mo
         write_whole(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_format_before_this_one_is_read_and_the_next_one_is_not(tmp_path: Path) -> None:
+    content = {"state_dict": {}, "hyper_parameters": {}, "cnn_classifier": {"format": 1, "version": "0.1.0"}}
+    torch.save(content, tmp_path / "first.ckpt")  # which was not sealed
+    assert read_checkpoint(tmp_path / "first.ckpt")["cnn_classifier"]["format"] == 1
+
+    torch.save(content | {"cnn_classifier": {"format": 2}}, tmp_path / "stripped.ckpt")
+    with pytest.raises(CheckpointError, match=r"stripped\.ckpt is damaged: its end is missing"):
+        read_checkpoint(tmp_path / "stripped.ckpt")
+
+    write_sealed(tmp_path / "next.ckpt", content | {"cnn_classifier": {"format": 3, "version": "9.0"}})
+    with pytest.raises(CheckpointError, match=r"next\.ckpt was written by cnn_classifier 9\.0; upgrade to read it"):
+        read_checkpoint(tmp_path / "next.ckpt")

@@ -15,7 +15,7 @@ from cnn_classifier.checkpoint import read_checkpoint
 
 # Rows that the tests show as they are; each test makes its data in sight.
 BY_TESTS = {
-    "R20 checkpoints of earlier formats": "tests/test_predictor.py -k format",
+    "R20 checkpoints of earlier formats": "tests/test_sealed.py -k format",
     "R21 32 odd kinds of image files": "tests/data/test_odd_images.py tests/test_odd_images_everywhere.py",
     "R22 damaged bytes of every format": "tests/data/test_preprocess.py tests/serve/test_uploads.py -k damaged",
     "R31 processes that decode die": "tests/data/test_parallel.py",
@@ -56,9 +56,9 @@ def looking() -> float:
     return 100 * statistics.median(looks) / statistics.median(steps)
 
 
-def r33_three_hundred_epochs(images: Path, place: Path, *, full: bool) -> Row:
+def r33_three_hundred_epochs(images: Path, place: Path) -> Row:
     """The slope of memory over the last half of the epochs."""
-    note, epochs = place / "memory.csv", 300 if full else 40
+    note, epochs = place / "memory.csv", 300
     watch = f"+callbacks.memory={{_target_:callbacks.Memory,path:'{note}'}}"
     code = run(words(images, place / "r33", watch, f"trainer.max_epochs={epochs}"), place / "log")
     memory, opened = np.loadtxt(note, delimiter=",").T

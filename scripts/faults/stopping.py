@@ -12,9 +12,9 @@ from lightning.pytorch import Callback
 from workload import Row, all_whole, digest, killed_after, run, start, start_call, steps_of, wait, words
 
 
-def r2_killed_at_any_time(images: Path, place: Path, whole: str, *, full: bool) -> Row:
+def r2_killed_at_any_time(images: Path, place: Path, whole: str) -> Row:
     """Kill -9 at a random time, and go on with `resume=auto`."""
-    trials = 50 if full else 2
+    trials = 50
     begin = time.perf_counter()
     run(words(images, place / "timed"), place / "log")
     length = time.perf_counter() - begin

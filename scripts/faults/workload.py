@@ -59,7 +59,7 @@ def make_images(root: Path) -> Path:
             folder = root / split / f"class{label}"
             folder.mkdir(parents=True)
             for index in range(count):
-                noise = np.random.default_rng([label, index, count]).integers(-40, 40, (32, 32, 3))
+                noise = np.random.default_rng([label, index, len(split)]).integers(-40, 40, (32, 32, 3))
                 pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{index}.png")
     return root
