@@ -62,7 +62,8 @@ def canonical(value: Any) -> bytes:
     if isinstance(value, torch.Tensor):
         return value.contiguous().numpy().tobytes()
     if isinstance(value, dict):
-        return b"".join(canonical(inner) for key, inner in value.items() if key not in OF_TIME)
+        aside = (*OF_TIME, "current_score")  # which Lightning's ModelCheckpoint never reads again
+        return b"".join(canonical(inner) for key, inner in value.items() if key not in aside)
     if isinstance(value, list | tuple):
         return b"".join(map(canonical, value))
     return b"" if isinstance(value, str) else repr(value).encode()  # words are paths
