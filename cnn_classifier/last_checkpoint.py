@@ -4,12 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.sealed import require_unchanged, write_sealed
 from cnn_classifier.signals import Signals
 
 STEPS_BETWEEN_QUESTIONS = 10  # of several processes, which must stop at the same step, and wait for the answer
@@ -65,7 +63,7 @@ class LastCheckpoint(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         self.stopped_early = trainer.should_stop
-        trainer.save_checkpoint(self.path, weights_only=False)
+        trainer.save_checkpoint(self.path, weights_only=False)  # the optimiser and the position, too
         self.saved = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,19 +71,3 @@ class LastCheckpoint(Checkpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.signals.leave()
-
-
-class SealedCheckpoints(CheckpointIO):
-    """How Lightning writes and reads its checkpoints here: whole, sealed, and as plain data."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        write_sealed(Path(path), checkpoint)
-
-    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
-        import torch
-
-        require_unchanged(Path(path))
-        return torch.load(path, map_location=map_location, weights_only=True)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)

@@ -75,25 +75,18 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     scan = scan or scan_source(DatasetOptions(**plain(config.dataset)))
     resumed, told = settled(config, scan)
     seed_everything(config.seed, verbose=False)
-    options, settings = dataset_options(config), plain(config.trainer)
-    augment = build_all(plain(config.augment), nn.Module)
-    sizes = require_size_free(config.model, settings["sizes"])
-    data = ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
+    run_dir = Path(config.run_dir)
+    data = build_data(config, scan)
     data.decode()
     if resumed is not None:
-        require_same_images(Path(config.run_dir), data.splits, scan)
+        require_same_images(run_dir, data.splits, scan)
     module = build_module(config, data)
     begin_weights(module, resumed)
-    run_dir = Path(config.run_dir)
     record = EpochRecord(run_dir)
-    callbacks = [
-        record,
-        Heartbeat(run_dir, words),
-        DivergenceGuard(run_dir),
-        *build_all(plain(config.callbacks), Callback),
-    ]
+    watching = [record, Heartbeat(run_dir, words), DivergenceGuard(run_dir)]
+    callbacks: list[Callback] = [*watching, *build_all(plain(config.callbacks), Callback)]
     loggers: list[Logger] = [Guarded(logger) for logger in build_all(plain(config.logger), Logger)]
-    trainer = build_trainer(settings, callbacks=callbacks, logger=loggers)
+    trainer = build_trainer(plain(config.trainer), callbacks=callbacks, logger=loggers)
     require_usable(trainer, module)
     if rank() > 0:
         fit(trainer, module, data, resumed)
@@ -129,6 +122,14 @@ def settled(config: Config, scan: Scan) -> tuple[Path | None, list[str]]:
     if rank() > 0:
         set_values(config, values)
     return resumed, told
+
+
+def build_data(config: Config, scan: Scan) -> ImageFolderDataModule:
+    """The images, split, and how they are changed."""
+    augment = build_all(plain(config.augment), nn.Module)
+    sizes = require_size_free(config.model, plain(config.trainer)["sizes"])
+    options = dataset_options(config)
+    return ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
 
 
 def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier:

@@ -14,9 +14,9 @@ from torch import nn
 
 from cnn_classifier.budget import AUTO, seconds_of
 from cnn_classifier.build import bind, build, locate, nearest
+from cnn_classifier.checkpoint_io import SealedCheckpoints
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.hardware import Measured, choose, device_of
-from cnn_classifier.last_checkpoint import SealedCheckpoints
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import METRICS, ImageClassifier
 from cnn_classifier.optim import build_optimizer, build_schedulers

@@ -38,7 +38,7 @@ ROWS = [
     ["recipe", "optim", "muon"],
     ["card", "checks", "models", "report", "environment", "quiet", "hardware"],
     ["data"],
-    ["settled", "build", "status", "trial", "ranks", "sealed"],
+    ["settled", "build", "status", "trial", "ranks", "checkpoint_io", "sealed"],
     ["storage"],
     ["budget", "signals", "own_files", "secrets"],
     ["errors"],

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ LOG = "train.log"
 SECONDS_TO_STOP = 60.0  # to write a checkpoint in; then it is killed
 
 
-class Child:
-    """One job.
+@dataclass(frozen=True)
+class Planned:
+    """A job that has yet to begin.
 
     Args:
         folder: Of its run.
@@ -29,17 +30,25 @@ class Child:
         resume: Whether it goes on from its last checkpoint.
     """
 
-    def __init__(self, folder: Path, words: Sequence[str], *, resume: bool) -> None:
-        self.folder, self.words, self.resume = folder, list(words), resume
-        self.process: subprocess.Popen[bytes] | None = None
-        self.lost = ""
+    folder: Path
+    words: Sequence[str]
+    resume: bool
 
-    def start(self, place: Mapping[str, Any]) -> None:
-        """Begin, on the cores and the GPU of a place; what it says goes into `train.log`."""
+
+class Child:
+    """A job that runs; what it says goes into `train.log`.
+
+    Args:
+        job: What to run.
+        place: Its `cores`, and its `gpu` or None.
+    """
+
+    def __init__(self, job: Planned, place: Mapping[str, Any]) -> None:
+        self.folder, self.words, self.lost = job.folder, list(job.words), ""
         more = [
             f"run_dir='{self.folder}'",
             f"sweep.name='{self.folder.parent.name}'",
-            *(["resume=auto"] if self.resume else []),
+            *(["resume=auto"] if job.resume else []),
         ]
         folders = [f"--config-dir={folder}" for folder in own_folders(sys.argv)]
         command = [sys.executable, "-m", "cnn_classifier", "train", *folders, *self.words, *more]
@@ -60,7 +69,6 @@ class Child:
 
     def has_ended(self, patience: float) -> bool:
         """Whether it is over; one without a sign of life for so many seconds is stopped."""
-        assert self.process is not None
         if self.process.poll() is None:
             if self.silence() < patience:
                 return False
@@ -80,12 +88,10 @@ class Child:
 
     def stop(self, number: int) -> None:
         """Ask it to end."""
-        assert self.process is not None
         self.process.send_signal(number)
 
     def wait(self) -> None:
         """Until it is over, and make sure that its status tells how it ended."""
-        assert self.process is not None
         try:
             code = self.process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
 from cnn_classifier.status import FINISHED, INTERRUPTED, KILLED, RUNNING, Status
-from cnn_classifier.sweep.child import Child
+from cnn_classifier.sweep.child import Child, Planned
 from cnn_classifier.sweep.leaderboard import Leaderboard
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -49,14 +49,13 @@ class Pool:
         Returns:
             How each ended, in order.
         """
-        waiting = [child for number, job in enumerate(jobs, first) if (child := self.child(job, number))]
+        waiting = [planned for number, job in enumerate(jobs, first) if (planned := self.plan(job, number))]
         running: dict[int, Child] = {}
         with showing(len(waiting)) as show, stopping(running):
             while waiting or running:
                 for place in range(len(self.places)):
                     if place not in running and waiting:
-                        running[place] = waiting.pop(0)
-                        running[place].start(self.places[place])
+                        running[place] = Child(waiting.pop(0), self.places[place])
                 for place, child in list(running.items()):
                     if child.has_ended(self.patience):
                         del running[place]
@@ -66,14 +65,14 @@ class Pool:
         found = [self.board.find(job) for job in jobs]
         return [status for status in found if status is not None]
 
-    def child(self, words: Sequence[str], number: int) -> Child | None:
-        """The process for a job; None if it is done, or another process is at it."""
+    def plan(self, words: Sequence[str], number: int) -> Planned | None:
+        """What is left of a job; None if it is done, or another process is at it."""
         before = self.board.find(words)
         if before is not None and before.state in (*FINISHED, RUNNING):
             print(f"{before.run_dir}: {before.state} already: {' '.join(words)}")
             return None
         folder = self.board.free(self.board.folder / str(number)) if before is None else before.run_dir
-        return Child(folder, words, resume=before is not None and before.state in (INTERRUPTED, KILLED))
+        return Planned(folder, words, resume=before is not None and before.state in (INTERRUPTED, KILLED))
 
 
 def gpus() -> list[str]:
