@@ -30,6 +30,7 @@ UNPICKLING_ERRORS = (
 )
 BEST = Path("checkpoints", "best.ckpt")
 LAST = Path("checkpoints", "last.ckpt")
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib writes one slash; a drive has one letter
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -40,10 +41,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     path = path / BEST if path.is_dir() else path
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} does not exist; expected a run folder or a checkpoint such as outputs/.../checkpoints/best.ckpt"
-        )
+    require_file(path, "a run folder or a checkpoint such as outputs/.../checkpoints/best.ckpt")
     sealed = require_unchanged(path)
     try:
         with warnings.catch_warnings():
@@ -62,6 +60,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if ours["format"] > 1 and not sealed:
         raise CheckpointError(f"{path} is damaged: its end is missing; give another checkpoint")
     return content
+
+
+def require_file(path: Path, expected: str) -> None:
+    """Raise CheckpointError unless a checkpoint is there; nothing is ever fetched on its behalf."""
+    if ADDRESS.match(str(path)):
+        raise CheckpointError(
+            f"{path} is an address; expected {expected} on this machine: download it and give its path"
+        )
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist; expected {expected}")
 
 
 def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[ImageClassifier, Card]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.checkpoint import BEST, LAST, read_checkpoint, run_dir_of
+from cnn_classifier.checkpoint import BEST, LAST, read_checkpoint, require_file, run_dir_of
 from cnn_classifier.config import Config, adopt, as_saved, flat, read_saved, same_run
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.split import Splits
@@ -65,8 +65,7 @@ def find_resume(config: Config) -> Path | None:
     path = Path(config.resume).expanduser()
     if path.is_dir() and is_begun(path):
         return newest_good(path)
-    if not path.is_file():
-        raise CheckpointError(f"resume={config.resume}: {path} does not exist; give a checkpoint, a run folder or auto")
+    require_file(path, "auto, a run folder or a checkpoint")
     return path
 
 

@@ -34,6 +34,7 @@ ROWS = [
     ["checkpoint"],
     ["module"],
     ["data.datamodule"],
+    ["memory"],
     ["config"],
     ["recipe", "optim", "muon"],
     ["card", "checks", "models", "report", "environment", "quiet", "hardware"],

@@ -119,6 +119,17 @@ def test_a_malicious_checkpoint_is_refused_by_every_command(
     assert not Path("bundle").exists()
 
 
+@pytest.mark.parametrize("command", ["predict {} x.png", "evaluate {} x", "export {} --to onnx --out o", "train resume={}"])
+def test_nothing_is_fetched_on_behalf_of_a_checkpoint(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (8, 8)).save("x.png")
+
+    words = command.format("https://example.org/best.ckpt").split()
+    code = main([*words, "dataset=digits"] if words[0] == "train" else words)
+
+    assert code == 4
+    assert "best.ckpt is an address; expected " in capsys.readouterr().err
+
+
 def test_a_header_that_lies_about_its_length_is_refused(bundle_of_tensors: Path) -> None:
     path = bundle_of_tensors / "model.safetensors"
     path.write_bytes(struct.pack("<Q", 2**63) + path.read_bytes()[8:])

@@ -93,9 +93,10 @@ def trained(config: Config, words: Sequence[str]) -> Status:
     elif (processes := processes_for(settings)) > 1:
         return trained_in(processes, Path(config.run_dir), words, resume=config.resume)
 
-    from cnn_classifier.train import train  # only now: torch takes seconds to import
+    from cnn_classifier.memory import enough_memory  # only now: torch takes seconds to import
+    from cnn_classifier.train import train
 
-    with redirect_stdout(None) if rank() else nullcontext():
+    with enough_memory(config), redirect_stdout(None) if rank() else nullcontext():
         result = train(config, scan, words=words)
     if rank():
         return Status(run_dir=result.run_dir, words=words, state=DONE, exit_code=0)

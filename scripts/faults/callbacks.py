@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 
 
@@ -76,6 +77,17 @@ class Poison(Callback):
             for parameter in pl_module.parameters():
                 if parameter.grad is not None:
                     parameter.grad.fill_(float("nan"))
+
+
+class Greedy(Callback):
+    """Asks for more memory than a machine has."""
+
+    def __init__(self, *, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
+        if step_of(trainer) == self.step:
+            torch.empty(1 << 45)
 
 
 class Memory(Callback):

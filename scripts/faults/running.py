@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from workload import Row, run, words
+from workload import Row, digest, run, words
 
 from cnn_classifier.checkpoint import read_checkpoint
 
@@ -54,6 +54,19 @@ def looking() -> float:
         steps.append(middle - begin)
         looks.append(time.perf_counter() - middle)
     return 100 * statistics.median(looks) / statistics.median(steps)
+
+
+def r32_out_of_memory(images: Path, place: Path, whole: str) -> Row:
+    """The allocator refuses in step 13; then it does not."""
+    run_dir = place / "r32"
+    code = run(words(images, run_dir, "+callbacks.greedy={_target_:callbacks.Greedy,step:12}"), place / "r32.log")
+    line = (place / "r32.log").read_text().strip().splitlines()[-1]
+    advised = line.startswith("error: not enough memory for dataset.batch_size=7") and "dataset.batch_size=3" in line
+    ended = run(words(images, run_dir, "resume=auto"), place / "r32.log")
+    same = ended == 0 and digest(run_dir) == whole
+    figure = f"exit {code}, {'smaller batches advised' if advised else line}; goes on to "
+    figure += "the bytes of a whole run" if same else "other bytes"
+    return Row("R32 out of memory", figure, code == 2 and advised and same)
 
 
 def r33_three_hundred_epochs(images: Path, place: Path) -> Row:
