@@ -143,12 +143,19 @@ class ImageClassifier(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}
         if not self.trainer.is_last_batch:
-            checkpoint["epoch_so_far"] = {name: dict(metric.metric_state) for name, metric in self.of_training()}
+            checkpoint["epoch_so_far"] = {name: self.of_all_processes(metric) for name, metric in self.of_training()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.global_rank > 0:  # the first process goes on with what all of them have measured
+            return
         for name, metric in self.of_training():
             for state, value in checkpoint.get("epoch_so_far", {}).get(name, {}).items():
                 setattr(metric, state, value.to(metric.device))
+
+    def of_all_processes(self, metric: Metric) -> dict[str, Tensor]:
+        """The state of a metric that sums."""
+        states = {name: torch.as_tensor(value).clone() for name, value in metric.metric_state.items()}
+        return {name: self.trainer.strategy.reduce(value, reduce_op="sum") for name, value in states.items()}
 
     def of_training(self) -> list[tuple[str, Metric]]:
         """What is measured in training: an epoch that is gone on with has measured some of it."""

@@ -120,11 +120,10 @@ def agree(values: Callable[[], Found]) -> Found:
     """
     if world_size() == 1:
         return values()
-    import torch
     from torch import distributed
 
     if not distributed.is_initialized():
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        meet()
     found: list[Any] = [None]
     if rank() == 0:
         try:
@@ -135,3 +134,29 @@ def agree(values: Callable[[], Found]) -> Found:
     if isinstance(found[0], ClassifierError):
         raise found[0]
     return found[0]
+
+
+def meet() -> None:
+    """Find the other processes.
+
+    Those that torchrun starts anew on one machine meet in the same store again, where the addresses of the ones before
+    them are yet (pytorch/pytorch#135712); so each attempt has a part of it to itself. Several machines count attempts
+    each on its own (pytorch/pytorch#108158): there `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` does it.
+    """
+    import torch
+    from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if is_on_one_machine() else "0"
+    store, number, processes = next(rendezvous("env://"))
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        store=PrefixStore(f"attempt {attempt}", store),
+        rank=number,
+        world_size=processes,
+    )
+
+
+def is_on_one_machine() -> bool:
+    return os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")

@@ -119,7 +119,9 @@ def test_a_malicious_checkpoint_is_refused_by_every_command(
     assert not Path("bundle").exists()
 
 
-@pytest.mark.parametrize("command", ["predict {} x.png", "evaluate {} x", "export {} --to onnx --out o", "train resume={}"])
+@pytest.mark.parametrize(
+    "command", ["predict {} x.png", "evaluate {} x", "export {} --to onnx --out o", "train resume={}"]
+)
 def test_nothing_is_fetched_on_behalf_of_a_checkpoint(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("x.png")
 

@@ -58,16 +58,17 @@ def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool,
         ended = failed(ended, error.exit_code, str(error))
     except COMPOSITION_ERRORS as error:
         ended = failed(ended, ConfigError.exit_code, str(explain(error, words)))
-    except SystemExit as error:
-        code = INTERRUPTED_EXIT_CODE if isinstance(error.__context__, KeyboardInterrupt) else TERMINATED_EXIT_CODE
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Lightning turns Ctrl-C into an exit with 1.
+        by_hand = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+        code = INTERRUPTED_EXIT_CODE if by_hand else TERMINATED_EXIT_CODE
         ended = replace(ended, state=INTERRUPTED, exit_code=code)
-        if code == INTERRUPTED_EXIT_CODE:  # Lightning turns Ctrl-C into an exit with 1
+        if is_told_elsewhere():
+            raise SystemExit(code) from None
+        if by_hand:
             raise KeyboardInterrupt(how_to_go_on(config)) from None
-        complain(f"terminated{how_to_go_on(config)}", TERMINATED_EXIT_CODE)
-        raise SystemExit(TERMINATED_EXIT_CODE) from None
-    except KeyboardInterrupt:
-        ended = replace(ended, state=INTERRUPTED, exit_code=INTERRUPTED_EXIT_CODE)
-        raise KeyboardInterrupt(how_to_go_on(config)) from None
+        complain(f"terminated{how_to_go_on(config)}", code)
+        raise SystemExit(code) from None
     except Exception as error:  # whatever ends one run of a sweep must not end the others
         if debug:
             raise
@@ -122,9 +123,16 @@ def trained_in(processes: int, run_dir: Path, words: Sequence[str], *, resume: s
     status = read_status(run_dir) or Status(run_dir=run_dir, words=words, state=KILLED)
     if not (run_dir / "config.yaml").exists():  # it never began
         (run_dir / STATUS).unlink(missing_ok=True)
+    if status.state == INTERRUPTED:
+        raise SystemExit(status.exit_code) if status.exit_code == TERMINATED_EXIT_CODE else KeyboardInterrupt
     if status.state in (RUNNING, KILLED):
         return failed(status, INTERNAL_EXIT_CODE, "one of its processes ended without a word, see above")
     return status
+
+
+def is_told_elsewhere() -> bool:
+    """Whether another process of the same training says how it ended."""
+    return rank() > 0 or STARTED in os.environ
 
 
 def failed(status: Status, exit_code: int, message: str) -> Status:

@@ -94,7 +94,8 @@ def r16_the_same_again(images: Path, place: Path, whole: str) -> Row:
     run(words(images, place / "threads"), place / "log", lambda: torch.set_num_threads(2))
     threads = digest(place / "threads") == whole
     figure = (
-        f"again: {'the same' if again else 'other'} bytes; with two threads: {'the same' if threads else 'other'} bytes"
+        f"again: {'the same' if again else 'other'} bytes; with two threads: {'the same' if threads else 'other'}; "
+        "on other processors: losses within a thousandth (tests/test_going_on.py)"
     )
     return Row("R16 the same command again", figure, again)
 

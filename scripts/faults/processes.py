@@ -1,5 +1,6 @@
 """Trainings in two processes of which one dies, and sweeps of them: R39 and R40."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from workload import Row, digest, words
+from workload import ASIDE, Row, digest, words
 
 TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=12"]
 TRAIN = [sys.executable, "-m", "cnn_classifier"]
@@ -40,11 +41,20 @@ def wait_for_epoch(run_dir: Path) -> None:
         time.sleep(0.02)
 
 
+def figures_of(run_dir: Path) -> list[dict[str, str]]:
+    """What was measured in each epoch, apart from times."""
+    with (run_dir / "metrics.csv").open() as file:
+        return [{name: value for name, value in row.items() if name not in ASIDE} for row in csv.DictReader(file)]
+
+
 def r39_a_process_dies(images: Path, place: Path) -> Row:
     """Kill -9 of one, SIGTERM to all, and torchrun that starts anew."""
     log = place / "log"
     begin([*TRAIN, *words(images, place / "whole", *TWO)], log).wait()
-    whole = digest(place / "whole")
+
+    def is_whole(name: str) -> bool:
+        same = digest(place / name) == digest(place / "whole")
+        return same and figures_of(place / name) == figures_of(place / "whole")
 
     killed = begin([*TRAIN, *words(images, place / "killed", *TWO)], log)
     wait_for_epoch(place / "killed")
@@ -54,20 +64,20 @@ def r39_a_process_dies(images: Path, place: Path) -> Row:
     seconds = time.monotonic() - since
     orphans = len(ranks_of(place / "killed"))
     again = begin([*TRAIN, *words(images, place / "killed", *TWO, "resume=auto")], log).wait()
-    first = code != 0 and again == 0 and orphans == 0 and digest(place / "killed") == whole
+    first = code != 0 and again == 0 and orphans == 0 and is_whole("killed")
 
     told = begin([*TRAIN, *words(images, place / "told", *TWO)], log)
     wait_for_epoch(place / "told")
     told.send_signal(signal.SIGTERM)
     ended = told.wait()
     again = begin([*TRAIN, *words(images, place / "told", *TWO, "resume=auto")], log).wait()
-    second = ended == 143 and again == 0 and digest(place / "told") == whole
+    second = ended == 143 and again == 0 and is_whole("told")
 
     train = [word for word in words(images, place / "torchrun", *TWO, "resume=auto") if word not in TWO[:3]]
     restarted = begin([*TORCHRUN, "-m", "cnn_classifier", *train, "trainer=cpu"], log)
     wait_for_epoch(place / "torchrun")
     os.kill(ranks_of(place / "torchrun")[1], signal.SIGKILL)
-    third = restarted.wait() == 0 and digest(place / "torchrun") == whole
+    third = restarted.wait() == 0 and is_whole("torchrun")
     figure = (
         f"kill -9 of one: all end in {seconds:.1f} s with exit {code}, {orphans} left over, go on to "
         f"{'the bytes of a whole run' if first else 'other bytes'}; SIGTERM: exit {ended}, "
