@@ -1,6 +1,7 @@
 """A logger that may fail: a tracker that cannot be reached must not end a training."""
 
 import sys
+from operator import attrgetter
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
@@ -18,11 +19,11 @@ class Guarded(Logger):
         self.logger, self.is_lost = logger, False
 
     def attempt(self, action: str, *args: Any, **named: Any) -> None:
-        """Call a method of the logger, unless it has failed before."""
+        """Call a method of the logger, or of a part of it, unless it has failed before."""
         if self.is_lost:
             return
         try:
-            getattr(self.logger, action)(*args, **named)
+            attrgetter(action)(self.logger)(*args, **named)
         except Exception as error:  # whatever a tracker's client raises
             self.is_lost = True
             told = " ".join(str(error).split())[:200]
@@ -74,3 +75,5 @@ class Guarded(Logger):
 
     def finalize(self, status: str) -> None:
         self.attempt("finalize", status)
+        if hasattr(self.experiment, "finish"):  # Weights & Biases' run would go on into the next job of a sweep
+            self.attempt("experiment.finish", exit_code=int(status != "success"))

@@ -10,12 +10,13 @@ from typing import Any
 
 from cnn_classifier.errors import TERMINATED_EXIT_CODE
 
-# What SLURM and other schedulers send some time before they kill; Windows has no SIGUSR1.
-TOLD_TO_STOP = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+TOLD_TO_STOP = (signal.SIGINT, signal.SIGTERM)
+# What SLURM and other schedulers send some time before they kill, to one process or to all; Windows has neither.
+NOTICES = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
 class Signals:
-    """Remembers the first signal for whoever asks; the second one stops the process where it is."""
+    """Remembers the first signal for whoever asks; a second Ctrl-C or SIGTERM stops the process where it is."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -24,7 +25,7 @@ class Signals:
     def listen(self) -> None:
         """Take over; only the main thread of a process may."""
         if threading.current_thread() is threading.main_thread() and not self.handlers:
-            self.handlers = {number: signal.signal(number, self.receive) for number in TOLD_TO_STOP}
+            self.handlers = {number: signal.signal(number, self.receive) for number in (*TOLD_TO_STOP, *NOTICES)}
 
     def leave(self) -> None:
         """Give back what was there before."""
@@ -33,6 +34,8 @@ class Signals:
         self.handlers = {}
 
     def receive(self, number: int, frame: FrameType | None = None) -> None:
+        if number in NOTICES and self.received is not None:
+            return
         if self.received is not None:
             raise exit_of(number)
         self.received = number

@@ -1,4 +1,4 @@
-"""A callback that sends this process a signal at a certain moment of a training."""
+"""A callback that sends this process, or the one above it, a signal at a certain moment of a training."""
 
 import os
 import signal
@@ -13,14 +13,18 @@ class StopAt(Callback):
     moment: `train`, at the beginning of that step, or `val`, at that validation.
     number: Of the signal.
     times: How often it is sent.
+    parent: Whether it is sent to the process that started this one.
     """
 
-    def __init__(self, *, step: int, moment: str = "train", number: int = signal.SIGTERM, times: int = 1) -> None:
-        self.step, self.moment, self.number, self.times, self.validations = step, moment, number, times, 0
+    def __init__(
+        self, *, step: int, moment: str = "train", number: int = signal.SIGTERM, times: int = 1, parent: bool = False
+    ) -> None:
+        self.step, self.moment, self.number, self.times, self.parent = step, moment, number, times, parent
+        self.validations = 0
 
     def send(self) -> None:
         for _ in range(self.times):
-            os.kill(os.getpid(), self.number)
+            os.kill(os.getppid() if self.parent else os.getpid(), self.number)
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         if self.moment == "train" and trainer.fit_loop.epoch_loop.total_batch_idx == self.step:

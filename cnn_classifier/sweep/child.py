@@ -3,36 +3,20 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tqdm import tqdm
 
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE
 from cnn_classifier.status import DONE, FAILED, INTERRUPTED, KILLED, STATUS, Status, read_status
-from cnn_classifier.storage import make_folder, own_folders
+from cnn_classifier.storage import make_folder
+from cnn_classifier.sweep.planned import Planned
 
 LOG = "train.log"
 SECONDS_TO_STOP = 60.0  # to write a checkpoint in; then it is killed
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A job that has yet to begin.
-
-    Args:
-        folder: Of its run.
-        words: What it changes.
-        resume: Whether it goes on from its last checkpoint.
-    """
-
-    folder: Path
-    words: Sequence[str]
-    resume: bool
 
 
 class Child:
@@ -45,13 +29,6 @@ class Child:
 
     def __init__(self, job: Planned, place: Mapping[str, Any]) -> None:
         self.folder, self.words, self.lost = job.folder, list(job.words), ""
-        more = [
-            f"run_dir='{self.folder}'",
-            f"sweep.name='{self.folder.parent.name}'",
-            *(["resume=auto"] if job.resume else []),
-        ]
-        folders = [f"--config-dir={folder}" for folder in own_folders(sys.argv)]
-        command = [sys.executable, "-m", "cnn_classifier", "train", *folders, *self.words, *more]
         environment = dict(os.environ) | {"OMP_NUM_THREADS": str(len(place["cores"]))}
         if place["gpu"] is not None:
             environment["CUDA_VISIBLE_DEVICES"] = place["gpu"]
@@ -60,7 +37,7 @@ class Child:
         with (self.folder / LOG).open("ab") as log:
             # A session of its own: Ctrl-C reaches it once, from us.
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                job.command(), stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
             )
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self.process.pid, place["cores"])

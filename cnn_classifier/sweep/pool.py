@@ -12,9 +12,10 @@ from typing import Any
 from tqdm import tqdm
 
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
-from cnn_classifier.status import FINISHED, INTERRUPTED, KILLED, RUNNING, Status
-from cnn_classifier.sweep.child import Child, Planned
+from cnn_classifier.status import Status
+from cnn_classifier.sweep.child import Child
 from cnn_classifier.sweep.leaderboard import Leaderboard
+from cnn_classifier.sweep.planned import plan
 
 SECONDS_BETWEEN_LOOKS = 0.5
 CORES_A_JOB = 4  # the networks of a sweep are small: more cores than these hardly speed one up
@@ -49,7 +50,7 @@ class Pool:
         Returns:
             How each ended, in order.
         """
-        waiting = [planned for number, job in enumerate(jobs, first) if (planned := self.plan(job, number))]
+        waiting = plan(self.board, jobs, first)
         running: dict[int, Child] = {}
         with showing(len(waiting)) as show, stopping(running):
             while waiting or running:
@@ -65,15 +66,6 @@ class Pool:
         found = [self.board.find(job) for job in jobs]
         return [status for status in found if status is not None]
 
-    def plan(self, words: Sequence[str], number: int) -> Planned | None:
-        """What is left of a job; None if it is done, or another process is at it."""
-        before = self.board.find(words)
-        if before is not None and before.state in (*FINISHED, RUNNING):
-            print(f"{before.run_dir}: {before.state} already: {' '.join(words)}")
-            return None
-        folder = self.board.free(self.board.folder / str(number)) if before is None else before.run_dir
-        return Planned(folder, words, resume=before is not None and before.state in (INTERRUPTED, KILLED))
-
 
 def gpus() -> list[str]:
     """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
@@ -86,8 +78,7 @@ def gpus() -> list[str]:
 
 def places(jobs: int | str, gpus: Sequence[str]) -> list[dict[str, Any]]:
     """For each job that runs at a time, its `gpu` and its `cores`."""
-    affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows do not say
-    cores = sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+    cores = own_cores()
     count = int(jobs) if jobs != "auto" else len(gpus) or max(1, len(cores) // CORES_A_JOB)
     return [
         {
@@ -96,6 +87,12 @@ def places(jobs: int | str, gpus: Sequence[str]) -> list[dict[str, Any]]:
         }
         for place in range(count)
     ]
+
+
+def own_cores() -> list[int]:
+    """Those that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows do not say
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 @contextmanager

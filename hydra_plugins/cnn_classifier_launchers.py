@@ -1,0 +1,66 @@
+"""`hydra/launcher=pool` and `submitit`. Hydra takes plugins from this package only, and imports all when it starts."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class ProcessLauncher(Launcher, ABC):
+    """Each job is a process of its own."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
+        """Run these jobs; the accuracy of each on validation images is what a sweeper gets."""
+        statuses = self.runner().run([filter_overrides(words) for words in job_overrides], first=initial_job_idx)
+        returns = [JobReturn() for _ in statuses]
+        for returned, status in zip(returns, statuses, strict=True):
+            returned.status, returned.return_value = JobStatus.COMPLETED, status.val_accuracy
+        return returns
+
+    @abstractmethod
+    def runner(self) -> Any:
+        """What runs them: its `run` takes the words of each job and the number of the first."""
+
+
+class PoolLauncher(ProcessLauncher):
+    """Several jobs at a time on this machine.
+
+    Args:
+        jobs: At a time, or `auto`.
+        patience: Minutes without a sign of life after which a job is stopped.
+    """
+
+    def __init__(self, *, jobs: int | str = "auto", patience: float = 30) -> None:
+        self.jobs, self.patience = jobs, patience
+
+    def runner(self) -> Any:
+        from cnn_classifier.sweep.pool import Pool
+
+        accelerator = str(self.config.trainer.accelerator)
+        return Pool(self.config.hydra.sweep.dir, jobs=self.jobs, patience=60 * self.patience, accelerator=accelerator)
+
+
+class SubmititLauncher(ProcessLauncher):
+    """Jobs in the queue of a cluster.
+
+    Args:
+        cluster: `slurm`, or `local` for processes of this machine.
+        patience: Minutes without a sign of life after which a job is stopped.
+        parameters: Of submitit, such as `timeout_min` and `slurm_partition`; those that are null are left to it.
+    """
+
+    def __init__(self, *, cluster: str = "slurm", patience: float = 30, parameters: Mapping[str, Any]) -> None:
+        self.cluster, self.patience, self.parameters = cluster, patience, dict(parameters)
+
+    def runner(self) -> Any:
+        from cnn_classifier.sweep.cluster import Cluster
+
+        folder = self.config.hydra.sweep.dir
+        return Cluster(folder, cluster=self.cluster, parameters=self.parameters, patience=60 * self.patience)
