@@ -1,12 +1,15 @@
 """MLflow with a server of its own, and Weights & Biases offline; skipped where they are not installed."""
 
 import importlib.util
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,14 +45,20 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subproc
         f"--port={port}",
         "--workers=1",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     try:
         wait_for(f"http://127.0.0.1:{port}/health", process)
         yield process
     finally:
-        process.kill()
-        process.wait()
+        end(process)
+
+
+def end(server: "subprocess.Popen[bytes]") -> None:
+    """It and the processes that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
 
 def wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
@@ -83,8 +92,7 @@ def test_mlflow_has_each_epoch_and_the_jobs_of_a_sweep_together(
 def test_a_server_that_dies_stops_no_training(
     words: list[str], server: "subprocess.Popen[bytes]", capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.kill()
-    server.wait()
+    end(server)
 
     assert main(["train", *words, "logger=mlflow", "run_dir=run"]) == 0
 

@@ -53,6 +53,7 @@ def faults(place: Path, *, full: bool) -> Iterator[Row]:
         lambda: running.r30_no_number(images, own("r30")),
         lambda: running.r32_out_of_memory(images, own("r32"), whole),
         lambda: running.r33_three_hundred_epochs(images, own("r33")),
+        lambda: processes.r36_jobs_that_fail(images, own("r36")),
         lambda: processes.r39_a_process_dies(images, own("r39")),
         lambda: processes.r40_sweeps_of_processes(images, own("r40")),
     ]

@@ -1,4 +1,4 @@
-"""Trainings in two processes of which one dies, and sweeps of them: R39 and R40."""
+"""Jobs of a sweep that fail, trainings in two processes of which one dies, and sweeps of those: R36, R39 and R40."""
 
 import csv
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from workload import ASIDE, Row, digest, words
 
+from cnn_classifier.status import read_status
+
 TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=12"]
 TRAIN = [sys.executable, "-m", "cnn_classifier"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
@@ -17,8 +19,34 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 def begin(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
     with log.open("ab") as out:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
         return subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+
+
+def r36_jobs_that_fail(images: Path, place: Path) -> Row:
+    """Nine jobs, of which three go well; then the same command without what troubled the others."""
+    folder, trouble, log = place / "sweep", place / "trouble", place / "log"
+    trouble.touch()
+    kinds = [f"{kind}{number}" for kind in ("none", "raises") for number in (1, 2, 3)] + ["killed", "diverges", "hangs"]
+    troubled = ["_target_=callbacks.Trouble", f"while_there_is='{trouble}'", f"kind={','.join(kinds)}"]
+    pool = ["hydra/launcher=pool", "hydra.launcher.jobs=2", "hydra.launcher.patience=0.5", f"hydra.sweep.dir={folder}"]
+    train, *others = (word for word in words(images, folder) if not word.startswith("run_dir="))
+    sweep = [*TRAIN, train, "-m", *pool, *others, *(f"+callbacks.trouble.{word}" for word in troubled)]
+    begin(sweep, log).wait()
+    ended = [read_status(folder / str(number)) for number in range(9)]
+    states = [f"{status.state} {status.exit_code}" for status in ended if status]
+    expected = ["done 0"] * 3 + ["failed 1"] * 3 + ["killed 9", "failed 6", "killed 143"]
+    reports = [(folder / str(number) / "report.json").stat().st_mtime_ns for number in range(3)]
+    trouble.unlink()
+    again = begin([*sweep, f"sweep.resume={folder}"], log).wait()
+    kept = reports == [(folder / str(number) / "report.json").stat().st_mtime_ns for number in range(3)]
+    done = sum((folder / str(number) / "report.json").exists() for number in range(9))
+    figure = (
+        f"{', '.join(dict.fromkeys(states))}; the same command again: exit {again}, {done} of 9 done, "
+        f"those that were done {'left alone' if kept else 'done again'}"
+    )
+    passed = states == expected and again == 0 and done == 9 and kept
+    return Row("R36 a sweep of nine: good, failing, killed, diverging, hanging jobs", figure, passed)
 
 
 def ranks_of(run_dir: Path) -> dict[int, int]:
