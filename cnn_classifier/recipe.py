@@ -76,7 +76,7 @@ SHIFT = 1 / 16  # of tiny images: 2 of 32 px
 LONG_RUN = 24
 # More often than so, images are hardly worth seeing again.
 MOST_EPOCHS, MOST_VIEWS = 300, 900_000
-MOST_EPOCHS_PRETRAINED = 8  # what has seen a million photos needs few looks at ours
+MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
 
 
 def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mapping[str, Any]], float]) -> Recipe:
@@ -120,7 +120,8 @@ def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[s
             break
     settle_size(recipe, seen, plan)
     most = min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, plan.fewest))
-    most = MOST_EPOCHS_PRETRAINED if is_pretrained(recipe.get("model")) else most
+    if is_pretrained(recipe.get("model")):
+        most = max(MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED * recipe.get("dataset.batch_size") // seen.images)
     bought = f"{epochs} fit into {told(budget)}"
     why = bought if epochs <= most else f"more gain little; {bought}"
     recipe.settle("trainer.max_epochs", max(1, min(epochs, most)), why)
