@@ -67,9 +67,12 @@ def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left
     assert "4 jobs" in Path("sweep/leaderboard.html").read_text(encoding="utf-8")
 
     best = Path("sweep/best.ckpt").stat().st_mtime_ns
-    assert main([*words, "model.trouble=none", "sweep.resume=sweep"]) != 0  # the others have still failed
+    monkeypatch.setenv("NO_TROUBLE", "1")
+    monkeypatch.setattr(Child, "silence", silence)
+    assert main([*words, "model.trouble=none,'is killed',diverges,hangs", "sweep.resume=sweep"]) == 0
     assert Path("sweep/best.ckpt").stat().st_mtime_ns == best
     assert "sweep/0: done already" in capsys.readouterr().out
+    assert [read_status(Path("sweep", str(number))).state for number in range(4)] == ["done"] * 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

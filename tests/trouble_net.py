@@ -1,4 +1,4 @@
-"""A network that gets into trouble when asked to."""
+"""A network that gets into trouble when asked to, unless `NO_TROUBLE` is set."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from torch import Tensor
 class TroubleNet(PoolingNet):
     def __init__(self, *, trouble: str = "none", **more: int) -> None:
         super().__init__(**more)
-        self.trouble = trouble
+        self.trouble = "none" if "NO_TROUBLE" in os.environ else trouble
 
     def forward(self, images: Tensor) -> Tensor:
         if self.training and self.trouble == "is killed":

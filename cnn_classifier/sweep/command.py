@@ -22,9 +22,9 @@ from cnn_classifier.ranks import rank
 from cnn_classifier.status import Status
 from cnn_classifier.storage import CONF_DIR, own_folders
 from cnn_classifier.sweep.job import run_job
-from cnn_classifier.sweep.leaderboard import Leaderboard, what
+from cnn_classifier.sweep.leaderboard import RESUME, Leaderboard, what
 
-RESUME, FOLDER = "sweep.resume=", "hydra.sweep.dir="
+FOLDER = "hydra.sweep.dir="
 
 
 def train_command(words: Sequence[str], *, debug: bool) -> int:

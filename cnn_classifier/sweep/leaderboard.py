@@ -15,6 +15,7 @@ from cnn_classifier.sweep.job import remove_if_empty, run_job, shown
 
 COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
 BEST = "best.ckpt"
+RESUME = "sweep.resume="  # a word of the whole sweep, of none of its jobs
 # Words that say where a job runs, not what it is.
 WHERE = ("sweep.", "run_dir=", "resume=", "+callbacks.pruning=")
 

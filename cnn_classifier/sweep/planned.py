@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnn_classifier.status import FINISHED, INTERRUPTED, KILLED, RUNNING
 from cnn_classifier.storage import own_folders
-from cnn_classifier.sweep.leaderboard import Leaderboard
+from cnn_classifier.sweep.leaderboard import RESUME, Leaderboard
 
 
 @dataclass(frozen=True)
@@ -54,5 +54,6 @@ def plan(board: Leaderboard, jobs: Sequence[Sequence[str]], first: int) -> list[
             continue
         folder = board.free(board.folder / str(number)) if before is None else before.run_dir
         resume = before is not None and before.state in (INTERRUPTED, KILLED)
-        planned.append(Planned(folder, list(words), resume, own_folders(sys.argv)))
+        own = [word for word in words if not word.startswith(RESUME)]
+        planned.append(Planned(folder, own, resume, own_folders(sys.argv)))
     return planned
