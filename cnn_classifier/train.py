@@ -86,7 +86,7 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     watching = [record, Heartbeat(run_dir, words), DivergenceGuard(run_dir)]
     callbacks: list[Callback] = [*watching, *build_all(plain(config.callbacks), Callback)]
     loggers: list[Logger] = [Guarded(logger) for logger in build_all(plain(config.logger), Logger)]
-    trainer = build_trainer(plain(config.trainer), callbacks=callbacks, logger=loggers)
+    trainer = build_trainer(plain(config.trainer), module.network, callbacks=callbacks, logger=loggers)
     require_usable(trainer, module)
     if rank() > 0:
         fit(trainer, module, data, resumed)

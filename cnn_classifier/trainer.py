@@ -71,9 +71,13 @@ def require_size_free(model: Mapping[str, Any], sizes: Sequence[int] | None) -> 
     return sizes or ()
 
 
-def build_trainer(settings: dict[str, Any], *, callbacks: list[Callback], logger: list[Logger]) -> Trainer:
-    """Lightning's Trainer; what it refuses becomes a ConfigError."""
+def build_trainer(
+    settings: dict[str, Any], network: nn.Module, *, callbacks: list[Callback], logger: list[Logger]
+) -> Trainer:
+    """Lightning's Trainer for a network; what it refuses becomes a ConfigError."""
     arguments = {key: value for key, value in settings.items() if key not in OURS}
+    if isinstance(network, Staged) and arguments["strategy"] == "ddp":  # parts that rest have no gradients to wait for
+        arguments["strategy"] = "ddp_find_unused_parameters_true"
     bind(Trainer, arguments, named="trainer")
     try:
         return Trainer(**arguments, callbacks=callbacks, logger=logger, plugins=plugins())

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from conftest import MakeFolder
 
 from cnn_classifier.cli import main
@@ -59,6 +60,17 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(words: list[str]
     reports = [json.loads((run / "report.json").read_text()) for run in (Path("one"), two_dir)]
     assert reports[0]["test"] == pytest.approx(reports[1]["test"], abs=1e-6)
     assert read_status(two_dir).state == "done"
+
+
+def test_parts_of_a_network_may_rest_at_first(words: list[str]) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
+    pretrained = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "model.freeze=0.5"]
+    given = [word for word in words if not word.startswith(("model=", "trainer.max_epochs"))]
+
+    assert main(["train", *given, *TWO, *pretrained, "trainer.max_epochs=2", "run_dir=run"]) == 0
+
+    begun = torch.load("weights.pth", weights_only=True)["conv1.weight"]
+    assert not torch.equal(weights(Path("run"))["network.backbone.conv1.weight"], begun)
 
 
 def test_what_is_wrong_is_told_once_with_its_exit_code(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:

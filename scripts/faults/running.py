@@ -85,7 +85,16 @@ def r33_three_hundred_epochs(images: Path, place: Path) -> Row:
 def shown_by_tests() -> list[Row]:
     rows = []
     for fault, tests in BY_TESTS.items():
-        command = [sys.executable, "-m", "pytest", "--quiet", "--no-header", "--numprocesses", "2", *tests.split()]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--verbosity=0",
+            "--no-header",
+            "--numprocesses",
+            "2",
+            *tests.split(),
+        ]
         begin = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         counts = re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout)
