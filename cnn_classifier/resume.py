@@ -75,6 +75,8 @@ def newest_good(run_dir: Path) -> Path:
     Raises:
         CheckpointError: If none of them can be read.
     """
+    for left in (run_dir / LAST.parent).glob(".*.partial"):
+        print(f"{left} is what a write that was cut off has left; passed over", file=sys.stderr)
     damaged = []
     for path in (run_dir / LAST, run_dir / BEST):
         if not path.is_file():

@@ -83,20 +83,10 @@ def r33_three_hundred_epochs(images: Path, place: Path) -> Row:
 
 
 def shown_by_tests() -> list[Row]:
-    rows = []
+    rows, test = [], [sys.executable, "-m", "pytest", "--verbosity=0", "--no-header", "--numprocesses", "2"]
     for fault, tests in BY_TESTS.items():
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--verbosity=0",
-            "--no-header",
-            "--numprocesses",
-            "2",
-            *tests.split(),
-        ]
         begin = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run([*test, *tests.split()], capture_output=True, text=True, check=False)
         counts = re.findall(r"(\d+) (passed|failed|skipped|error)", done.stdout)
         figure = ", ".join(f"{count} {what}" for count, what in counts) or f"exit {done.returncode}"
         seconds = time.perf_counter() - begin
