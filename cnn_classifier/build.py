@@ -112,7 +112,9 @@ def matches(value: Any, hint: Any) -> bool:
     if origin in (Sequence, list):
         return isinstance(value, list | tuple) and all(matches(item, inner[0]) for item in value)
     if origin is Mapping:
-        return isinstance(value, Mapping) and all(matches(item, inner[0]) for pair in value.items() for item in pair)
+        return isinstance(value, Mapping) and all(
+            matches(name, inner[0]) and matches(item, inner[1]) for name, item in value.items()
+        )
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:

@@ -54,6 +54,7 @@ def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left
         return 1e9 if b"hanging" in (child.folder / LOG).read_bytes() else silence(child)
 
     monkeypatch.setattr(Child, "silence", without_waiting)
+    monkeypatch.setattr("cnn_classifier.sweep.child.SECONDS_TO_STOP", 5.0)
     monkeypatch.setattr(sys, "argv", ["train.py", *words[1:]])
 
     assert main([*words, "model.trouble=none,'is killed',diverges,hangs"]) != 0
