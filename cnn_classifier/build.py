@@ -45,7 +45,7 @@ def build(node: Mapping[str, Any], kind: type, **values: Any) -> Any:
         extra = EXTRAS.get(name)
         fix = f"pip install 'cnn_classifier[{extra}]'" if extra else f"pip install {error.name}"
         raise ConfigError(f"{name} needs a package that is not installed; {fix}") from error
-    except Exception as error:  # a tracker's client raises its own
+    except Exception as error:  # a library's constructor raises its own kinds, such as MLflow's
         raise ConfigError(f"{name} refuses its values: {error}") from error
 
 

@@ -118,5 +118,5 @@ def best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
             return Path(callback.best_model_path)
     path = run_dir / "checkpoints" / "final.ckpt"
-    trainer.save_checkpoint(path, weights_only=False)
+    trainer.save_checkpoint(path, weights_only=False)  # one that can be gone on with, as `last.ckpt`
     return path

@@ -81,15 +81,7 @@ class Cluster:
             raise ConfigError(f"hydra.launcher.cluster={cluster}, parameters={given}: {told}") from error
 
     def run(self, jobs: Sequence[Sequence[str]], *, first: int = 0) -> list[Status]:
-        """Run each job that is not done; Ctrl-C and SIGTERM take them all off the queue, each with its checkpoint.
-
-        Args:
-            jobs: The words of each.
-            first: The number of the first.
-
-        Returns:
-            How each ended, in order.
-        """
+        """As `Pool.run`; Ctrl-C and SIGTERM take all jobs off the queue, each with its checkpoint."""
         planned = plan(self.board, jobs, first)
         with self.executor.batch():
             submitted = [self.executor.submit(Queued(job, self.patience)) for job in planned]
