@@ -25,6 +25,7 @@ class Card:
         temperature: What the logits are divided by before the softmax, so that probabilities are as often right as
             they say (arXiv:1706.04599).
         threshold: Below this probability of the likeliest class the answer is `unknown`.
+        least_familiarity: Below this familiarity, too; None if the model does not tell.
         about: What else is told of the model: where it comes from, what it was measured to do.
     """
 
@@ -33,6 +34,7 @@ class Card:
     aliases: Mapping[str | int, str | int] | None = None
     temperature: float = 1.0
     threshold: float = 0.0
+    least_familiarity: float | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -44,6 +46,7 @@ class Card:
             "aliases": self.aliases,
             "temperature": self.temperature,
             "threshold": self.threshold,
+            "least_familiarity": self.least_familiarity,
         }
         write_json(folder / MODEL_JSON, content | {"about": dict(self.about)})
 

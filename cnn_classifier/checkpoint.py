@@ -4,7 +4,7 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from cnn_classifier.build import require_trusted
 from cnn_classifier.card import Card
 from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.familiarity import Familiarity
 from cnn_classifier.module import CHECKPOINT_FORMAT, ImageClassifier
 from cnn_classifier.sealed import require_unchanged, write_sealed
 
@@ -91,6 +92,7 @@ def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[Imag
     try:
         classifier = ImageClassifier(**settings)
         classifier.load_state_dict(content["state_dict"])
+        classifier.familiarity = Familiarity(content["known"]) if "known" in content else None
         card = Card(
             class_names=classifier.class_names,
             preprocess=classifier.preprocess,
@@ -103,9 +105,16 @@ def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[Imag
     return classifier.eval(), card
 
 
-def write_calibration(path: Path, *, temperature: float, threshold: float) -> None:
-    """Add to a checkpoint what validation images told of its answers, as `Card` has it."""
-    write_sealed(path, read_checkpoint(path) | {"calibration": {"temperature": temperature, "threshold": threshold}})
+def write_calibration(path: Path, calibration: Mapping[str, Any], familiarity: Familiarity | None = None) -> None:
+    """Add to a checkpoint what validation images told.
+
+    Args:
+        path: The checkpoint.
+        calibration: Of its answers: `temperature`, `threshold` and `least_familiarity`, as `Card` has them.
+        familiarity: Which images are familiar to it.
+    """
+    known = {} if familiarity is None else {"known": familiarity.known.cpu()}
+    write_sealed(path, read_checkpoint(path) | known | {"calibration": dict(calibration)})
 
 
 def checkpoint_bytes(module: ImageClassifier) -> int:

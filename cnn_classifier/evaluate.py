@@ -16,6 +16,7 @@ from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.data.preprocess import Pixels
 from cnn_classifier.data.source import scan_to_test
 from cnn_classifier.data.store import ImageStore, Rows
+from cnn_classifier.engines import Answers
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.report.evaluation import Evaluation
@@ -26,7 +27,7 @@ NO_GRADIENTS = "Where the network looked is known of checkpoints only: exported 
 def evaluate_images(
     predictor: Predictor, images: ImageStore, samples: Sequence[Sample], *, flip: bool = False
 ) -> Evaluation:
-    """The probabilities of every image.
+    """The answers on every image, and what they are measured by.
 
     Args:
         predictor: The model.
@@ -34,21 +35,27 @@ def evaluate_images(
         samples: The images and their labels.
         flip: Average each image's answer with that of its mirror image.
     """
-    paths = [sample.path for sample in samples]
-    batches = images.batches(in_batches(images.rows(paths), predictor.batch_size))
-    with tqdm(total=len(samples), desc="testing", disable=None, leave=False) as progress:
-        rows = []
-        for pixels in batches:
-            rows.append(predictor.probabilities(pixels, flip=flip))
-            progress.update(len(pixels))
+    answers = look_at(predictor, images, samples, flip=flip)
     return Evaluation(
         class_names=predictor.class_names,
         labels=np.array([sample.label for sample in samples], np.int64),
-        probabilities=np.concatenate(rows),
-        paths=[str(path) for path in paths],
+        probabilities=answers.probabilities,
+        paths=[str(sample.path) for sample in samples],
         temperature=predictor.card.temperature,
         threshold=predictor.card.threshold,
+        familiar=answers.familiarity >= (predictor.card.least_familiarity or -1),
     )
+
+
+def look_at(predictor: Predictor, images: ImageStore, samples: Sequence[Sample], *, flip: bool = False) -> Answers:
+    """The answers on every image, as `evaluate_images` has them."""
+    batches = images.batches(in_batches(images.rows([sample.path for sample in samples]), predictor.batch_size))
+    with tqdm(total=len(samples), desc="testing", disable=None, leave=False) as progress:
+        rows = []
+        for pixels in batches:
+            rows.append(predictor.look(pixels, flip=flip))
+            progress.update(len(pixels))
+    return Answers.joined(rows)
 
 
 def in_batches(rows: Rows, size: int) -> Iterator[Rows]:

@@ -17,6 +17,7 @@ from cnn_classifier.build import build
 from cnn_classifier.data.loader import Batch
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.familiarity import Familiarity
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.optim import build_optimizer, build_schedulers
 
@@ -63,6 +64,7 @@ class ImageClassifier(LightningModule):
             image_size=self.preprocess.image_size,
         )
         self.arrange(torch.channels_last)
+        self.familiarity: Familiarity | None = None  # known after a training, which does without
         weights = loss["class_weights"]
         if weights is not None and len(weights) != num_classes:
             raise ConfigError(f"loss.class_weights={list(weights)}: expected {num_classes} values, one a class")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cnn_classifier.card import Card
 from cnn_classifier.data.parallel import DECODE_THREADS
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Engine, Probabilities
+from cnn_classifier.engines import Answers, Engine, Probabilities, Row
 from cnn_classifier.engines.find import find_engine
 from cnn_classifier.errors import ConfigError, UnreadableImageError
 
@@ -30,8 +30,9 @@ class Prediction:
 
     Args:
         path: The file; None for an array.
-        label: Name of the likeliest class; `unknown` below the threshold; None if the image could not be read.
+        label: Name of the likeliest class; `unknown` below a threshold; None if the image could not be read.
         probability: The probability of the likeliest class.
+        familiarity: How near the image is to those of the training's validation, 1 at most; None if that is not told.
         top: The likeliest classes with their probabilities, likeliest first.
         error: Why the image could not be read.
     """
@@ -39,6 +40,7 @@ class Prediction:
     path: str | None
     label: str | None = None
     probability: float | None = None
+    familiarity: float | None = None
     top: list[tuple[str, float]] = field(default_factory=list)
     error: str | None = None
 
@@ -86,29 +88,35 @@ class Predictor:
         Args:
             sources: Files and arrays.
             top: How many classes each answer names.
-            threshold: Below this probability the label is `unknown`; by default the model's own.
+            threshold: Below this probability the label is `unknown`; by default the model's own. With 0 every image is
+                answered, however unfamiliar.
             flip: Average each answer with that of the mirror image.
         """
         if top < 1:
             raise ConfigError(f"top={top} is out of range; expected at least 1")
         least = self.card.threshold if threshold is None else threshold
-        for source, (pixels, error), row in self._looked_at(sources, flip):
+        for source, error, row in self._looked_at(sources, flip):
             path = None if isinstance(source, np.ndarray) else str(source)
-            yield Prediction(path, error=error) if pixels is None else self.answer(path, row, top, least)
+            yield Prediction(path, error=error) if row is None else self.answer(path, row, top, least)
 
-    def probabilities(self, pixels: Pixels, *, flip: bool = False) -> Probabilities:
-        """Final pixels uint8 (B, H, W, C) -> probabilities (B, K); with `flip`, averaged with the mirror images'."""
-        answers = self.engine.probabilities(pixels)
-        return (answers + self.engine.probabilities(pixels[:, :, ::-1].copy())) / 2 if flip else answers
+    def look(self, pixels: Pixels, *, flip: bool = False) -> Answers:
+        """Final pixels uint8 (B, H, W, C) -> answers; with `flip`, averaged with those of the mirror images."""
+        answers = self.engine.look(pixels)
+        if not flip:
+            return answers
+        mirrored = self.engine.look(pixels[:, :, ::-1].copy())
+        return Answers(*((one + other) / 2 for one, other in zip(answers, mirrored, strict=True)))
 
-    def _looked_at(
-        self, sources: Iterable[Source], flip: bool
-    ) -> Iterator[tuple[Source, Loaded, npt.NDArray[np.float64]]]:
+    def probabilities(self, pixels: Pixels) -> Probabilities:
+        """Final pixels uint8 (B, H, W, C) -> probabilities (B, K)."""
+        return self.look(pixels).probabilities
+
+    def _looked_at(self, sources: Iterable[Source], flip: bool) -> Iterator[tuple[Source, str | None, Row | None]]:
         for chunk, loaded in self._decoded([sources] if isinstance(sources, str | Path | np.ndarray) else sources):
             readable = [pixels for pixels, _ in loaded if pixels is not None]
-            rows = iter(self.probabilities(np.stack(readable), flip=flip) if readable else ())
+            rows = iter(self.look(np.stack(readable), flip=flip).rows() if readable else ())
             for source, (pixels, error) in zip(chunk, loaded, strict=True):
-                yield source, (pixels, error), np.empty(0) if pixels is None else next(rows)
+                yield source, error, None if pixels is None else next(rows)
 
     def _decoded(self, sources: Iterable[Source]) -> Iterator[tuple[list[Source], list[Loaded]]]:
         """Batches of sources with their pixels; of an iterator, such as a camera, no more is asked for than is due."""
@@ -130,9 +138,13 @@ class Predictor:
         except UnreadableImageError as error:
             return None, str(error)
 
-    def answer(self, path: str | None, row: npt.NDArray[np.float64], top: int, least: float) -> Prediction:
-        """What the probabilities (K,) of one image say: its `top` classes, and `unknown` below `least`."""
-        best = np.argsort(-row, kind="stable")[:top]
-        ranked = [(self.class_names[index], float(row[index])) for index in best]
+    def answer(self, path: str | None, row: Row, top: int, least: float) -> Prediction:
+        """What is said of one image: its `top` classes, and `unknown` where it is too unsure or too unfamiliar."""
+        probabilities, familiarity = row
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        ranked = [(self.class_names[index], float(probabilities[index])) for index in best]
         label, probability = ranked[0]
-        return Prediction(path, label if probability >= least else UNKNOWN, probability, top=ranked)
+        wanted = self.card.least_familiarity
+        if least > 0 and (probability < least or (wanted is not None and familiarity < wanted)):
+            label = UNKNOWN
+        return Prediction(path, label, probability, None if wanted is None else familiarity, ranked)

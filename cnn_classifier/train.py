@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import nn
 from cnn_classifier.auto import dataset_options, settle
 from cnn_classifier.build import build_all
 from cnn_classifier.callbacks import EpochRecord
-from cnn_classifier.checkpoint import BEST, checkpoint_bytes, write_calibration
+from cnn_classifier.checkpoint import BEST, checkpoint_bytes
 from cnn_classifier.config import Config, plain, save, set_values
 from cnn_classifier.data.advice import brief
 from cnn_classifier.data.datamodule import ImageFolderDataModule
@@ -32,10 +32,10 @@ from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.quiet import silence_remarks
 from cnn_classifier.ranks import agree, rank
-from cnn_classifier.report.calibration import calibrate
 from cnn_classifier.report.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
 from cnn_classifier.resume import begin_weights, require_same_images, take_up
+from cnn_classifier.self_knowledge import write_self_knowledge
 from cnn_classifier.status import claimed
 from cnn_classifier.storage import make_folder, require_space, write_json
 from cnn_classifier.trainer import best_checkpoint, build_trainer, fit, require_size_free, require_usable
@@ -166,8 +166,7 @@ def tested(
 ) -> dict[str, Evaluation]:
     """The answers on validation images, which tell how sure it may be, and on test images, how good it is."""
     images, splits = data.ready.store, data.splits
-    val = evaluate_images(load(), images, splits["val"])
-    write_calibration(best, **asdict(calibrate(val.labels, val.uncalibrated)))
+    val = write_self_knowledge(best, load(), images, splits["val"])
     found = {"val": val, "test": evaluate_images(load(), images, splits["test"])}
     if flip:
         found["test_flip"] = evaluate_images(load(), images, splits["test"], flip=True)

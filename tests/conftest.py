@@ -93,7 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cnn_classifier.checkpoint import write_calibration
 
     path = checkpoint(tmp_path_factory.mktemp("trained") / "best.ckpt", classifier())
-    write_calibration(path, temperature=0.5, threshold=0.2)
+    write_calibration(path, {"temperature": 0.5, "threshold": 0.2})
     return path
 
 

@@ -96,7 +96,7 @@ def test_what_validation_told_travels_in_the_checkpoint_and_tempers_the_answers(
     tmp_path: Path, predictor: Predictor, files: list[Path]
 ) -> None:
     path = tmp_path / "best.ckpt"
-    write_calibration(path, temperature=2.0, threshold=0.4)
+    write_calibration(path, {"temperature": 2.0, "threshold": 0.4})
     tempered = Predictor.load(path, device="cpu")
     before, after = (dict(one.predict(files[0], threshold=0.0)[0].top) for one in (predictor, tempered))
     shares = np.sqrt(list(before.values()))  # logits divided by two

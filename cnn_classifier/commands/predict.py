@@ -90,7 +90,10 @@ def run_unsort(arguments: argparse.Namespace) -> int:
 def line_of(prediction: "Prediction") -> str:
     """`photo.jpg  cats 0.9312  dogs 0.0688`; `unknown` comes before the classes that it might be."""
     ranked = "  ".join(f"{name} {probability:.4f}" for name, probability in prediction.top)
-    return f"{prediction.path}  {'' if prediction.label == prediction.top[0][0] else f'{prediction.label}: '}{ranked}"
+    if prediction.label == prediction.top[0][0]:
+        return f"{prediction.path}  {ranked}"
+    familiarity = "" if prediction.familiarity is None else f"  familiarity {prediction.familiarity:.4f}"
+    return f"{prediction.path}  {prediction.label}: {ranked}{familiarity}"
 
 
 def answer_rows(predictions: Iterable["Prediction"], top: int) -> Iterator[list[str]]:
@@ -100,8 +103,9 @@ def answer_rows(predictions: Iterable["Prediction"], top: int) -> Iterator[list[
     """
     ranks = range(1, top + 1) if top > 1 else ()
     more = [column for rank in ranks for column in (f"label_{rank}", f"probability_{rank}")]
-    yield ["path", "label", "probability", *more, "error"]
+    yield ["path", "label", "probability", "familiarity", *more, "error"]
     for prediction in predictions:
         ranked = [value for name, share in prediction.top for value in (name, f"{share:.6f}")] if top > 1 else []
-        answer = [prediction.label or "", "" if prediction.probability is None else f"{prediction.probability:.6f}"]
-        yield [str(prediction.path), *answer, *ranked, *[""] * (len(more) - len(ranked)), prediction.error or ""]
+        ranked += [""] * (len(more) - len(ranked))
+        told = ["" if value is None else f"{value:.6f}" for value in (prediction.probability, prediction.familiarity)]
+        yield [str(prediction.path), prediction.label or "", *told, *ranked, prediction.error or ""]

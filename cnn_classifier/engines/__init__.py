@@ -1,6 +1,7 @@
 """What computes the answers: pixels in, probabilities out; PyTorch or ONNX Runtime."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -8,11 +9,34 @@ import numpy.typing as npt
 from cnn_classifier.data.preprocess import Pixels
 
 Probabilities = npt.NDArray[np.float64]
+Row = tuple[npt.NDArray[np.float64], float]  # of one image: probabilities (K,), familiarity
+
+
+class Answers(NamedTuple):
+    """What a network says of images.
+
+    Args:
+        probabilities: Of each class, (B, K).
+        familiarity: How near each image is to those that the network was validated on, (B,), 1 at most and where the
+            model does not tell.
+    """
+
+    probabilities: Probabilities
+    familiarity: npt.NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, batches: Sequence["Answers"]) -> "Answers":
+        """The answers of several batches as one."""
+        return cls(*map(np.concatenate, zip(*batches, strict=True)))
+
+    def rows(self) -> list[Row]:
+        """The same image by image."""
+        return list(zip(self.probabilities, self.familiarity.tolist(), strict=True))
 
 
 class Engine(Protocol):
     """A trained network with its normalisation and temperature."""
 
-    def probabilities(self, pixels: Pixels) -> Probabilities:
-        """Final pixels uint8 (B, H, W, C) -> probabilities (B, K)."""
+    def look(self, pixels: Pixels) -> Answers:
+        """Final pixels uint8 (B, H, W, C) -> answers."""
         ...

@@ -2,12 +2,14 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cnn_classifier.card import Card
 from cnn_classifier.data.augment import normalise, to_float
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Probabilities
+from cnn_classifier.engines import Answers
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.familiarity import with_features
 from cnn_classifier.hardware import device_of
 from cnn_classifier.module import ImageClassifier
 
@@ -34,7 +36,15 @@ class EagerEngine:
         self.preprocess, self.temperature = card.preprocess, card.temperature
 
     @torch.inference_mode()
-    def probabilities(self, pixels: Pixels) -> Probabilities:
+    def look(self, pixels: Pixels) -> Answers:
+        logits, features = self.seen(pixels)
+        probabilities = (logits.cpu().double() / self.temperature).softmax(dim=1).numpy()
+        if self.classifier.familiarity is None or features is None:
+            return Answers(probabilities, np.ones(len(pixels)))
+        return Answers(probabilities, self.classifier.familiarity(features).cpu().double().numpy())
+
+    @torch.inference_mode()
+    def seen(self, pixels: Pixels) -> tuple[Tensor, Tensor | None]:
+        """Final pixels uint8 (B, H, W, C) -> logits (B, K), and features (B, D) of networks that have them."""
         images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
-        logits = self.classifier(normalise(to_float(images), self.preprocess))
-        return (logits.cpu().double() / self.temperature).softmax(dim=1).numpy()
+        return with_features(self.classifier, normalise(to_float(images), self.preprocess))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Probabilities
+from cnn_classifier.engines import Answers
 from cnn_classifier.errors import CheckpointError, ConfigError
 
 # From 1.29 on ONNX Runtime tells its makers which models run (onnxruntime#27379), unless this is set when it starts.
@@ -44,6 +44,7 @@ class OnnxEngine:
             raise CheckpointError(f"{path} is no graph that can be run ({told}); export the bundle again") from error
         self.input = self.session.get_inputs()[0].name
 
-    def probabilities(self, pixels: Pixels) -> Probabilities:
-        (answers,) = self.session.run(None, {self.input: np.ascontiguousarray(pixels)})
-        return np.asarray(answers, np.float64)
+    def look(self, pixels: Pixels) -> Answers:
+        probabilities, *told = self.session.run(None, {self.input: np.ascontiguousarray(pixels)})
+        familiarity = told[0] if told else np.ones(len(pixels))
+        return Answers(np.asarray(probabilities, np.float64), np.asarray(familiarity, np.float64))

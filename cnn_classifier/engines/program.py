@@ -16,7 +16,7 @@ import torch
 from torch.export import ExportedProgram
 
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Probabilities
+from cnn_classifier.engines import Answers
 from cnn_classifier.errors import CheckpointError
 
 # torch reads it whenever it unpickles, and then takes numbers alone, whatever the caller asks for.
@@ -50,8 +50,10 @@ class ProgramEngine:
         self.module = program.module()
 
     @torch.inference_mode()
-    def probabilities(self, pixels: Pixels) -> Probabilities:
-        return self.module(torch.from_numpy(np.require(pixels, requirements="W"))).double().numpy()
+    def look(self, pixels: Pixels) -> Answers:
+        found = self.module(torch.from_numpy(np.require(pixels, requirements="W")))
+        probabilities, familiarity = found if isinstance(found, tuple) else (found, torch.ones(len(pixels)))
+        return Answers(probabilities.double().numpy(), familiarity.double().numpy())
 
 
 def require_operators(program: ExportedProgram, path: Path) -> None:

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from cnn_classifier.build import require_trusted
 from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.familiarity import Familiarity
 from cnn_classifier.module import ImageClassifier
 
 DESCRIPTION = "hyper_parameters"
+KNOWN = "familiarity.known"
 MISSING = "safetensors bundles need a package that is not installed; pip install 'cnn_classifier[export]'"
 
 
@@ -46,7 +48,9 @@ def read_tensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassifier:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
         require_trusted(settings["model"], trusted)
         classifier = ImageClassifier(**settings)
+        known = weights.pop(KNOWN, None)
         classifier.load_state_dict(weights)
+        classifier.familiarity = None if known is None else Familiarity(known)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
         told = str(error).splitlines()[0]
         raise CheckpointError(f"{path} cannot be used ({told}); export the bundle again") from error

@@ -20,7 +20,7 @@ from cnn_classifier.engines.eager import EagerEngine
 from cnn_classifier.engines.find import MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS
 from cnn_classifier.engines.tensors import write_tensors
 from cnn_classifier.errors import ConfigError, DataError, StorageError
-from cnn_classifier.export.graph import ImageToProbabilities
+from cnn_classifier.export.graph import ImageToAnswers
 from cnn_classifier.export.images import images_to_try
 from cnn_classifier.export.onnx import quantise, write_onnx
 from cnn_classifier.export.parity import Parity, try_export
@@ -115,14 +115,14 @@ def write_model(
     if to == "safetensors":
         write_tensors(path, classifier)
     elif to == "torch":
-        write_program(path, ImageToProbabilities(classifier, card), sides)
+        write_program(path, ImageToAnswers(classifier, card), sides)
     else:
-        write_onnx(path, ImageToProbabilities(classifier, card, resize=any_size), sides)
+        write_onnx(path, ImageToAnswers(classifier, card, resize=any_size), sides)
         if int8_images:
             quantise(path, [sample.path for sample in int8_images], card.preprocess)
 
 
-def write_program(path: Path, module: ImageToProbabilities, sides: Sequence[int]) -> None:
+def write_program(path: Path, module: ImageToAnswers, sides: Sequence[int]) -> None:
     """Write `model.pt2`."""
     example = torch.zeros(2, *sides, module.preprocess.channels, dtype=torch.uint8)
     program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))

@@ -1,4 +1,4 @@
-"""The network with everything around it, as one module from bytes to probabilities."""
+"""The network with everything around it, as one module from bytes to answers."""
 
 import copy
 
@@ -10,11 +10,12 @@ from cnn_classifier.card import Card
 from cnn_classifier.data.augment import shift_and_scale
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.familiarity import with_features
 from cnn_classifier.module import ImageClassifier
 
 
-class ImageToProbabilities(nn.Module):
-    """Normalisation, network, temperature and softmax.
+class ImageToAnswers(nn.Module):
+    """Normalisation, network, temperature and softmax, and how familiar the images are if the model tells.
 
     Args:
         classifier: The trained module.
@@ -32,6 +33,7 @@ class ImageToProbabilities(nn.Module):
         super().__init__()
         # Of the layout that exported programs store; the checkpoint's own stays as it is.
         self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
+        self.familiarity = classifier.familiarity
         if resize and card.preprocess.resize == "pad":
             raise ConfigError("--any-size goes with dataset.resize=squash or crop; this model was trained with pad")
         self.temperature, self.preprocess, self.resize = card.temperature, card.preprocess, resize
@@ -39,13 +41,17 @@ class ImageToProbabilities(nn.Module):
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale / 255)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Images uint8 (B, H, W, C) -> probabilities float32 (B, K)."""
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Images uint8 (B, H, W, C) -> probabilities float32 (B, K), and perhaps familiarity (B,)."""
         images = pixels.permute(0, 3, 1, 2).float()
         if self.resize:
             images = resized(images, self.preprocess)
         images = images * self.scale + self.shift
-        return (self.network(images) / self.temperature).softmax(dim=1)
+        logits, features = with_features(self.network, images)
+        probabilities = (logits / self.temperature).softmax(dim=1)
+        if self.familiarity is None or features is None:
+            return probabilities
+        return probabilities, self.familiarity(features)
 
 
 def resized(images: Tensor, preprocess: Preprocess) -> Tensor:

@@ -12,15 +12,15 @@ import torch
 
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.export.graph import ImageToProbabilities
+from cnn_classifier.export.graph import ImageToAnswers
 
 OPSET = 20
-INPUT, OUTPUT = "images", "probabilities"
+INPUT, OUTPUTS = "images", ["probabilities", "familiarity"]
 MISSING = "exporting to ONNX needs packages that are not installed; pip install 'cnn_classifier[export]'"
 
 
-def write_onnx(path: Path, module: ImageToProbabilities, sides: Sequence[int]) -> None:
-    """Write the graph: `images` uint8 (B, H, W, C) in, `probabilities` float32 (B, K) out.
+def write_onnx(path: Path, module: ImageToAnswers, sides: Sequence[int]) -> None:
+    """Write the graph: `images` uint8 (B, H, W, C) in, `probabilities` float32 (B, K) out, perhaps `familiarity` (B,).
 
     Args:
         path: The file.
@@ -47,7 +47,7 @@ def write_onnx(path: Path, module: ImageToProbabilities, sides: Sequence[int]) -
             dynamo=True,
             external_data=False,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=OUTPUTS[: 1 if module.familiarity is None else 2],
             dynamic_shapes=(dynamic,),
             opset_version=OPSET,
             verbose=False,
@@ -111,9 +111,19 @@ def quantise(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
         reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=["Conv", "MaxPool", "Add", "Gemm", "MatMul"],
+        nodes_to_exclude=ranked_nodes(prepared),
     )
     prepared.unlink()
     quantised.replace(path)
+
+
+def ranked_nodes(path: Path) -> list[str]:
+    """The cosines of familiarity, which are compared with a threshold: they stay as they are."""
+    import onnx
+
+    nodes = onnx.load(path).graph.node
+    ranked = {node.input[0] for node in nodes if node.op_type == "TopK"}
+    return [node.name for node in nodes if ranked & set(node.output)]
 
 
 def drop(record: logging.LogRecord) -> bool:

@@ -8,10 +8,11 @@ import numpy as np
 from cnn_classifier.data.folder import Sample
 from cnn_classifier.data.preprocess import decode
 from cnn_classifier.data.store import StreamedImages
+from cnn_classifier.engines import Answers
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.evaluate import evaluate_images
+from cnn_classifier.evaluate import look_at
 from cnn_classifier.predictor import Predictor
-from cnn_classifier.report.calibration import Labels, Probabilities
+from cnn_classifier.report.calibration import Labels
 
 TOLERANCE = 1e-4
 # Where the graph resizes: it rounds where Pillow does, but not quite as Pillow does.
@@ -27,7 +28,7 @@ class Parity:
     Args:
         images: How many were looked at.
         same_class: Of how many both named the same class as the likeliest.
-        largest_difference: Of any probability.
+        largest_difference: Of any probability or familiarity.
         accuracy: Of the export.
         accuracy_of_checkpoint: On the same images.
     """
@@ -39,13 +40,13 @@ class Parity:
     accuracy_of_checkpoint: float
 
     @classmethod
-    def of(cls, labels: Labels, ours: Probabilities, theirs: Probabilities) -> "Parity":
-        """Of the true classes (N,), the export's and the checkpoint's probabilities (N, K)."""
-        said, said_before = ours.argmax(axis=1), theirs.argmax(axis=1)
+    def of(cls, labels: Labels, ours: Answers, theirs: Answers) -> "Parity":
+        """Of the true classes (N,), the export's and the checkpoint's answers."""
+        said, said_before = ours.probabilities.argmax(axis=1), theirs.probabilities.argmax(axis=1)
         return cls(
             images=len(labels),
             same_class=int((said == said_before).sum()),
-            largest_difference=float(np.abs(ours - theirs).max()),
+            largest_difference=max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True)),
             accuracy=float((said == labels).mean()),
             accuracy_of_checkpoint=float((said_before == labels).mean()),
         )
@@ -76,8 +77,8 @@ def try_export(
 def compare(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample]) -> Parity:
     """Both models' answers on the same pixels."""
     images = StreamedImages([sample.path for sample in samples], checkpoint.preprocess)
-    ours, theirs = (evaluate_images(predictor, images, samples) for predictor in (exported, checkpoint))
-    return Parity.of(ours.labels, ours.probabilities, theirs.probabilities)
+    labels = np.array([sample.label for sample in samples])
+    return Parity.of(labels, *(look_at(predictor, images, samples) for predictor in (exported, checkpoint)))
 
 
 def compare_any_size(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample]) -> Parity:
@@ -85,10 +86,9 @@ def compare_any_size(exported: Predictor, checkpoint: Predictor, samples: Sequen
     pixels = [np.asarray(decode(sample.path, checkpoint.preprocess.channels)) for sample in samples]
     shaped = [image.reshape(1, *image.shape[:2], -1) for image in pixels]
     labels = np.array([sample.label for sample in samples])
-    ours = np.concatenate([exported.probabilities(image) for image in shaped])
+    ours = Answers.joined([exported.look(image) for image in shaped])
     images = StreamedImages([sample.path for sample in samples], checkpoint.preprocess)
-    theirs = evaluate_images(checkpoint, images, samples).probabilities
-    return Parity.of(labels, ours, theirs)
+    return Parity.of(labels, ours, look_at(checkpoint, images, samples))
 
 
 def require_any_size(parity: Parity) -> None:

@@ -11,8 +11,9 @@ from scipy.optimize import minimize_scalar
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
-# Of the validation images that were answered rightly, so many are above the threshold.
+# Of the validation images so many are above both thresholds, if no image is below both.
 KEPT = 0.95
+REFUSED_EACH = (1 - KEPT) / 2
 BINS = 15
 TINY = 1e-12
 
@@ -24,14 +25,18 @@ class Calibration:
     Args:
         temperature: What its logits are divided by.
         threshold: Below this probability of the likeliest class the answer is `unknown`.
+        least_familiarity: Below this familiarity, too; None if it is not known.
     """
 
     temperature: float
     threshold: float
+    least_familiarity: float | None
 
 
-def calibrate(labels: Labels, probabilities: Probabilities) -> Calibration:
-    """Find temperature and threshold on images that were not trained on.
+def calibrate(
+    labels: Labels, probabilities: Probabilities, familiarity: npt.NDArray[np.floating[Any]] | None = None
+) -> Calibration:
+    """Find temperature and thresholds on images that were not trained on.
 
     The temperature minimises the loss (arXiv:1706.04599), on targets that are never quite certain (Platt 1999), so that
     a network without mistakes on few images does not become sure of everything.
@@ -39,6 +44,7 @@ def calibrate(labels: Labels, probabilities: Probabilities) -> Calibration:
     Args:
         labels: (N,)
         probabilities: At temperature 1, (N, K).
+        familiarity: Of images of the same kind, (M,).
     """
     sure = (len(labels) + 1) / (len(labels) + 2)
     num_classes = probabilities.shape[1]
@@ -52,8 +58,9 @@ def calibrate(labels: Labels, probabilities: Probabilities) -> Calibration:
     temperature = float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(10.0)), method="bounded").x))
     scaled = at_temperature(probabilities, temperature)
     right = scaled.argmax(axis=1) == labels
-    threshold = float(np.quantile(scaled.max(axis=1)[right], 1 - KEPT)) if right.any() else 0.0
-    return Calibration(round(temperature, 4), round(threshold, 4))
+    threshold = float(np.quantile(scaled.max(axis=1)[right], REFUSED_EACH)) if right.any() else 0.0
+    least = None if familiarity is None else round(float(np.quantile(familiarity, REFUSED_EACH)), 4)
+    return Calibration(round(temperature, 4), round(threshold, 4), least)
 
 
 def at_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -114,16 +121,26 @@ def before_and_after(labels: Labels, before: Probabilities, after: Probabilities
     return content
 
 
-def answered(labels: Labels, probabilities: Probabilities, threshold: float) -> dict[str, Any]:
-    """What `report.json` says of a reject threshold: the images it answers, the accuracy on them, and the whole curve.
+def answered(
+    labels: Labels, probabilities: Probabilities, threshold: float, familiar: npt.NDArray[np.bool_] | None = None
+) -> dict[str, Any]:
+    """What `report.json` says of what is refused: the images that are answered, the accuracy on them, and the curve.
+
+    Args:
+        labels: (N,)
+        probabilities: (N, K)
+        threshold: Of the likeliest class.
+        familiar: Which images are familiar enough, (N,); None for all.
 
     Returns:
-        `accuracy` is None where nothing is answered.
+        `accuracy` is None where nothing is answered; the curve is that of the threshold alone.
     """
-    sure = probabilities.max(axis=1) >= threshold
+    familiar = np.ones(len(labels), bool) if familiar is None else familiar
+    sure = (probabilities.max(axis=1) >= threshold) & familiar
     right = probabilities.argmax(axis=1) == labels
     return {
         "threshold": threshold,
+        "unfamiliar": float((~familiar).mean()),
         "coverage": float(sure.mean()),
         "accuracy": float(right[sure].mean()) if sure.any() else None,
         "curve": coverage_curve(labels, probabilities),

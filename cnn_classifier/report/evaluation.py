@@ -33,6 +33,7 @@ class Evaluation:
         unreadable: Files left out, with the reason.
         temperature: What the logits behind the probabilities were divided by.
         threshold: Below this probability of the likeliest class the model would answer `unknown`.
+        familiar: Which images are familiar enough to be answered, (N,); None for all.
     """
 
     class_names: Sequence[str]
@@ -42,6 +43,7 @@ class Evaluation:
     unreadable: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
     threshold: float = 0.0
+    familiar: npt.NDArray[np.bool_] | None = None
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -118,7 +120,7 @@ class Evaluation:
                 "f1_macro": list(macro_f1_interval(self.confusion_matrix)),
             },
             "calibration": before_and_after(self.labels, self.uncalibrated, self.probabilities, self.temperature),
-            "coverage": answered(self.labels, self.probabilities, self.threshold),
+            "coverage": answered(self.labels, self.probabilities, self.threshold, self.familiar),
             "confused_pairs": self.confused_pairs(),
             "suspected_labels": [
                 {

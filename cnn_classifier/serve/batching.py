@@ -6,12 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
-import numpy.typing as npt
 
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Probabilities
+from cnn_classifier.engines import Answers, Row
 
-Row = npt.NDArray[np.float64]
 Asked = tuple[Pixels, asyncio.Future[Row]]
 
 
@@ -21,7 +19,7 @@ class Batcher:
     A lone image never waits: only while others are on their way does it wait for them, and not for long.
 
     Args:
-        look: Final pixels uint8 (B, H, W, C) -> probabilities (B, K); called in a thread, one call at a time.
+        look: Final pixels uint8 (B, H, W, C) -> answers; called in a thread, one call at a time.
         coming: How many images are being decoded.
         most: Images a pass.
         wait: Seconds that an image waits for those that are coming.
@@ -30,7 +28,7 @@ class Batcher:
 
     def __init__(
         self,
-        look: Callable[[Pixels], Probabilities],
+        look: Callable[[Pixels], Answers],
         coming: Callable[[], int],
         *,
         most: int,
@@ -41,8 +39,8 @@ class Batcher:
         self.asked: asyncio.Queue[Asked] = asyncio.Queue()
         self.thread = ThreadPoolExecutor(1, "forward")
 
-    async def probabilities(self, pixels: Pixels) -> Row:
-        """Final pixels uint8 (H, W, C) of one image -> probabilities (K,)."""
+    async def row(self, pixels: Pixels) -> Row:
+        """Final pixels uint8 (H, W, C) of one image -> its row of the answers."""
         answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
         self.asked.put_nowait((pixels, answer))
         return await answer
@@ -69,12 +67,12 @@ class Batcher:
         self.seen(len(batch))
         images = np.stack([pixels for pixels, _ in batch])
         try:
-            rows = await asyncio.get_running_loop().run_in_executor(self.thread, self.look, images)
+            answers = await asyncio.get_running_loop().run_in_executor(self.thread, self.look, images)
         except Exception as error:  # theirs to report; the next batch may fare better
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)
             return
-        for (_, answer), row in zip(batch, rows, strict=True):
+        for (_, answer), row in zip(batch, answers.rows(), strict=True):
             if not answer.done():
                 answer.set_result(row)

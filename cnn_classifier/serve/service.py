@@ -39,7 +39,7 @@ class Service:
         self.decoders = ThreadPoolExecutor(CORES, "decode")
         self.images = self.decoding = 0
         self.batcher = Batcher(
-            predictor.probabilities,
+            predictor.look,
             lambda: self.decoding,
             most=limits.batch,
             wait=limits.wait,
@@ -106,7 +106,7 @@ class Service:
             return Prediction(image.name, error=str(error))
         finally:
             self.decoding -= 1
-        return self.predictor.answer(image.name, await self.batcher.probabilities(pixels), top, least)
+        return self.predictor.answer(image.name, await self.batcher.row(pixels), top, least)
 
     def decode(self, data: bytes) -> Pixels:
         """The bytes of a file as final pixels uint8 (H, W, C), as every other command makes them of a file.

@@ -18,9 +18,12 @@ from test_predictor import SETTINGS, Malicious, checkpoint, classifier
 from cnn_classifier import Predictor
 from cnn_classifier.checkpoint import write_calibration
 from cnn_classifier.cli import main
+from cnn_classifier.data.preprocess import Pixels
+from cnn_classifier.engines import Answers
 from cnn_classifier.engines.eager import EagerEngine
 from cnn_classifier.errors import CheckpointError, ConfigError, DataError, StorageError
 from cnn_classifier.export.bundle import export
+from cnn_classifier.familiarity import FEWEST_KNOWN, Familiarity
 
 RESNET = {"_target_": "cnn_classifier.models.resnet.ResNet", "widths": [4, 8], "stem": 4, "stem_stride": 1}
 
@@ -33,7 +36,8 @@ def photos(make_folder: Callable[..., Path]) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = checkpoint(tmp_path / "best.ckpt", classifier())
-    write_calibration(path, temperature=1.7, threshold=0.35)
+    known = Familiarity(torch.rand(FEWEST_KNOWN, 4))
+    write_calibration(path, {"temperature": 1.7, "threshold": 0.35, "least_familiarity": 0.9}, known)
     return path
 
 
@@ -57,6 +61,7 @@ def test_a_bundle_answers_as_its_checkpoint(
     for ours, theirs in zip(after.predict(images), before.predict(images), strict=True):
         assert ours.label == theirs.label  # `unknown` as well: the threshold travels
         assert ours.probability == pytest.approx(theirs.probability, abs=1e-5)
+        assert ours.familiarity == pytest.approx(theirs.familiarity, abs=1e-5)
     many = np.stack([before.preprocess.load(path) for path in images])
     assert after.probabilities(many) == pytest.approx(before.probabilities(many), abs=1e-5)  # of any number at once
 
@@ -90,7 +95,7 @@ def test_the_card_tells_where_a_bundle_comes_from(model: Path, photos: Path, tmp
     card = json.loads((tmp_path / "bundle" / "model.json").read_text())
     assert card["class_names"] == ["birds", "cats", "dogs"]
     assert card["preprocess"] == SETTINGS["preprocess"]
-    assert (card["temperature"], card["threshold"]) == (1.7, 0.35)
+    assert (card["temperature"], card["threshold"], card["least_familiarity"]) == (1.7, 0.35, 0.9)
     assert card["about"]["checkpoint"] == "best.ckpt"
     assert len(card["about"]["sha256_of_checkpoint"]) == 64
     assert card["about"]["parity"]["same_class"] == 9
@@ -111,8 +116,13 @@ print(len(answers), "torch" in sys.modules)
 def test_an_export_that_answers_otherwise_is_not_written(
     model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = EagerEngine.probabilities
-    monkeypatch.setattr(EagerEngine, "probabilities", lambda self, pixels: np.roll(straight(self, pixels), 1, axis=1))
+    straight = EagerEngine.look
+
+    def shifted(engine: EagerEngine, pixels: Pixels) -> Answers:
+        probabilities, familiarity = straight(engine, pixels)
+        return Answers(np.roll(probabilities, 1, axis=1), familiarity)
+
+    monkeypatch.setattr(EagerEngine, "look", shifted)
 
     with pytest.raises(
         CheckpointError, match=r"nothing was exported: it answers otherwise than the checkpoint: 0 of 9"

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Probabilities
+from cnn_classifier.engines import Answers
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.serve.app import make_app
 from cnn_classifier.serve.bundle import load_bundle
@@ -29,10 +29,10 @@ class Held:
     def __init__(self, predictor: Predictor) -> None:
         self.engine, self.begun, self.go = predictor.engine, threading.Event(), threading.Event()
 
-    def probabilities(self, pixels: Pixels) -> Probabilities:
+    def look(self, pixels: Pixels) -> Answers:
         self.begun.set()
         self.go.wait(30)
-        return self.engine.probabilities(pixels)
+        return self.engine.look(pixels)
 
 
 @pytest.fixture
