@@ -5,13 +5,9 @@ of its speed on the next.
 """
 
 import ctypes
-import hashlib
-import json
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,48 +15,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from cnn_classifier.budget import AUTO
-from cnn_classifier.errors import StorageError
-from cnn_classifier.storage import cache_home, make_folder, write_json
-from cnn_classifier.trial import LAYOUTS, PRECISIONS, Trial
+from cnn_classifier.storage import cache_home
+from cnn_classifier.trial import LAYOUTS, PRECISIONS, Choice, Measured, Trial
+from cnn_classifier.trial_memory import name_of, recall, remember
 
 # Seconds that a run must last to be worth a trial of a few, and to be worth compiling for, which takes a minute.
 WORTH_A_TRIAL = 60.0
 WORTH_COMPILING = 1200.0
-# Below this gain float32 is kept: numbers that are less exact must pay.
-GAIN = 1.1
 # malloc.h
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How the steps of a training are computed.
-
-    Args:
-        precision: As Lightning's Trainer names it.
-        layout: `channels_last` or `contiguous`.
-        compile: Whether the network is compiled.
-    """
-
-    precision: str
-    layout: str
-    compile: bool
-
-    def __str__(self) -> str:
-        return f"{self.precision}, {self.layout.replace('_', ' ')}{', compiled' * self.compile}"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A choice, the seconds of a step, and those before the first."""
-
-    choice: Choice
-    step: float
-    start: float = 0.0
-
-    def total(self, steps: int) -> float:
-        """The seconds of a run, float32 being given a start."""
-        return (self.start + self.step * steps) * (GAIN if self.choice.precision != "32-true" else 1)
 
 
 def choose(
@@ -72,6 +35,7 @@ def choose(
     steps: int | None = None,
     seconds: float = 0.0,
     make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
+    augment: nn.Module | None = None,
 ) -> tuple[Measured, str]:
     """What to compute with, how long a step takes so, and why.
 
@@ -83,18 +47,19 @@ def choose(
         steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
         seconds: That the run may take.
         make_optimizer: Gives an optimiser for a copy of the network, so that its steps are timed, too.
+        augment: Changes images and labels in every step; it is timed, too.
     """
     first, *others = open_choices(asked, device)
     open_to_choice = first.precision in PRECISIONS and (others or asked["compile"] == AUTO)
     if not open_to_choice and steps is not None:
         return Measured(first, step=0.0), "as configured"
-    memory = cache_home() / "trials" / f"{name_of(network, device, batch_shape, asked)}.json"
+    memory = cache_home() / "trials" / f"{name_of(network, device, batch_shape, asked, augment)}.json"
+    trial = Trial(network, device, batch_shape, make_optimizer, augment)
     measured = recall(memory)
     if measured and steps is None:  # how long a run will be rests on it, and the machine may have been busy then
-        usual = Trial(network, device, batch_shape, make_optimizer).seconds(first.precision, first.layout)
+        usual = trial.seconds(first.precision, first.layout)
         measured = [replace(tried, step=tried.step * usual / measured[0].step) for tried in measured]
     if len(measured) < 2:
-        trial = Trial(network, device, batch_shape, make_optimizer)
         measured = measured or [Measured(first, trial.seconds(first.precision, first.layout))]
         steps = int(seconds / measured[0].step) if steps is None else steps
         if open_to_choice and measured[0].total(steps) >= WORTH_A_TRIAL:
@@ -144,42 +109,6 @@ def device_of(accelerator: str) -> torch.device:
     """The device that Lightning takes for this name: `cpu`, or the fastest there is."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return found if found is not None and accelerator != "cpu" else torch.device("cpu")
-
-
-def name_of(network: nn.Module, device: torch.device, batch_shape: Sequence[int], asked: Mapping[str, Any]) -> str:
-    """What a trial is remembered by: network, batch, machine and versions."""
-    what = [
-        str(network),
-        sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        list(batch_shape),
-        {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer")},
-        torch.__version__,
-        torch.get_num_threads(),
-        processor() if device.type == "cpu" else torch.cuda.get_device_name() if device.type == "cuda" else device.type,
-    ]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-
-
-def processor() -> str:
-    """The name of the CPU and what it can do."""
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return "".join(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags"))))
-    return platform.processor() or platform.machine()
-
-
-def recall(path: Path) -> list[Measured]:
-    """An earlier trial; nothing if there was none."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return [Measured(Choice(**row["choice"]), row["step"], row["start"]) for row in rows]
-    return []
-
-
-def remember(path: Path, measured: Sequence[Measured]) -> None:
-    with suppress(OSError, StorageError):  # then the next run tries again
-        make_folder(path.parent)
-        write_json(path, [asdict(tried) for tried in measured])
 
 
 def keep_freed_memory() -> None:

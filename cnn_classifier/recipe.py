@@ -12,33 +12,13 @@ from typing import Any
 from cnn_classifier.budget import AUTO, seconds_of, told
 from cnn_classifier.data.census import train_images, typical_side
 from cnn_classifier.data.folder import Scan
+from cnn_classifier.plans import FROM_PRETRAINED, FROM_SCRATCH, NARROW, Plan
 from cnn_classifier.settled import Recipe
 
 PRETRAINED = "cnn_classifier.models.pretrained.Pretrained"
 MUON = "cnn_classifier.muon.Muon"
 RESNET = "cnn_classifier.models.resnet.ResNet"
 SIZE_FREE = (RESNET, PRETRAINED)
-WIDE, NARROW = (48, 96, 192, 384), (32, 64, 128, 256)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What may be trained, from the best that a budget can buy to the least.
-
-    Args:
-        side: In pixels, of the last training images.
-        fewest: Epochs below which the next plan is better.
-        freeze: `model.freeze` of a pretrained network.
-        widths: Of the blocks of our own residual network.
-        beside: What an epoch takes, as a multiple of its steps: augmentation and validation, which is nearly as much
-            work as training where only the head learns.
-    """
-
-    side: int
-    fewest: int
-    freeze: float = 0.0
-    widths: Sequence[int] = WIDE
-    beside: float = 1.05
 
 
 @dataclass(frozen=True)
@@ -54,10 +34,6 @@ class Seen:
     side: int
 
 
-# From scratch 128 px are what a small network can make use of. A pretrained one whose head learns alone is better than
-# one that learns as a whole for an epoch or two: 0.982 against 0.965 of the cats and dogs (docs/results.md).
-FROM_SCRATCH = (Plan(128, 12), Plan(96, 12, widths=NARROW), Plan(64, 1, widths=NARROW))
-FROM_PRETRAINED = (Plan(224, 6, 0.25), Plan(224, 3, 1.0, beside=1.3), Plan(160, 1, 1.0, beside=1.3))
 # From this side on, training begins with smaller images and ends at the full one (progressive resizing, fast.ai), and
 # the images to test are larger by an eighth, since crops enlarge what they show (arXiv:1906.06423).
 PROGRESSIVE = 64
@@ -67,8 +43,9 @@ TEST_SIZE = 1.125
 STRIDED = 64  # the side from which on the first convolution may halve the image
 SMALLEST, SMALLEST_KNOWN = 24, 128  # sides below which blocks, and backbones, have too little to go on
 # The optimiser and the like take as long as the convolutions of an image of this side: epochs of 3,600 photos in
-# batches of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores).
-SIDE_OF_THE_REST = 40
+# batches of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores with AVX2), and 8.7, 14.6 and 22.2 s at 64, 96 and 128 px
+# (2 cores with bfloat16).
+SIDE_OF_THE_REST = 46
 # Of a budget, once imports, decoding and the report are taken off; what is left is for a machine's moods.
 TRAINING_SHARE, ASIDE = 0.92, 25.0
 SHIFT = 1 / 16  # of tiny images: 2 of 32 px
@@ -101,7 +78,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
     settle_size(recipe, seen, plans_for(recipe)[0])
     recipe.settle("optimizer.lr", *learning_rate(recipe))
     recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
-    settle_strength(recipe)
+    settle_strength(recipe, recipe.get("trainer.max_epochs") or 1)
     steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
     recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.08 * steps, 10), 4), f"{steps} steps")
     return recipe
@@ -113,7 +90,7 @@ def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[s
     for plan in plans_for(recipe):
         trying = Recipe(recipe.values)
         settle_size(trying, seen, plan)
-        trying.settle("model.dropout", 0.1, "to be timed")
+        settle_strength(trying, LONG_RUN)
         seconds = epoch_seconds(trying.values) * work(trying.get("trainer.sizes")) * plan.beside
         epochs = int(max(budget - ASIDE, budget / 2) * TRAINING_SHARE / seconds)
         if epochs >= plan.fewest:
@@ -161,12 +138,12 @@ def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     recipe.settle("model.stem_stride", 2 if side >= STRIDED else 1, f"images of {image_size} px")
 
 
-def settle_strength(recipe: Recipe) -> None:
+def settle_strength(recipe: Recipe, epochs: int) -> None:
     """Of dropout, and of changes to images: a long run would learn them by heart.
 
     Tiny images are shifted alone: crops would enlarge what they show, and tests do not; turns would blur it.
     """
-    epochs, image_size = recipe.get("trainer.max_epochs") or 1, recipe.get("dataset.image_size")
+    image_size = recipe.get("dataset.image_size")
     why, tiny = f"{epochs} epochs of {image_size} px", image_size < PROGRESSIVE
     least = 1.0 if tiny else 0.7 if epochs < LONG_RUN else 0.55
     recipe.settle("augment.affine.crop", [least, 1.0], why)

@@ -13,14 +13,16 @@ from lightning.pytorch.loggers import Logger
 from torch import nn
 
 from cnn_classifier.budget import AUTO, seconds_of
-from cnn_classifier.build import bind, build, locate, nearest
+from cnn_classifier.build import bind, build, build_all, locate, nearest
 from cnn_classifier.checkpoint_io import SealedCheckpoints
+from cnn_classifier.data.augment import Augmentation
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.hardware import Measured, choose, device_of
+from cnn_classifier.hardware import choose, device_of
 from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import METRICS, ImageClassifier
 from cnn_classifier.optim import build_optimizer, build_schedulers
 from cnn_classifier.ranks import is_among_ranks
+from cnn_classifier.trial import Measured
 
 # What Lightning's Trainer does not know.
 OURS = ("layout", "compile", "sizes")
@@ -52,6 +54,7 @@ def tune(values: Mapping[str, Any], num_classes: int, images: int) -> tuple[Meas
         steps=None if steps == -1 else steps,
         seconds=seconds_of(values["budget"], images),
         make_optimizer=partial(build_optimizer, optimizer),
+        augment=Augmentation(build_all(values["augment"], nn.Module), num_classes=num_classes),
     )
 
 

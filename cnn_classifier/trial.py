@@ -4,6 +4,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -14,6 +15,39 @@ LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
 SECONDS = 2.0  # that each way is tried for, and at least two steps: how many epochs fit into a budget rests on it
 MOST_STEPS = 20
+# Below this gain float32 is kept: numbers that are less exact must pay.
+GAIN = 1.1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the steps of a training are computed.
+
+    Args:
+        precision: As Lightning's Trainer names it.
+        layout: `channels_last` or `contiguous`.
+        compile: Whether the network is compiled.
+    """
+
+    precision: str
+    layout: str
+    compile: bool
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {self.layout.replace('_', ' ')}{', compiled' * self.compile}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A choice, the seconds of a step, and those before the first."""
+
+    choice: Choice
+    step: float
+    start: float = 0.0
+
+    def total(self, steps: int) -> float:
+        """The seconds of a run, float32 being given a start."""
+        return (self.start + self.step * steps) * (GAIN if self.choice.precision != "32-true" else 1)
 
 
 class Trial:
@@ -24,6 +58,7 @@ class Trial:
         device: Where.
         batch_shape: Of a batch of images, (B, C, H, W).
         make_optimizer: Gives an optimiser for the copy, whose step is timed, too.
+        augment: Changes images (B, C, H, W) and labels in every step; it is timed, too.
     """
 
     def __init__(
@@ -32,8 +67,9 @@ class Trial:
         device: torch.device,
         batch_shape: Sequence[int],
         make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
+        augment: nn.Module | None = None,
     ) -> None:
-        self.device = device
+        self.device, self.augment = device, augment
         self.network = copy.deepcopy(network).to(device).train()
         self.optimizer = make_optimizer(self.network) if make_optimizer is not None else None
         self.images = torch.rand(*batch_shape, device=device)
@@ -49,8 +85,7 @@ class Trial:
             layout: One of `LAYOUTS`.
             limit: A way whose second step takes longer, or whose first one four times as long, is given up.
         """
-        self.network.to(memory_format=LAYOUTS[layout])
-        self.images = self.images.to(memory_format=LAYOUTS[layout])
+        self.arrange(layout)
         once = self.step(precision)  # what is made once, such as an algorithm's choice, does not count
         if once > 4 * limit:
             return once
@@ -61,10 +96,14 @@ class Trial:
                 break
         return statistics.median(taken[len(taken) // 2 :])  # the first ones are slower by a fifth
 
+    def arrange(self, layout: str) -> None:
+        """Keep weights and images in memory in this order."""
+        self.layout = LAYOUTS[layout]
+        self.network.to(memory_format=self.layout)
+
     def compile(self, precision: str, layout: str) -> float:
         """Compile the copy; the seconds until its first step is done."""
-        self.network.to(memory_format=LAYOUTS[layout])
-        self.images = self.images.to(memory_format=LAYOUTS[layout])
+        self.arrange(layout)
         self.network.compile()
         return self.step(precision)
 
@@ -72,8 +111,9 @@ class Trial:
         """The seconds of one step."""
         started = time.perf_counter()
         dtype = PRECISIONS.get(precision, torch.float32)  # of others the time is a guess
+        images, labels = (self.images, self.labels) if self.augment is None else self.augment(self.images, self.labels)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            loss = functional.cross_entropy(self.network(self.images), self.labels)
+            loss = functional.cross_entropy(self.network(images.to(memory_format=self.layout)), labels)
         loss.backward()
         if self.optimizer is not None:
             self.optimizer.step(loss.detach().item)  # some ask for the loss

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from cnn_classifier.report.intervals import wilson
 
 ROOT = Path(__file__).parent.parent
@@ -40,10 +42,16 @@ def row(command: str, reports: Sequence[Report]) -> str:
     low, high = wilson(statistics.fmean(accuracies), sum(reports[0]["splits"]["test"]))  # seeds share the test images
     minutes = statistics.fmean(report["timing"]["total_seconds"] for report in reports) / 60
     hardware = reports[0]["hardware"]
-    machine = ", ".join(hardware["accelerators"]) or f"{hardware['cpus']} cores"
+    machine = ", ".join([*(hardware["accelerators"] or [f"{hardware['cpus']} cores"]), reports[0]["precision"]])
     accuracy = f"{100 * statistics.fmean(accuracies):.1f}{spread}"
     cells = [f"`{command}`", accuracy, f"{100 * low:.1f} to {100 * high:.1f}", f"{minutes:.1f}", len(reports), machine]
     return f"| {' | '.join(map(str, cells))} |"
+
+
+def read(run: Path) -> Report:
+    """A run's report, and the precision it was computed with, which is the half of how fast a machine is."""
+    precision = OmegaConf.load(run / "config.yaml").trainer.precision
+    return json.loads((run / "report.json").read_text(encoding="utf-8")) | {"precision": precision}
 
 
 def table(reports: Sequence[Report]) -> str:
@@ -69,7 +77,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run folders")
     parser.add_argument("--into", type=Path, default=ROOT / "README.md", help="the page with the marks")
     words = parser.parse_args()
-    reports = [json.loads((run / "report.json").read_text(encoding="utf-8")) for run in words.runs]
+    reports = [read(run) for run in words.runs]
     page = words.into.read_text(encoding="utf-8")
     words.into.write_text(put_between_marks(page, table(reports)), encoding="utf-8")
     print(table(reports))

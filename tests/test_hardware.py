@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from cnn_classifier import hardware
-from cnn_classifier.hardware import Choice, choose, device_of, keep_freed_memory
-from cnn_classifier.trial import Trial
+from cnn_classifier.hardware import choose, device_of, keep_freed_memory
+from cnn_classifier.trial import Choice, Trial
 
 AUTO = {"precision": "auto", "layout": "auto", "compile": "auto"}
 USUAL = Choice("32-true", "channels_last", compile=False)
@@ -147,6 +147,20 @@ def test_a_real_trial_leaves_the_network_as_it_is(precision: str, layout: str) -
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert net[0].weight.is_contiguous()
     assert net[0].weight.grad is None
+
+
+def test_what_changes_images_is_timed_with_the_step() -> None:
+    changed: list[torch.Size] = []
+
+    class Watching(nn.Module):
+        def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            changed.append(images.shape)
+            return images, labels
+
+    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8), augment=Watching())
+    trial.seconds("32-true", "contiguous")
+    assert set(changed) == {(4, 3, 8, 8)}
+    assert len(changed) > 2
 
 
 @pytest.mark.parametrize(("limit", "steps"), [(2.0, 1), (5.0, 2), (10.0, 2)])

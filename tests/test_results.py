@@ -18,6 +18,7 @@ def run(folder: Path, accuracy: float, *words: str) -> Path:
         "hardware": {"cpus": 2, "accelerators": []},
     }
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (folder / "config.yaml").write_text("trainer:\n  precision: bf16-mixed\n", encoding="utf-8")
     return folder
 
 
@@ -35,5 +36,5 @@ def test_seeds_become_one_row_between_the_marks(tmp_path: Path) -> None:
     assert lines[:2] == ["before", begin]
     assert lines[-2:] == [end, "after"]
     command = "`python train.py experiment=cats_dogs_best dataset.root=PATH`"
-    assert lines[4] == f"| {command} | 92.0 ± 1.0 | 85.0 to 95.9 | 1.5 | 3 | 2 cores |"
+    assert lines[4] == f"| {command} | 92.0 ± 1.0 | 85.0 to 95.9 | 1.5 | 3 | 2 cores, bf16-mixed |"
     assert lines[5].startswith("| `python train.py model=cnn` | 50.0 | 40.4 to 59.6 | 1.5 | 1 |")

@@ -1,5 +1,7 @@
 """PyTorch's own way: the module of a checkpoint, step by step."""
 
+from threading import Lock
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,6 +36,7 @@ class EagerEngine:
             told = str(error).splitlines()[0]
             raise ConfigError(f"device {device} cannot be used ({told}); expected cpu, cuda or mps") from error
         self.preprocess, self.temperature = card.preprocess, card.temperature
+        self.looking = Lock()  # a pass keeps its features in the network
 
     @torch.inference_mode()
     def look(self, pixels: Pixels) -> Answers:
@@ -47,4 +50,5 @@ class EagerEngine:
     def seen(self, pixels: Pixels) -> tuple[Tensor, Tensor | None]:
         """Final pixels uint8 (B, H, W, C) -> logits (B, K), and features (B, D) of networks that have them."""
         images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
-        return with_features(self.classifier, normalise(to_float(images), self.preprocess))
+        with self.looking:
+            return with_features(self.classifier, normalise(to_float(images), self.preprocess))

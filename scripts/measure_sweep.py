@@ -1,0 +1,51 @@
+"""What a sweep saves over separate commands: `python scripts/measure_sweep.py FOLDER [WORD …]`.
+
+Eight short trainings, by seed, as one sweep and as eight commands, by turns; medians of their seconds. Words are added
+to both. The images are decoded before, so that neither pays for it.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TRAIN = Path(__file__).parent.parent / "train.py"
+JOBS = 8
+# Some seconds a job: what is shared is worth most where little is learnt.
+SHORT = ["trainer.max_epochs=1", "dataset.image_size=64", "model=cnn"]
+
+
+def train(*words: str) -> float:
+    """Seconds of one command."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, TRAIN, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    words = ["dataset=folder", f"dataset.root={arguments.folder.absolute()}", *SHORT, *arguments.words]
+    seeds = range(JOBS)
+    found: dict[str, list[float]] = {"one sweep": [], "separate commands": []}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        train(*words)
+        for _ in range(arguments.rounds):
+            found["one sweep"].append(train("-m", *words, f"seed={','.join(map(str, seeds))}"))
+            found["separate commands"].append(sum(train(*words, f"seed={seed}") for seed in seeds))
+    for name, seconds in found.items():
+        print(f"{name}: {statistics.median(seconds):.1f} s, of {', '.join(f'{value:.1f}' for value in seconds)}")
+    sweep, separate = map(statistics.median, found.values())
+    print(f"ratio {sweep / separate:.2f}, medians of {arguments.rounds} rounds")
+
+
+if __name__ == "__main__":
+    main()
