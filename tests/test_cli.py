@@ -273,4 +273,4 @@ def test_predictions_as_json_are_one_list(make_folder: MakeFolder, capsys: pytes
 
     answers = json.loads(capsys.readouterr().out)
     assert len(answers) == 10
-    assert answers[0].keys() == {"path", "label", "probability", "top", "error"}
+    assert answers[0].keys() == {"path", "label", "probability", "familiarity", "top", "error"}

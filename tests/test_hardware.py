@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_classifier import hardware
+from cnn_classifier import trial_memory
 from cnn_classifier.hardware import choose, device_of, keep_freed_memory
 from cnn_classifier.trial import Choice, Trial
 
@@ -119,7 +119,7 @@ def test_a_trial_is_made_once_a_network_batch_and_machine(
     assert chosen(steps=10) == first  # what is known costs nothing
     with pytest.raises(AttributeError):
         chosen(steps=100, net=nn.Sequential(network(), nn.ReLU()))
-    monkeypatch.setattr(hardware, "processor", lambda: "another")
+    monkeypatch.setattr(trial_memory, "processor", lambda: "another")
     with pytest.raises(AttributeError):
         chosen(steps=100)
 

@@ -57,7 +57,7 @@ def test_what_mattered_is_drawn(tmp_path: Path) -> None:
     search.run(launch, trials=12, timeout=None, at_a_time=1)
 
     found = json.loads((tmp_path / "importance.json").read_text())
-    assert found["optimizer.lr"] > 0.9 > found["seed"]
+    assert found["optimizer.lr"] > 2 * found["seed"]
     Status(run_dir=tmp_path / "0", state="done", val_accuracy=0.9, val_loss=0.3, words=["seed=1"]).write()
     search.board.write()
     assert "What mattered" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")

@@ -130,7 +130,8 @@ class Search:
         done = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         if len(done) < 4 or len({trial.value for trial in done}) == 1:
             return
-        found: dict[str, Any] = optuna.importance.get_param_importances(self.study)
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)  # the same trials, the same page
+        found: dict[str, Any] = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
         write_json(self.board.folder / "importance.json", {key: round(float(value), 4) for key, value in found.items()})
         self.board.write()
 
