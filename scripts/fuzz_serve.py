@@ -63,7 +63,7 @@ async def held(client: httpx2.AsyncClient) -> float:
 async def fuzz(address: str, requests: int, seed: int) -> None:
     chance, whole, codes = random.Random(seed), pictures(), Counter[int]()
     async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
-        progress = tqdm(total=requests)
+        progress = tqdm(total=50 * AT_ONCE + requests, disable=None)
 
         async def send(count: int) -> None:
             for _ in range(count):
