@@ -36,8 +36,9 @@ def write_self_knowledge(path: Path, predictor: Predictor, images: ImageStore, s
 
 
 def familiar_images(predictor: Predictor, images: ImageStore, samples: Sequence[Sample]) -> Familiarity | None:
-    """What some of these images, evenly spread, make familiar; None of too few, and of networks that cannot tell."""
-    assert isinstance(predictor.engine, EagerEngine)
+    """What some of these images, evenly spread, make familiar; None of too few, and of models that show no features."""
+    if not isinstance(predictor.engine, EagerEngine):
+        return None
     spread = samples[:: -(-len(samples) // MOST_KNOWN)]
     rows = images.rows([sample.path for sample in spread])
     batches = images.batches(in_batches(rows, predictor.batch_size))
