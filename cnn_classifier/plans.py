@@ -12,7 +12,7 @@ class Plan:
 
     Args:
         side: In pixels, of the last training images.
-        fewest: Epochs below which the next plan is better.
+        fewest: Epochs below which the next plan is better, unless more gain little.
         freeze: `model.freeze` of a pretrained network.
         widths: Of the blocks of our own residual network.
         beside: What an epoch takes, as a multiple of its steps: validation and checkpoints; where only the head learns,
@@ -29,4 +29,9 @@ class Plan:
 # From scratch 128 px are what a small network can make use of. A pretrained one whose head learns alone is better than
 # one that learns as a whole for an epoch or two: 0.982 against 0.965 of the cats and dogs (docs/results.md).
 FROM_SCRATCH = (Plan(128, 12), Plan(96, 12, widths=NARROW), Plan(64, 1, widths=NARROW))
-FROM_PRETRAINED = (Plan(224, 6, 0.25), Plan(224, 3, 1.0, beside=1.3), Plan(160, 1, 1.0, beside=1.3))
+FROM_PRETRAINED = (
+    Plan(288, 100, 0.25),
+    Plan(224, 6, 0.25),
+    Plan(224, 3, 1.0, beside=1.3),
+    Plan(160, 1, 1.0, beside=1.3),
+)

@@ -42,6 +42,7 @@ SMALLEST_PHOTO = 48  # at 32 px almost nothing is learnt of photos (docs/results
 TEST_SIZE = 1.125
 STRIDED = 64  # the side from which on the first convolution may halve the image
 SMALLEST, SMALLEST_KNOWN = 24, 128  # sides below which blocks, and backbones, have too little to go on
+ENLARGED = 1.5  # what backbones were shown fills an image: they make more of small photos enlarged (docs/results.md)
 # The optimiser and the like take as long as the convolutions of an image of this side: epochs of 3,600 photos in
 # batches of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores with AVX2), and 8.7, 14.6 and 22.2 s at 64, 96 and 128 px
 # (2 cores with bfloat16).
@@ -93,15 +94,20 @@ def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[s
         settle_strength(trying, LONG_RUN)
         seconds = epoch_seconds(trying.values) * work(trying.get("trainer.sizes")) * plan.beside
         epochs = int(max(budget - ASIDE, budget / 2) * TRAINING_SHARE / seconds)
-        if epochs >= plan.fewest:
+        most = most_epochs(recipe, seen, plan)
+        if epochs >= min(plan.fewest, most):
             break
     settle_size(recipe, seen, plan)
-    most = min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, plan.fewest))
-    if is_pretrained(recipe.get("model")):
-        most = max(MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED * recipe.get("dataset.batch_size") // seen.images)
     bought = f"{epochs} fit into {told(budget)}"
     why = bought if epochs <= most else f"more gain little; {bought}"
     recipe.settle("trainer.max_epochs", max(1, min(epochs, most)), why)
+
+
+def most_epochs(recipe: Recipe, seen: Seen, plan: Plan) -> int:
+    """Epochs beyond which more gain little."""
+    if is_pretrained(recipe.get("model")):
+        return max(MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED * recipe.get("dataset.batch_size") // seen.images)
+    return min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, plan.fewest))
 
 
 def is_pretrained(model: Mapping[str, Any]) -> bool:
@@ -120,7 +126,7 @@ def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
     recipe.settle("model.widths", list(plan.widths), enough)
     recipe.settle("model.freeze", plan.freeze, "too little time for more" if plan.freeze == 1 else "time for more")
     if is_pretrained(recipe.get("model")):
-        known = max(seen.side, SMALLEST_KNOWN) // 32 * 32
+        known = int(max(seen.side * ENLARGED, SMALLEST_KNOWN)) // 32 * 32
         recipe.settle("dataset.image_size", min(plan.side, known), f"what backbones know; {about}")
         recipe.settle("trainer.sizes", None, "few epochs are enough")
     elif recipe.get("model._target_") not in SIZE_FREE:

@@ -122,6 +122,13 @@ def test_a_backbone_without_weights_is_trained_from_scratch(make_folder: MakeFol
     assert recipe.get("loss.label_smoothing") == 0.1
 
 
+def test_a_backbone_sees_larger_images_where_there_is_time_for_all_epochs_that_help(make_folder: MakeFolder) -> None:
+    scan = photos(make_folder, size=200)
+    ample, short = (recipe_for(scan, *PRETRAINED, step=step) for step in (0.5, 5.0))
+    assert (ample.get("dataset.image_size"), short.get("dataset.image_size")) == (288, 224)
+    assert ample.get("model.freeze") == short.get("model.freeze") == 0.25
+
+
 def test_tiny_images_are_enlarged_for_a_backbone(make_folder: MakeFolder) -> None:
     assert recipe_for(photos(make_folder, size=32), *PRETRAINED).get("dataset.image_size") == 128
 

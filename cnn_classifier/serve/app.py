@@ -55,12 +55,13 @@ class Answers(BaseModel):
 
 
 class About(BaseModel):
-    """What is served."""
+    """What is served, and below which probability and familiarity an answer is `unknown`."""
 
     model: str
     preprocessing: str
     class_names: list[str]
     threshold: float
+    least_familiarity: float | None
     version: str = __version__
 
 
@@ -111,6 +112,7 @@ async def ready(service: Serving) -> About:
         preprocessing=service.preprocessing,
         class_names=list(service.predictor.class_names),
         threshold=service.threshold,
+        least_familiarity=service.predictor.card.least_familiarity,
     )
 
 

@@ -45,6 +45,7 @@ def test_the_answer_names_the_model_and_the_way_pixels_were_made(client: TestCli
     assert told["preprocessing"] == about["preprocessing"]
     assert about["class_names"] == ["birds", "cats", "dogs"]
     assert about["threshold"] == 0.2
+    assert about["least_familiarity"] is None  # this model keeps no familiar images
 
 
 def test_many_pictures_at_once_are_answered_as_each_alone(client: TestClient, bundle: Path) -> None:

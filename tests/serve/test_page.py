@@ -95,6 +95,13 @@ def test_what_is_unknown_says_so(browser: Any, bundle: Path) -> None:
         page.close()
 
 
+def test_what_is_unlike_all_that_it_knows_says_so(page: Any) -> None:
+    page.evaluate("leastFamiliarity = 0.9")
+    ship = {"label": "unknown", "probability": 0.95, "familiarity": 0.4, "top": [["cats", 0.95], ["dogs", 0.05]]}
+    page.route("**/predict", lambda route: route.fulfill(json={"predictions": [ship]}))
+    assert choose(page, ship=jpeg()).locator(".label").inner_text() == "unknown: unlike all it knows"
+
+
 def test_a_service_that_is_gone_says_so(browser: Any, bundle: Path) -> None:
     with serving(bundle) as short_lived:
         page = browser.new_page()

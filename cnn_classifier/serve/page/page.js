@@ -6,6 +6,7 @@ const byId = (id) => document.getElementById(id);
 const drop = byId("drop"), files = byId("files"), status = byId("status"), answers = byId("answers");
 const waiting = [];
 let working = 0, done = 0, all = 0;
+let leastFamiliarity = null; // below it a picture is unlike all that the model knows
 
 const percent = (share) => (share > 0.999 && share < 1 ? "> 99.9" : (100 * share).toFixed(1)) + " %";
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
@@ -13,6 +14,7 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 async function introduce() {
   const told = await (await fetch("ready")).json();
   const names = told.class_names.slice(0, 12).join(" · ") + (told.class_names.length > 12 ? " · …" : "");
+  leastFamiliarity = told.least_familiarity;
   byId("about").textContent = names + (told.threshold ? ` — unknown below ${Number((100 * told.threshold).toFixed(1))} %` : "");
 }
 
@@ -55,8 +57,10 @@ async function ask(file) {
 }
 
 function show(made, answer) {
-  made.classList.toggle("unknown", answer.label !== answer.top[0][0]);
-  made.querySelector(".label").textContent = answer.label;
+  const unknown = answer.label !== answer.top[0][0];
+  const unlike = unknown && leastFamiliarity !== null && answer.familiarity < leastFamiliarity;
+  made.classList.toggle("unknown", unknown);
+  made.querySelector(".label").textContent = answer.label + (unlike ? ": unlike all it knows" : "");
   const list = made.querySelector(".classes");
   answer.top.forEach(([name, share], index) => {
     const rail = element("dd", "rail", ""), bar = element("i", "", "");
