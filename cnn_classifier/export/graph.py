@@ -55,11 +55,12 @@ class ImageToAnswers(nn.Module):
 
 
 def resized(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Float images (B, C, H, W) as `Preprocess.resized` makes them, but for rounding."""
+    """Float images (B, C, H, W) as `Preprocess.resized` makes them: like Pillow, columns first, whole numbers between."""
     side = preprocess.image_size
     height, width = images.shape[-2:]
     if preprocess.resize == "crop":
         least = torch.sym_min(height, width)
         top, left = (height - least) // 2, (width - least) // 2
         images = images.narrow(-2, top, least).narrow(-1, left, least)
-    return functional.interpolate(images, (side, side), mode="bilinear", antialias=True).round()
+    narrow = functional.interpolate(images, (images.shape[-2], side), mode="bilinear", antialias=True).round()
+    return functional.interpolate(narrow, (side, side), mode="bilinear", antialias=True).round()
