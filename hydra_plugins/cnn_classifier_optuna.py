@@ -18,6 +18,7 @@ class OptunaSweeper(Sweeper):
         jobs: Trials that are chosen together.
         sampler: `tpe` or `random`.
         prune: Whether a trial that is worse than the median of the others at the same epoch is stopped.
+        default: Whether the command without what is looked for comes first.
         params: What is looked for, as one would type it.
     """
 
@@ -29,10 +30,11 @@ class OptunaSweeper(Sweeper):
         jobs: int = 1,
         sampler: str = "tpe",
         prune: bool = True,
+        default: bool = False,
         params: Mapping[str, str] | None = None,
     ) -> None:
         self.trials, self.timeout, self.jobs, self.sampler, self.prune = trials, timeout, jobs, sampler, prune
-        self.params = dict(params or {})
+        self.default, self.params = default, dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
@@ -57,6 +59,7 @@ class OptunaSweeper(Sweeper):
             sampler=self.sampler,
             seed=config.seed,
             prune=self.prune,
+            default=self.default,
         )
         search.run(self.launch, trials=self.trials, timeout=self.timeout, at_a_time=self.jobs)
 

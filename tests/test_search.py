@@ -63,6 +63,27 @@ def test_what_mattered_is_drawn(tmp_path: Path) -> None:
     assert "What mattered" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
 
 
+def test_the_default_comes_first_and_the_others_are_chosen(tmp_path: Path) -> None:
+    space = ["optimizer.lr=interval(0.1,1.0)", "seed=1"]
+    tried: list[list[str]] = []
+
+    def launch(words: list[list[str]], number: int) -> list[float]:
+        tried.extend(words)
+        if len(tried) == 1:
+            raise KeyboardInterrupt
+        return [float(words[0][-1].removeprefix("optimizer.lr=")) if len(words[0]) > 1 else 0.5]
+
+    with pytest.raises(KeyboardInterrupt):
+        Search(tmp_path, space, prune=False, default=True).run(launch, trials=12, timeout=None, at_a_time=1)
+    Status(run_dir=tmp_path / "0", state="interrupted", words=["seed=1"]).write()
+    Search(tmp_path, space, prune=False, default=True).run(launch, trials=12, timeout=None, at_a_time=1)
+
+    assert tried[:2] == [["seed=1"], ["seed=1"]]  # it was cut off, and came first again
+    assert all(words[1].startswith("optimizer.lr=") for words in tried[2:])
+    assert len(tried) == 13
+    assert json.loads((tmp_path / "importance.json").read_text()) == {"optimizer.lr": 1.0}
+
+
 def test_a_search_goes_on_with_what_was_cut_off(words: list[str]) -> None:
     words = [*words, "optimizer.lr=interval(0.001,0.1)"]
     main(words)
@@ -82,7 +103,7 @@ def test_a_search_goes_on_with_what_was_cut_off(words: list[str]) -> None:
     assert len(study().trials) == 4  # nothing was left to do
 
 
-def test_a_trial_that_falls_behind_is_stopped(words: list[str]) -> None:
+def test_a_trial_that_falls_behind_is_stopped_half_way(words: list[str]) -> None:
     Path("sweep").mkdir()
     before = optuna.create_study(study_name="sweep", storage=open_storage("sweep/study.log"), direction="maximize")
     for _ in range(5):
@@ -96,8 +117,8 @@ def test_a_trial_that_falls_behind_is_stopped(words: list[str]) -> None:
 
     assert states(study())[-1] == "PRUNED"
     status = read_status(Path("sweep/5"))
-    assert (status.state, status.exit_code, status.epoch) == ("pruned", 0, 2)
-    assert "behind the median of the other trials after epoch 2" in status.message
+    assert (status.state, status.exit_code, status.epoch) == ("pruned", 0, 3)
+    assert "behind the median of the other trials after epoch 3" in status.message
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -172,3 +193,4 @@ def test_a_quick_search_is_one_word(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert "OptunaSweeper" in told
     assert "timeout: 30m" in told
+    assert "default: true" in told

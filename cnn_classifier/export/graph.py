@@ -55,7 +55,7 @@ class ImageToAnswers(nn.Module):
 
 
 def resized(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Float images (B, C, H, W) as `Preprocess.resized` makes them: like Pillow, columns first, whole numbers between."""
+    """Float images (B, C, H, W) as `Preprocess.resized` makes them: whole numbers after either direction."""
     side = preprocess.image_size
     height, width = images.shape[-2:]
     if preprocess.resize == "crop":

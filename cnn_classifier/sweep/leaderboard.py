@@ -15,6 +15,7 @@ from cnn_classifier.sweep.job import remove_if_empty, run_job, shown
 
 COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
 BEST = "best.ckpt"
+AS_IT_IS = "nothing"  # of a job that changes nothing which others do not
 RESUME = "sweep.resume="  # a word of the whole sweep, of none of its jobs
 # Words that say where a job runs, not what it is.
 WHERE = ("sweep.", "run_dir=", "resume=", "+callbacks.pruning=")
@@ -121,7 +122,7 @@ def rows_of(statuses: Sequence[Status]) -> list[list[str]]:
     for status in statuses:
         measured = (status.val_accuracy, status.val_loss, status.test_accuracy, status.seconds)
         numbers = ["" if value is None else f"{value:.4g}" for value in measured]
-        changed = " ".join(word for word in status.words if word not in common)
+        changed = " ".join(word for word in status.words if word not in common) or AS_IT_IS
         told = f"{status.state}: {status.message}" if status.message else status.state
         rows.append([status.run_dir.name, changed, *numbers, told])
     return rows

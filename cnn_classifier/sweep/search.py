@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 MISSING = "hydra/sweeper=optuna needs Optuna, which is not installed; pip install 'cnn_classifier[tune]'"
+DEFAULT = "default"  # marks the trial that looks for nothing
 Launch = Callable[[list[list[str]], int], Sequence[float | None]]
 
 
@@ -33,6 +34,7 @@ class Search:
         sampler: `tpe` or `random`.
         seed: Of the sampler.
         prune: Whether hopeless trials are stopped at the end of an epoch.
+        default: Whether the first trial is the command without what is looked for, to see what the search gains.
 
     Raises:
         ConfigError: If Optuna is not installed, nothing is looked for, or the storage cannot be used.
@@ -48,6 +50,7 @@ class Search:
         sampler: str = "tpe",
         seed: int = 1,
         prune: bool = True,
+        default: bool = False,
     ) -> None:
         try:
             import optuna
@@ -58,6 +61,7 @@ class Search:
             raise ConfigError(f"hydra.sweeper.sampler={sampler} is unknown; expected one of: {', '.join(samplers)}")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.board, self.space, self.prune = Leaderboard(folder), Space(words), prune
+        self.default = default
         self.storage = storage or str(folder / "study.log")
         self.study: optuna.Study = optuna.create_study(
             study_name=study or folder.name,
@@ -82,10 +86,12 @@ class Search:
         """
         import optuna
 
+        if self.default and not self.study.trials:
+            self.study.enqueue_trial({}, user_attrs={DEFAULT: True})
         self.take_up()
         end = time.monotonic() + (seconds_of(timeout, images=1) if timeout else float("inf"))
         while (left := trials - self.finished()) > 0 and time.monotonic() < end:
-            asked = [self.study.ask(self.space.distributions) for _ in range(min(left, at_a_time))]
+            asked = [self.ask() for _ in range(min(left, at_a_time))]
             os.environ[STORAGE] = self.storage  # not a word of the command: it may hold a password
             values = launch([self.words(trial) for trial in asked], asked[0].number)
             for trial, value in zip(asked, values, strict=True):
@@ -95,6 +101,14 @@ class Search:
                     state, value = optuna.trial.TrialState.PRUNED, None
                 self.study.tell(trial, value, state)
         self.write_importance()
+
+    def ask(self) -> "optuna.Trial":
+        """The next trial, its values chosen unless it is the default."""
+        import optuna
+
+        waiting = self.study.get_trials(states=(optuna.trial.TrialState.WAITING,))
+        is_default = bool(waiting) and waiting[0].user_attrs.get(DEFAULT, False)
+        return self.study.ask({} if is_default else self.space.distributions)
 
     def words(self, trial: "optuna.Trial") -> list[str]:
         """Of the job that is this trial."""
@@ -121,17 +135,20 @@ class Search:
                 continue  # another process is at it, or another machine
             self.study._storage.set_trial_user_attr(trial._trial_id, "lost", True)
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            self.study.enqueue_trial(trial.params)
+            self.study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
 
     def write_importance(self) -> None:
         """How much of the differences between trials each option explains, as `importance.json`, for the page."""
         import optuna
 
-        done = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        done = [trial for trial in self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)) if trial.params]
         if len(done) < 4 or len({trial.value for trial in done}) == 1:
             return
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)  # the same trials, the same page
-        found: dict[str, Any] = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        looked_for = list(self.space.distributions)  # trials without them, such as the default, do not count
+        found: dict[str, Any] = optuna.importance.get_param_importances(
+            self.study, evaluator=evaluator, params=looked_for
+        )
         write_json(self.board.folder / "importance.json", {key: round(float(value), 4) for key, value in found.items()})
         self.board.write()
 
