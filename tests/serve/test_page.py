@@ -96,9 +96,12 @@ def test_what_is_unknown_says_so(browser: Any, bundle: Path) -> None:
 
 
 def test_what_is_unlike_all_that_it_knows_says_so(page: Any) -> None:
-    page.evaluate("leastFamiliarity = 0.9")
+    about = {"class_names": ["cats", "dogs"], "threshold": 0.5, "least_familiarity": 0.9}
     ship = {"label": "unknown", "probability": 0.95, "familiarity": 0.4, "top": [["cats", 0.95], ["dogs", 0.05]]}
+    page.route("**/ready", lambda route: route.fulfill(json=about))
     page.route("**/predict", lambda route: route.fulfill(json={"predictions": [ship]}))
+    page.reload()
+    page.get_by_text("unknown below 50 %").wait_for()
     assert choose(page, ship=jpeg()).locator(".label").inner_text() == "unknown: unlike all it knows"
 
 
