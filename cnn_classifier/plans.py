@@ -13,6 +13,8 @@ class Plan:
     Args:
         side: In pixels, of the last training images.
         fewest: Epochs below which the next plan is better, unless more gain little.
+        ample: The side where there is time for all epochs that gain something; not timed before that is likely, since
+            trials of large images are long.
         freeze: `model.freeze` of a pretrained network.
         widths: Of the blocks of our own residual network.
         beside: What an epoch takes, as a multiple of its steps: validation and checkpoints; where only the head learns,
@@ -21,6 +23,7 @@ class Plan:
 
     side: int
     fewest: int
+    ample: int | None = None
     freeze: float = 0.0
     widths: Sequence[int] = WIDE
     beside: float = 1.1
@@ -30,8 +33,7 @@ class Plan:
 # one that learns as a whole for an epoch or two: 0.982 against 0.965 of the cats and dogs (docs/results.md).
 FROM_SCRATCH = (Plan(128, 12), Plan(96, 12, widths=NARROW), Plan(64, 1, widths=NARROW))
 FROM_PRETRAINED = (
-    Plan(288, 100, 0.25),
-    Plan(224, 6, 0.25),
-    Plan(224, 3, 1.0, beside=1.3),
-    Plan(160, 1, 1.0, beside=1.3),
+    Plan(224, 6, ample=288, freeze=0.25),
+    Plan(224, 3, freeze=1.0, beside=1.3),
+    Plan(160, 1, freeze=1.0, beside=1.3),
 )

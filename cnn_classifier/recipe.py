@@ -6,7 +6,7 @@ The values were found on validation images of cats and dogs, see docs/results.md
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnn_classifier.budget import AUTO, seconds_of, told
@@ -97,6 +97,8 @@ def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[s
         most = most_epochs(recipe, seen, plan)
         if epochs >= min(plan.fewest, most):
             break
+    if plan.ample and (fitting := int(epochs * (plan.side / plan.ample) ** 2)) >= most:
+        plan, epochs = replace(plan, side=plan.ample), fitting
     settle_size(recipe, seen, plan)
     bought = f"{epochs} fit into {told(budget)}"
     why = bought if epochs <= most else f"more gain little; {bought}"
