@@ -19,7 +19,7 @@ def settle(config: Config, scan: Scan) -> list[str]:
     if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
         values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
     images = train_images(values, scan)
-    recipe = resolve(values, scan, lambda values: tune(values, num_classes, images)[0].step)
+    recipe = resolve(values, scan, lambda values, limit: tune(values, num_classes, images, limit=limit)[0].step)
     measured, why = tune(recipe.values, num_classes, images)
     set_values(config, {"dataset": recipe.values["dataset"]} | {found.key: found.value for found in recipe.settled})
     choice = measured.choice

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 
 from cnn_classifier.errors import ConfigError
 
@@ -9,6 +10,8 @@ AUTO = "auto"
 UNITS = {"s": 1, "m": 60, "h": 3600}
 # What `auto` is for this many images; it grows with the root of their number.
 USUAL_SECONDS, USUAL_IMAGES = 900, 4000
+# Of a budget, once imports, decoding and the report are taken off; what is left is for a machine's moods.
+TRAINING_SHARE, ASIDE = 0.92, 25.0
 
 
 def seconds_of(budget: str | int | float, images: int) -> float:
@@ -29,3 +32,8 @@ def seconds_of(budget: str | int | float, images: int) -> float:
 def told(seconds: float) -> str:
     """`15 minutes`, `90 s`"""
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def training_seconds(budget: float, started: float) -> float:
+    """What of a budget is left for training; trials have taken some of it since they were started."""
+    return max(budget - ASIDE - (time.perf_counter() - started), budget / 2) * TRAINING_SHARE

@@ -8,6 +8,7 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from cnn_classifier.trial_memory import name_of, recall, remember
 # Seconds that a run must last to be worth a trial of a few, and to be worth compiling for, which takes a minute.
 WORTH_A_TRIAL = 60.0
 WORTH_COMPILING = 1200.0
+HOPED = 4.0  # bfloat16 trained three times as fast as float32 at best (measured)
 # malloc.h
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
@@ -34,6 +36,7 @@ def choose(
     batch_shape: Sequence[int],
     steps: int | None = None,
     seconds: float = 0.0,
+    limit: float = float("inf"),
     make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
     augment: nn.Module | None = None,
 ) -> tuple[Measured, str]:
@@ -46,6 +49,7 @@ def choose(
         batch_shape: Of a batch of images, (B, C, H, W).
         steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
         seconds: That the run may take.
+        limit: Of a step. Where the usual way takes several times as long, others are not tried.
         make_optimizer: Gives an optimiser for a copy of the network, so that its steps are timed, too.
         augment: Changes images and labels in every step; it is timed, too.
     """
@@ -54,21 +58,23 @@ def choose(
     if not open_to_choice and steps is not None:
         return Measured(first, step=0.0), "as configured"
     memory = cache_home() / "trials" / f"{name_of(network, device, batch_shape, asked, augment)}.json"
-    trial = Trial(network, device, batch_shape, make_optimizer, augment)
+    make_trial = cache(lambda: Trial(network, device, batch_shape, make_optimizer, augment))
     measured = recall(memory)
-    if measured and steps is None:  # how long a run will be rests on it, and the machine may have been busy then
-        usual = trial.seconds(first.precision, first.layout)
+    # How long a run will be rests on it, and the machine may have been busy then; but jobs of a sweep are to be alike.
+    if not measured or (steps is None and not asked.get("sweep")):
+        usual = make_trial().seconds(first.precision, first.layout, limit=HOPED * limit)
+        if usual > HOPED * limit:
+            return Measured(first, usual), "too slow to try others"
         measured = [replace(tried, step=tried.step * usual / measured[0].step) for tried in measured]
-    if len(measured) < 2:
-        measured = measured or [Measured(first, trial.seconds(first.precision, first.layout))]
-        steps = int(seconds / measured[0].step) if steps is None else steps
-        if open_to_choice and measured[0].total(steps) >= WORTH_A_TRIAL:
-            measured = try_others(trial, measured, others, steps, compile=asked["compile"] == AUTO)
+        measured = measured or [Measured(first, usual)]
+        remember(memory, measured)
+    planned = int(seconds / measured[0].step) if steps is None else steps
+    if len(measured) < 2 and open_to_choice and measured[0].total(planned) >= WORTH_A_TRIAL:
+        measured = try_others(make_trial(), measured, others, planned, compile=asked["compile"] == AUTO)
         remember(memory, measured)
     if len(measured) < 2:
         return measured[0], "the run is too short to try others" if open_to_choice else "as configured"
-    steps = int(seconds / measured[0].step) if steps is None else steps
-    measured.sort(key=lambda tried: tried.total(steps))
+    measured.sort(key=lambda tried: tried.total(planned))
     speeds = [f"{tried.choice} {batch_shape[0] / tried.step:.0f}" for tried in measured]
     return measured[0], f"images/s tried: {' · '.join(speeds)}"
 

@@ -5,11 +5,12 @@ The values were found on validation images of cats and dogs, see docs/results.md
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnn_classifier.budget import AUTO, seconds_of, told
+from cnn_classifier.budget import AUTO, seconds_of, told, training_seconds
 from cnn_classifier.data.census import train_images, typical_side
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.plans import FROM_PRETRAINED, FROM_SCRATCH, NARROW, Plan
@@ -47,8 +48,6 @@ ENLARGED = 1.5  # what backbones were shown fills an image: they make more of sm
 # batches of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores with AVX2), and 8.7, 14.6 and 22.2 s at 64, 96 and 128 px
 # (2 cores with bfloat16).
 SIDE_OF_THE_REST = 46
-# Of a budget, once imports, decoding and the report are taken off; what is left is for a machine's moods.
-TRAINING_SHARE, ASIDE = 0.92, 25.0
 SHIFT = 1 / 16  # of tiny images: 2 of 32 px
 # Epochs from which on stronger changes pay.
 LONG_RUN = 24
@@ -57,13 +56,17 @@ MOST_EPOCHS, MOST_VIEWS = 300, 900_000
 MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
 
 
-def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mapping[str, Any]], float]) -> Recipe:
+StepSeconds = Callable[[Mapping[str, Any], float], float]
+
+
+def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) -> Recipe:
     """Settle every `auto`.
 
     Args:
         values: The plain configuration.
         scan: What the folder holds.
-        step_seconds: Measures how long a training step with these values takes on this machine.
+        step_seconds: Measures how long a training step with these values takes on this machine; less exactly where
+            it is far from the seconds that it may take.
 
     Raises:
         ConfigError: If the budget cannot be read.
@@ -75,7 +78,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
     if (most_steps := recipe.get("trainer.max_steps")) != -1:
         recipe.settle("trainer.max_epochs", math.ceil(most_steps / steps_per_epoch), "trainer.max_steps")
     if recipe.get("trainer.max_epochs") == AUTO:
-        settle_epochs(recipe, seen, lambda values: step_seconds(values) * steps_per_epoch)
+        settle_epochs(recipe, seen, steps_per_epoch, step_seconds)
     settle_size(recipe, seen, plans_for(recipe)[0])
     recipe.settle("optimizer.lr", *learning_rate(recipe))
     recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
@@ -85,20 +88,26 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: Callable[[Mappi
     return recipe
 
 
-def settle_epochs(recipe: Recipe, seen: Seen, epoch_seconds: Callable[[Mapping[str, Any]], float]) -> None:
+def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds: StepSeconds) -> None:
     """As many epochs as the budget buys, of images as large as leaves time for enough of them."""
-    budget = seconds_of(recipe.get("budget"), seen.images)
+    budget, started = seconds_of(recipe.get("budget"), seen.images), time.perf_counter()
     for plan in plans_for(recipe):
         trying = Recipe(recipe.values)
         settle_size(trying, seen, plan)
         settle_strength(trying, LONG_RUN)
-        seconds = epoch_seconds(trying.values) * work(trying.get("trainer.sizes")) * plan.beside
-        epochs = int(max(budget - ASIDE, budget / 2) * TRAINING_SHARE / seconds)
+        steps = steps_per_epoch * work(trying.get("trainer.sizes")) * plan.beside
         most = most_epochs(recipe, seen, plan)
+        limit = training_seconds(budget, started) / min(plan.fewest, most) / steps
+        seconds = step_seconds(trying.values, limit) * steps
+        epochs = int(training_seconds(budget, started) / seconds)
         if epochs >= min(plan.fewest, most):
             break
-    if plan.ample and (fitting := int(epochs * (plan.side / plan.ample) ** 2)) >= most:
-        plan, epochs = replace(plan, side=plan.ample), fitting
+    if plan.ample:
+        larger, enlarged = replace(plan, side=plan.ample), Recipe(recipe.values)
+        settle_size(enlarged, seen, larger)
+        growth = (enlarged.get("dataset.image_size") / trying.get("dataset.image_size")) ** 2
+        if epochs >= most * growth:
+            plan, epochs = larger, int(epochs / growth)
     settle_size(recipe, seen, plan)
     bought = f"{epochs} fit into {told(budget)}"
     why = bought if epochs <= most else f"more gain little; {bought}"

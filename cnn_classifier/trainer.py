@@ -28,13 +28,16 @@ from cnn_classifier.trial import Measured
 OURS = ("layout", "compile", "sizes")
 
 
-def tune(values: Mapping[str, Any], num_classes: int, images: int) -> tuple[Measured, str]:
+def tune(
+    values: Mapping[str, Any], num_classes: int, images: int, *, limit: float = float("inf")
+) -> tuple[Measured, str]:
     """How the steps are best computed here, unless the values ask for something, and why.
 
     Args:
         values: The plain configuration; only its number of epochs and how it computes may still be `auto`.
         num_classes: Length of the logits.
         images: About how many there are to train on.
+        limit: The seconds that a step may take.
     """
     settings, dataset = values["trainer"], values["dataset"]
     shape = {"channels": dataset["channels"], "image_size": dataset["image_size"]}
@@ -48,11 +51,12 @@ def tune(values: Mapping[str, Any], num_classes: int, images: int) -> tuple[Meas
     optimizer = values["optimizer"] | {"lr": 1e-6}  # of the trial; it may be `auto` yet
     return choose(
         network,
-        settings | {"optimizer": optimizer["_target_"]},
+        settings | {"optimizer": optimizer["_target_"], "sweep": values["sweep"]["name"]},
         device=device_of(settings["accelerator"]),
         batch_shape=(dataset["batch_size"], dataset["channels"], side, side),
         steps=None if steps == -1 else steps,
         seconds=seconds_of(values["budget"], images),
+        limit=limit,
         make_optimizer=partial(build_optimizer, optimizer),
         augment=Augmentation(build_all(values["augment"], nn.Module), num_classes=num_classes),
     )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +17,9 @@ from cnn_classifier.errors import StorageError
 from cnn_classifier.storage import make_folder, write_json
 from cnn_classifier.trial import Choice, Measured
 
+# How strongly images are changed, or how much is dropped; steps take as long.
+STRENGTH = re.compile(r"\d+\.\d+")
+
 
 def name_of(
     network: nn.Module,
@@ -24,13 +28,13 @@ def name_of(
     asked: Mapping[str, Any],
     augment: nn.Module | None,
 ) -> str:
-    """What a trial is remembered by: network, batch, changes, machine and versions."""
+    """What a trial is remembered by: network, batch, changes, sweep, machine and versions."""
     what = [
-        str(network),
+        STRENGTH.sub("", str(network)),
         sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         list(batch_shape),
-        str(augment),
-        {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer")},
+        STRENGTH.sub("", str(augment)),
+        {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer", "sweep")},
         torch.__version__,
         torch.get_num_threads(),
         processor() if device.type == "cpu" else torch.cuda.get_device_name() if device.type == "cuda" else device.type,

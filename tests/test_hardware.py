@@ -11,7 +11,7 @@ from torch import nn
 
 from cnn_classifier import trial_memory
 from cnn_classifier.hardware import choose, device_of, keep_freed_memory
-from cnn_classifier.trial import Choice, Trial
+from cnn_classifier.trial import Choice, Measured, Trial
 
 AUTO = {"precision": "auto", "layout": "auto", "compile": "auto"}
 USUAL = Choice("32-true", "channels_last", compile=False)
@@ -27,8 +27,12 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
 
+def measured_for(asked: Mapping[str, Any] = AUTO, net: nn.Module | None = None, **more: Any) -> tuple[Measured, str]:
+    return choose(net or network(), asked, device=torch.device("cpu"), batch_shape=(4, 3, 8, 8), **more)
+
+
 def chosen(asked: Mapping[str, Any] = AUTO, *, steps: int = LONG, net: nn.Module | None = None) -> tuple[Choice, str]:
-    measured, why = choose(net or network(), asked, device=torch.device("cpu"), batch_shape=(4, 3, 8, 8), steps=steps)
+    measured, why = measured_for(asked, net, steps=steps)
     return measured.choice, why
 
 
@@ -122,6 +126,29 @@ def test_a_trial_is_made_once_a_network_batch_and_machine(
     monkeypatch.setattr(trial_memory, "processor", lambda: "another")
     with pytest.raises(AttributeError):
         chosen(steps=100)
+
+
+def test_how_strongly_images_are_changed_asks_for_no_other_trial(
+    machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = chosen(steps=100, net=nn.Sequential(network(), nn.Dropout(0.1)))
+    monkeypatch.delattr(Trial, "seconds")
+    assert chosen(steps=100, net=nn.Sequential(network(), nn.Dropout(0.3))) == first
+
+
+def test_the_speed_of_today_counts_but_in_a_sweep_that_of_its_first_job(machine: dict[str, float]) -> None:
+    alone, in_a_sweep = AUTO, AUTO | {"sweep": "tuning"}
+    for asked, slower in [(alone, 2.0), (in_a_sweep, 1.0)]:
+        machine["32-true channels_last"] = 1.0
+        before, _ = measured_for(asked, seconds=100)
+        machine["32-true channels_last"] = 2.0
+        assert measured_for(asked, seconds=100)[0].step == slower * before.step
+
+
+def test_where_the_usual_way_is_far_too_slow_others_are_not_tried(machine: dict[str, float]) -> None:
+    assert measured_for(seconds=100, limit=0.2) == (Measured(USUAL, 1.0), "too slow to try others")
+    machine["bf16-mixed channels_last"] = 0.2
+    assert measured_for(seconds=100, limit=0.3)[0].step == 0.2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '[{"step": 1}]', '["fast"]'])

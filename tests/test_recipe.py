@@ -1,6 +1,9 @@
 """What is left `auto` is settled by the data and by the speed of the machine; what a user gives stays."""
 
+import itertools
+import time
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ def recipe_for(scan: Scan, *words: str, step: float = 0.1) -> Recipe:
     """The recipe for a folder on a machine whose steps take so many seconds at 128 px, and less for smaller images."""
     values = plain(load(["dataset=folder", "dataset.root=photos", *words], run_dir="run"))
 
-    def step_seconds(values: Mapping[str, Any]) -> float:
+    def step_seconds(values: Mapping[str, Any], limit: float) -> float:
         side = max(values["trainer"]["sizes"] or [values["dataset"]["image_size"]])
         return step * (side / 128) ** 2
 
@@ -129,8 +132,25 @@ def test_a_backbone_sees_larger_images_where_there_is_time_for_all_epochs_that_h
     assert ample.get("model.freeze") == short.get("model.freeze") == 0.25
 
 
+def test_epochs_are_counted_for_the_image_size_that_a_user_gives(make_folder: MakeFolder) -> None:
+    scan, words = photos(make_folder, size=200), [*PRETRAINED, "budget=2m", "model.freeze=0.25"]
+    asked, twice = (recipe_for(scan, *words, f"dataset.image_size={side}") for side in (128, 256))
+    whys = [why for recipe in (asked, twice) for key, _, why in map(astuple, recipe.settled) if key.endswith("epochs")]
+    fits, fewer = (int(why.split("; ")[-1].split(" fit")[0]) for why in whys)
+    assert fits == pytest.approx(4 * fewer, rel=0.01)
+
+
 def test_tiny_images_are_enlarged_for_a_backbone(make_folder: MakeFolder) -> None:
     assert recipe_for(photos(make_folder, size=32), *PRETRAINED).get("dataset.image_size") == 128
+
+
+def test_the_time_that_trials_take_is_not_there_for_training(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, clock = photos(make_folder), itertools.count(step=10.0)
+    quick = recipe_for(scan, "budget=4m", step=1.0).get("trainer.max_epochs")
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    assert recipe_for(scan, "budget=4m", step=1.0).get("trainer.max_epochs") < quick
 
 
 def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from conftest import TINY, MakeFolder
 
 from cnn_classifier.cli import main
+from cnn_classifier.report.parallel import MOST_TICKS
 from cnn_classifier.report.seeds import grouped
 from cnn_classifier.status import Status, claimed, is_claimed, read_status
 from cnn_classifier.sweep.leaderboard import Leaderboard
@@ -110,6 +112,22 @@ def test_the_leaderboard_ranks_on_validation_and_tells_how_jobs_ended(tmp_path: 
     assert "90.5 %" in page  # the mean of two seeds
     assert "really worse" in page
     assert 'http-equiv="refresh"' not in page
+
+
+def test_long_numbers_are_shortened_and_what_a_job_leaves_is_called_default(tmp_path: Path) -> None:
+    ended(tmp_path, "0", ["seed=1"], 0.8)
+    for number in range(1, 20):
+        ended(tmp_path, str(number), ["seed=1", f"optimizer.lr={0.03278947 + number / 1000:.12f}"], 0.8)
+
+    Leaderboard(tmp_path).write()
+
+    page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    assert '<td data-name="optimizer.lr" title="default">default</td>' in page
+    assert '<td data-name="optimizer.lr" title="0.033789470000">0.0338</td>' in page
+    labels = re.findall(r'text-anchor="end">([^<%]+)</text>', page.split('class="parallel"')[1].split("</svg>")[0])
+    assert len(labels) == MOST_TICKS
+    assert labels[0] == "default"
+    assert labels[-1] == "0.0518"
 
 
 def test_a_page_looks_again_by_itself_while_a_job_runs(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cnn_classifier.status import DONE, RUNNING, Status
 
 REFRESH = 5  # seconds, while a job is running
 MOST_PAIRS = 10
+DEFAULT = "default"  # of an option that other jobs change
 
 
 def write_leaderboard_page(path: Path, statuses: Sequence[Status]) -> None:
@@ -29,8 +30,8 @@ def write_leaderboard_page(path: Path, statuses: Sequence[Status]) -> None:
         StorageError: If the file cannot be written.
     """
     done = [status for status in statuses if status.state == DONE and status.val_accuracy is not None]
-    options = [settings(status.words) for status in statuses]
-    changed = [key for key in dict.fromkeys(key for option in options for key in option) if differs(key, options)]
+    words = [settings(status.words) for status in statuses]
+    changed = [key for key in dict.fromkeys(key for option in words for key in option) if differs(key, words)]
     groups = grouped([(status.words, status.val_accuracy or 0.0) for status in done])
     write_page(
         path,
@@ -39,14 +40,14 @@ def write_leaderboard_page(path: Path, statuses: Sequence[Status]) -> None:
         counts={state: sum(s.state == state for s in statuses) for state in dict.fromkeys(s.state for s in statuses)},
         refresh=REFRESH if any(status.state == RUNNING for status in statuses) else None,
         changed=changed,
-        options=options,
+        options=[chosen(status, changed) for status in statuses],
         reports=[f"{s.run_dir.name}/report.html" if (s.run_dir / "report.html").is_file() else None for s in statuses],
         common=set.intersection(*(set(group.words) for group in groups)) if groups else set(),
         groups=groups if any(len(group.values) > 1 for group in groups) else [],
         importance=importance(path.parent),
         pairs=pairs(done[: MOST_PAIRS + 1]),
         against_time=against_time(done) if len(done) > 1 else None,
-        parallel=parallel([settings(s.words) for s in done], [s.val_accuracy or 0.0 for s in done], changed),
+        parallel=parallel([(chosen(status, changed), status.val_accuracy or 0.0) for status in done], changed),
     )
 
 
@@ -62,6 +63,11 @@ def importance(folder: Path) -> dict[str, float]:
 def settings(words: Sequence[str]) -> dict[str, str]:
     """`optimizer.lr=0.1` and the like as a mapping."""
     return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in words)}
+
+
+def chosen(status: Status, keys: Sequence[str]) -> dict[str, str]:
+    """What a job has of each of these options."""
+    return {key: settings(status.words).get(key, DEFAULT) for key in keys}
 
 
 def differs(key: str, options: Sequence[Mapping[str, str]]) -> bool:

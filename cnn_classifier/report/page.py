@@ -40,6 +40,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         "several": several,
         "percent": percent,
         "duration": duration,
+        "short": short,
     }
     page = environment.get_template(template).render(values)
     write_whole(path, page.encode(), sync=False)
@@ -56,6 +57,14 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def short(value: str) -> str:
+    """A number with the digits that one compares by, such as `0.0328`; whole ones and words as they are."""
+    try:
+        return f"{float(value):.3g}" if "." in value else value
+    except ValueError:
+        return value
 
 
 def legible(value: Any) -> Any:
