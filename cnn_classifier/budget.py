@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 
 from cnn_classifier.errors import ConfigError
 
@@ -34,6 +33,6 @@ def told(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
 
 
-def training_seconds(budget: float, started: float) -> float:
-    """What of a budget is left for training; trials have taken some of it since they were started."""
-    return max(budget - ASIDE - (time.perf_counter() - started), budget / 2) * TRAINING_SHARE
+def training_seconds(budget: float, spent: float) -> float:
+    """What of a budget is left for training once so many seconds went on finding out how fast it is."""
+    return max(budget - ASIDE - spent, budget / 2) * TRAINING_SHARE

@@ -91,15 +91,20 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) ->
 def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds: StepSeconds) -> None:
     """As many epochs as the budget buys, of images as large as leaves time for enough of them."""
     budget, started = seconds_of(recipe.get("budget"), seen.images), time.perf_counter()
+
+    def left() -> float:
+        is_of_sweep = recipe.get("sweep.name")  # its first job's trials are for all; they are to be alike
+        return training_seconds(budget, spent=0.0 if is_of_sweep else time.perf_counter() - started)
+
     for plan in plans_for(recipe):
         trying = Recipe(recipe.values)
         settle_size(trying, seen, plan)
         settle_strength(trying, LONG_RUN)
         steps = steps_per_epoch * work(trying.get("trainer.sizes")) * plan.beside
         most = most_epochs(recipe, seen, plan)
-        limit = training_seconds(budget, started) / min(plan.fewest, most) / steps
+        limit = left() / min(plan.fewest, most) / steps
         seconds = step_seconds(trying.values, limit) * steps
-        epochs = int(training_seconds(budget, started) / seconds)
+        epochs = int(left() / seconds)
         if epochs >= min(plan.fewest, most):
             break
     if plan.ample:

@@ -151,6 +151,8 @@ def test_the_time_that_trials_take_is_not_there_for_training(
     quick = recipe_for(scan, "budget=4m", step=1.0).get("trainer.max_epochs")
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     assert recipe_for(scan, "budget=4m", step=1.0).get("trainer.max_epochs") < quick
+    in_a_sweep = recipe_for(scan, "budget=4m", "sweep.name=tuning", step=1.0)  # the others need no trials
+    assert in_a_sweep.get("trainer.max_epochs") == quick
 
 
 def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
