@@ -44,7 +44,8 @@ def choose(
 
     Args:
         network: What is trained; it is left as it is.
-        asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken; and the `optimizer`'s name.
+        asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken; and the names of the `optimizer`
+            and, in one, of the `sweep`.
         device: Where it is trained.
         batch_shape: Of a batch of images, (B, C, H, W).
         steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
