@@ -47,6 +47,11 @@ def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) ->
     return config
 
 
+def quoted(value: str | Path) -> str:
+    """A value as a word of Hydra's, whatever is in it."""
+    return "'" + str(value).replace("'", "\\'") + "'"
+
+
 def save(config: Config, path: Path) -> None:
     """Write the configuration as YAML, interpolations resolved, secrets left out."""
     write_whole(path, OmegaConf.to_yaml(OmegaConf.create(as_saved(config))).encode())
@@ -55,6 +60,13 @@ def save(config: Config, path: Path) -> None:
 def as_saved(config: Config) -> dict[str, Any]:
     """The plain values that `save` writes and `read_saved` reads."""
     return dict(masked(plain(config), OmegaConf.to_container(config, resolve=False)))
+
+
+def keep_words(path: Path) -> None:
+    """Of what Hydra writes down of a sweep keep the words alone, without passwords and keys."""
+    written: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    words = written["hydra"]["overrides"] if isinstance(written["hydra"], dict) else written
+    write_whole(path, OmegaConf.to_yaml(OmegaConf.create(masked(words))).encode())
 
 
 def read_saved(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ def choose(
     steps: int | None = None,
     seconds: float = 0.0,
     limit: float = float("inf"),
+    sweep: Path | None = None,
     make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
     augment: nn.Module | None = None,
 ) -> tuple[Measured, str]:
@@ -44,13 +46,13 @@ def choose(
 
     Args:
         network: What is trained; it is left as it is.
-        asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken; and the names of the `optimizer`
-            and, in one, of the `sweep`.
+        asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken; and the `optimizer`'s name.
         device: Where it is trained.
         batch_shape: Of a batch of images, (B, C, H, W).
         steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
         seconds: That the run may take.
         limit: Of a step. Where the usual way takes several times as long, others are not tried.
+        sweep: The folder of the sweep that this is a job of; its jobs are to be alike, however busy the machine is.
         make_optimizer: Gives an optimiser for a copy of the network, so that its steps are timed, too.
         augment: Changes images and labels in every step; it is timed, too.
     """
@@ -58,17 +60,17 @@ def choose(
     open_to_choice = first.precision in PRECISIONS and (others or asked["compile"] == AUTO)
     if not open_to_choice and steps is not None:
         return Measured(first, step=0.0), "as configured"
-    memory = cache_home() / "trials" / f"{name_of(network, device, batch_shape, asked, augment)}.json"
+    trials = cache_home() / "trials" if sweep is None else sweep / ".trials"
+    memory = trials / f"{name_of(network, device, batch_shape, asked, augment)}.json"
     make_trial = cache(lambda: Trial(network, device, batch_shape, make_optimizer, augment))
     measured = recall(memory)
-    # How long a run will be rests on it, and the machine may have been busy then; but jobs of a sweep are to be alike.
-    if not measured or (steps is None and not asked.get("sweep")):
+    if not measured or (steps is None and sweep is None):  # how long a run will be rests on how fast it is today
         usual = make_trial().seconds(first.precision, first.layout, limit=HOPED * limit)
-        if usual > HOPED * limit:
-            return Measured(first, usual), "too slow to try others"
         measured = [replace(tried, step=tried.step * usual / measured[0].step) for tried in measured]
         measured = measured or [Measured(first, usual)]
         remember(memory, measured)
+    if measured[0].step > HOPED * limit:
+        return measured[0], "too slow to try others"
     planned = int(seconds / measured[0].step) if steps is None else steps
     if len(measured) < 2 and open_to_choice and measured[0].total(planned) >= WORTH_A_TRIAL:
         measured = try_others(make_trial(), measured, others, planned, compile=asked["compile"] == AUTO)

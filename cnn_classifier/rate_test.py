@@ -20,6 +20,7 @@ from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.loader import Batch, BatchLoader
 from cnn_classifier.errors import DataError
 from cnn_classifier.hardware import device_of, keep_freed_memory
+from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.optim import build_optimizer
 from cnn_classifier.quiet import silence_remarks
@@ -63,7 +64,6 @@ def find_rate(config: Config, scan: Scan, *, steps: int = 100) -> RateTest:
     silence_remarks()
     keep_freed_memory()
     resumed = take_up(config)
-    config.trainer.max_epochs = 1 if config.trainer.max_epochs == "auto" else config.trainer.max_epochs
     settle(config, scan)
     seed_everything(config.seed, verbose=False)
     augment = build_all(plain(config.augment), nn.Module)
@@ -90,6 +90,8 @@ def raised(
 ) -> list[float]:
     """The smoothed loss after a step with each of these rates, until it only rises."""
     module.to(device).train()
+    if isinstance(module.network, Staged):
+        module.network.begin_epoch(0.5)  # what learns in the middle of a training
     optimizer = build_optimizer(dict(module.hparams["optimizer"]), module.network)
     shares = [group["lr"] / module.hparams["optimizer"]["lr"] for group in optimizer.param_groups]
     loader = data.loader("train", sampler="shuffle")

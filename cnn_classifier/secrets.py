@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 MASK = "***"
-SECRET = re.compile(r"(?:password|passwd|secret|token|api_?key|credential)s?$", re.IGNORECASE)
+SECRET = re.compile(r"(?:password|passwd|secret|token|(?:api|access|secret|private)_?key|credential)s?$", re.IGNORECASE)
 # `scheme://user:password@host`
 IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
 FROM_ENVIRONMENT = "${oc.env:"
@@ -28,13 +28,15 @@ def masked(resolved: Any, raw: Any = None, key: str = "") -> Any:
         return [masked(value, None, key) for value in resolved]
     if resolved not in (None, "") and SECRET.search(key):
         return MASK
-    return IN_ADDRESS.sub(rf"\1{MASK}@", resolved) if isinstance(resolved, str) else resolved
+    return masked_word(resolved) if isinstance(resolved, str) else resolved
+
+
+def masked_word(word: str) -> str:
+    """`name=value` and addresses likewise."""
+    name, _, value = word.partition("=")
+    return f"{name}={MASK}" if value and SECRET.search(name) else IN_ADDRESS.sub(rf"\1{MASK}@", word)
 
 
 def masked_words(words: Sequence[str]) -> list[str]:
     """The words of a command, likewise."""
-    shown = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        shown.append(f"{key}={masked(value, None, key)}" if equals else masked(word))
-    return shown
+    return [masked_word(word) for word in words]

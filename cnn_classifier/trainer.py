@@ -51,12 +51,13 @@ def tune(
     optimizer = values["optimizer"] | {"lr": 1e-6}  # of the trial; it may be `auto` yet
     return choose(
         network,
-        settings | {"optimizer": optimizer["_target_"], "sweep": values["sweep"]["name"]},
+        settings | {"optimizer": optimizer["_target_"]},
         device=device_of(settings["accelerator"]),
         batch_shape=(dataset["batch_size"], dataset["channels"], side, side),
         steps=None if steps == -1 else steps,
         seconds=seconds_of(values["budget"], images),
         limit=limit,
+        sweep=Path(values["run_dir"]).parent if values["sweep"]["name"] else None,
         make_optimizer=partial(build_optimizer, optimizer),
         augment=Augmentation(build_all(values["augment"], nn.Module), num_classes=num_classes),
     )

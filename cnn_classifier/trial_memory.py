@@ -28,13 +28,13 @@ def name_of(
     asked: Mapping[str, Any],
     augment: nn.Module | None,
 ) -> str:
-    """What a trial is remembered by: network, batch, changes, sweep, machine and versions."""
+    """What a trial is remembered by: network, batch, changes, machine and versions."""
     what = [
         STRENGTH.sub("", str(network)),
         sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         list(batch_shape),
         STRENGTH.sub("", str(augment)),
-        {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer", "sweep")},
+        {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer")},
         torch.__version__,
         torch.get_num_threads(),
         processor() if device.type == "cpu" else torch.cuda.get_device_name() if device.type == "cuda" else device.type,

@@ -44,13 +44,16 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until there are enough, or the time is over."""
+        from cnn_classifier.config import plain
+        from cnn_classifier.secrets import masked
+        from cnn_classifier.sweep.leaderboard import MULTIRUN
         from cnn_classifier.sweep.search import Search
 
         assert self.config is not None
         config = self.config
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config.hydra.overrides, folder / "multirun.yaml")
+        OmegaConf.save(OmegaConf.create(masked(plain(config.hydra.overrides))), folder / MULTIRUN)
         search = Search(
             folder,
             [f"{key}={value}" for key, value in self.params.items()] + arguments,

@@ -187,6 +187,19 @@ def test_a_path_that_leads_nowhere_is_refused_before_anything_is_predicted(capsy
     assert "no/such/*.jpg does not exist and matches nothing" in capsys.readouterr().err
 
 
+def test_debug_shows_where_an_error_of_a_training_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "dataset=folder", "dataset.root=missing"]
+    assert main(words) == 3
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*words, "--debug"]) == 3
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "error: " in told.splitlines()[-1]
+
+
 def test_a_bug_is_told_in_one_line_unless_debug_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,9 +59,10 @@ def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left
 
     assert main([*words, "model.trouble=none,'is killed',diverges,hangs"]) != 0
 
-    told = {int(path.name): read_status(path) for path in Path("sweep").iterdir() if path.is_dir()}
+    told = {int(path.name): read_status(path) for path in Path("sweep").glob("[0-9]")}
     assert [told[number].state for number in range(4)] == ["done", "killed", "failed", "killed"]
     assert told[1].message == "ended by signal 9 (SIGKILL)"
+    assert told[1].exit_code == 137
     assert told[2].exit_code == 6
     assert told[3].message.startswith("no sign of life for 30 minutes")
     assert Path("sweep/best.ckpt").resolve() == Path("sweep/0/checkpoints/best.ckpt").resolve()
@@ -78,10 +79,11 @@ def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_sweep_that_is_stopped_stops_its_jobs(words: list[str]) -> None:
-    command = [sys.executable, "-m", "cnn_classifier", *words, "model.trouble=hangs,none"]
+    jobs = ["trainer.max_epochs=10000", "model.trouble='is slow',none"]
+    command = [sys.executable, "-m", "cnn_classifier", *words, *jobs]
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = Path("sweep/0", LOG)
-    while not (log.is_file() and b"hanging" in log.read_bytes()):
+    while not (log.is_file() and b"epoch" in log.read_bytes()):
         assert sweep.poll() is None
         time.sleep(0.2)
 

@@ -84,6 +84,17 @@ def test_the_default_comes_first_and_the_others_are_chosen(tmp_path: Path) -> No
     assert json.loads((tmp_path / "importance.json").read_text()) == {"optimizer.lr": 1.0}
 
 
+def test_a_trial_that_failed_after_good_epochs_is_no_good_trial(tmp_path: Path) -> None:
+    def launch(words: list[list[str]], number: int) -> list[float]:
+        Status(run_dir=tmp_path / "0", state="failed", exit_code=6, words=words[0], val_accuracy=0.9).write()
+        return [0.9]  # of its last epoch, which is what processes of their own tell
+
+    search = Search(tmp_path, ["optimizer.lr=interval(0.1,1.0)"], prune=False)
+    search.run(launch, trials=1, timeout=None, at_a_time=1)
+
+    assert states(search.study) == ["FAIL"]
+
+
 def test_a_search_goes_on_with_what_was_cut_off(words: list[str]) -> None:
     words = [*words, "optimizer.lr=interval(0.001,0.1)"]
     main(words)

@@ -59,14 +59,42 @@ def test_a_sweep_goes_on_where_it_was_and_may_grow(words: list[str], capsys: pyt
     assert Path("sweep/best.ckpt").is_file()
 
 
-def test_what_failed_runs_again(words: list[str]) -> None:
+def test_what_failed_goes_on_from_its_checkpoint_unless_it_diverged(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     main([*words[:-2], "optimizer.lr=0.01", words[-1], "hydra.sweep.dir=sweep"])
     told = json.loads(Path("sweep/0/status.json").read_text())
-    Path("sweep/0/status.json").write_text(json.dumps(told | {"state": "failed", "message": "the disk was full"}))
+    for code, goes_on in [(5, True), (6, False)]:
+        failed = told | {"state": "failed", "exit_code": code, "message": "the disk was full"}
+        Path("sweep/0/status.json").write_text(json.dumps(failed))
 
-    assert main([*words[:-2], "optimizer.lr=0.01", words[-1], "sweep.resume=sweep"]) == 0
+        assert main([*words[:-2], "optimizer.lr=0.01", words[-1], "sweep.resume=sweep"]) == 0
 
-    assert [row["status"] for row in rows()] == ["done"]
+        assert ("resuming from sweep/0" in capsys.readouterr().out) is goes_on
+        assert [row["status"] for row in rows()] == ["done"]
+
+
+@pytest.mark.parametrize("folder", ["hydra.sweep.dir=sweeps/${now:%Y}", "hydra.sweep.subdir=a/${hydra.job.num}"])
+def test_a_sweep_has_one_folder_and_each_job_one_in_it(
+    words: list[str], folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, folder]) == 2
+    assert f"{folder}: a sweep has one folder, and each job one in it" in capsys.readouterr().err
+
+
+def test_a_folder_may_have_any_name(words: list[str]) -> None:
+    assert main([*words[:-2], "optimizer.lr=0.01", words[-1], "hydra.sweep.dir=Bob's, first"]) == 0
+    assert Path("Bob's, first/leaderboard.csv").is_file()
+
+
+def test_what_is_secret_stands_in_no_file_of_a_sweep(words: list[str]) -> None:
+    told = ["+mine.api_key=given-as-a-word", "+mine.address=https://me:in-an-address@host/"]
+    assert main([*words[:-2], "optimizer.lr=0.01", words[-1], *told, "hydra.sweep.dir=sweep"]) == 0
+    for path in Path("sweep").rglob("*"):
+        if path.is_file():
+            assert b"given-as-a-word" not in path.read_bytes(), path
+            assert b"in-an-address" not in path.read_bytes(), path
+    assert "api_key=***" in Path("sweep/multirun.yaml").read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_resumed_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +130,7 @@ def test_the_leaderboard_ranks_on_validation_and_tells_how_jobs_ended(tmp_path: 
     ended(tmp_path, "4", ["model=baseline", "seed=1"], message="the loss is <nan>")
     board = Leaderboard(tmp_path)
 
-    board.write()
+    board.write(has_ended=True)
 
     with (tmp_path / "leaderboard.csv").open() as file:
         assert [row["run"] for row in csv.DictReader(file)] == ["3", "1", "2", "0", "4"]
@@ -130,7 +158,7 @@ def test_long_numbers_are_shortened_and_what_a_job_leaves_is_called_default(tmp_
     assert labels[-1] == "0.0518"
 
 
-def test_a_page_looks_again_by_itself_while_a_job_runs(tmp_path: Path) -> None:
+def test_a_page_looks_again_by_itself_until_the_end(tmp_path: Path) -> None:
     ended(tmp_path, "0", ["seed=1"], 0.8)
     Status(run_dir=tmp_path / "1", words=["seed=2"], epoch=3, max_epochs=9).write()
     with claimed(tmp_path / "1"):
@@ -138,6 +166,8 @@ def test_a_page_looks_again_by_itself_while_a_job_runs(tmp_path: Path) -> None:
     page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
     assert 'http-equiv="refresh"' in page
     assert "3/9" in page
+    Leaderboard(tmp_path).write(has_ended=True)
+    assert 'http-equiv="refresh"' not in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
 
 
 def test_seeds_tell_whether_a_difference_is_real() -> None:

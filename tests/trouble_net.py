@@ -19,5 +19,8 @@ class TroubleNet(PoolingNet):
         if self.training and self.trouble == "hangs":
             print("hanging", flush=True)
             time.sleep(600)
+        if self.training and self.trouble == "is slow":
+            print("slow", flush=True)
+            time.sleep(0.1)
         logits = super().forward(images)
         return logits * float("nan") if self.training and self.trouble == "diverges" else logits

@@ -12,19 +12,20 @@ from cnn_classifier.report.comparison import read_answers as answers_of
 from cnn_classifier.report.page import write_page
 from cnn_classifier.report.parallel import parallel
 from cnn_classifier.report.seeds import grouped
-from cnn_classifier.status import DONE, RUNNING, Status
+from cnn_classifier.status import DONE, Status
 
-REFRESH = 5  # seconds, while a job is running
+REFRESH = 5  # seconds, as long as a sweep runs
 MOST_PAIRS = 10
 DEFAULT = "default"  # of an option that other jobs change
 
 
-def write_leaderboard_page(path: Path, statuses: Sequence[Status]) -> None:
-    """Write one HTML file that needs neither network nor script; while jobs run, the browser looks again by itself.
+def write_leaderboard_page(path: Path, statuses: Sequence[Status], *, refresh: bool) -> None:
+    """Write one HTML file that needs neither network nor script.
 
     Args:
         path: The file, in the sweep's folder, so that it links to the jobs' reports.
         statuses: Of the jobs, ranked.
+        refresh: Whether the browser looks again by itself.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -38,7 +39,7 @@ def write_leaderboard_page(path: Path, statuses: Sequence[Status]) -> None:
         "leaderboard.html.j2",
         statuses=statuses,
         counts={state: sum(s.state == state for s in statuses) for state in dict.fromkeys(s.state for s in statuses)},
-        refresh=REFRESH if any(status.state == RUNNING for status in statuses) else None,
+        refresh=REFRESH if refresh else None,
         changed=changed,
         options=[chosen(status, changed) for status in statuses],
         reports=[f"{s.run_dir.name}/report.html" if (s.run_dir / "report.html").is_file() else None for s in statuses],

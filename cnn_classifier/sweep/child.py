@@ -11,11 +11,13 @@ from typing import Any
 from tqdm import tqdm
 
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE
+from cnn_classifier.secrets import masked_words
 from cnn_classifier.status import DONE, FAILED, INTERRUPTED, KILLED, STATUS, Status, read_status
 from cnn_classifier.storage import make_folder
 from cnn_classifier.sweep.planned import Planned
 
 LOG = "train.log"
+STARTING = "has not begun yet"
 SECONDS_TO_STOP = 60.0  # to write a checkpoint in; then it is killed
 
 
@@ -33,7 +35,8 @@ class Child:
         if place["gpu"] is not None:
             environment["CUDA_VISIBLE_DEVICES"] = place["gpu"]
         make_folder(self.folder)
-        (self.folder / STATUS).unlink(missing_ok=True)  # of a run before this one
+        before = read_status(self.folder) or Status(run_dir=self.folder, words=self.words)
+        replace(before, state=INTERRUPTED, exit_code=None, message=STARTING).write()  # should this process die, too
         with (self.folder / LOG).open("ab") as log:
             # A session of its own: Ctrl-C reaches it once, from us.
             self.process = subprocess.Popen(
@@ -42,7 +45,7 @@ class Child:
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self.process.pid, place["cores"])
         self.started = time.monotonic()
-        tqdm.write(f"{self.folder}: {' '.join(self.words)}")
+        tqdm.write(f"{self.folder}: {' '.join(masked_words(self.words))}")
 
     def has_ended(self, patience: float) -> bool:
         """Whether it is over; one without a sign of life for so many seconds is stopped."""
@@ -65,7 +68,10 @@ class Child:
 
     def stop(self, number: int) -> None:
         """Ask it to end."""
-        self.process.send_signal(number)
+        if os.name == "nt":
+            self.process.terminate()  # Windows knows no other way from outside
+        else:
+            self.process.send_signal(number)
 
     def wait(self) -> None:
         """Until it is over, and make sure that its status tells how it ended."""
@@ -75,12 +81,13 @@ class Child:
             self.process.kill()
             code = self.process.wait()
         status = read_status(self.folder)
-        if self.lost or status is None or status.state == KILLED:
+        if self.lost or status is None or status.state == KILLED or status.message == STARTING:
             told = self.lost or self.last_words(code)
             ended = status or Status(run_dir=self.folder, words=self.words)
             stopped = code in (INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE)
             state = KILLED if self.lost or code < 0 else INTERRUPTED if stopped else FAILED
-            replace(ended, state=state, exit_code=abs(code) or INTERNAL_EXIT_CODE, message=told).write()
+            exit_code = 128 - code if code < 0 else code or INTERNAL_EXIT_CODE  # as a shell has it
+            replace(ended, state=state, exit_code=exit_code, message=told).write()
             status = read_status(self.folder)
         if status is not None:
             accuracy = f"val accuracy {status.val_accuracy:.4f}" if status.state == DONE else status.message

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.errors import ConfigError
-from cnn_classifier.status import RUNNING, Status, read_status
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, ConfigError
+from cnn_classifier.status import KILLED, RUNNING, Status, read_status
 from cnn_classifier.sweep.child import Child
 from cnn_classifier.sweep.job import remove_if_empty
 from cnn_classifier.sweep.leaderboard import Leaderboard
@@ -71,12 +71,12 @@ class Cluster:
         except ImportError as error:
             raise ConfigError(MISSING) from error
         given = {name: value for name, value in parameters.items() if value is not None}
-        logs = self.board.folder / "submitit"
+        self.logs = self.board.folder / "submitit"
         try:
-            self.executor = submitit.AutoExecutor(logs, cluster=cluster)
+            self.executor = submitit.AutoExecutor(self.logs, cluster=cluster)
             self.executor.update_parameters(name="cnn_classifier", **given)
         except (AssertionError, RuntimeError, ValueError, TypeError, NameError) as error:
-            remove_if_empty(logs)
+            remove_if_empty(self.logs)
             told = " ".join(str(error).split())
             raise ConfigError(f"hydra.launcher.cluster={cluster}, parameters={given}: {told}") from error
 
@@ -93,6 +93,11 @@ class Cluster:
                 job.cancel(check=False)
             self.wait(submitted, folders, seconds=SECONDS_TO_STOP)
             raise
+        for run in planned:  # a machine that is lost says nothing
+            never = Status(run_dir=run.folder, words=run.words, state=KILLED, message=f"never began, see {self.logs}")
+            status = read_status(run.folder) or never
+            if status.state == KILLED:
+                replace(status, exit_code=INTERNAL_EXIT_CODE).write()
         found = [self.board.find(words) for words in jobs]
         return [status for status in found if status is not None]
 

@@ -15,16 +15,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from cnn_classifier.config import COMPOSITION_ERRORS, Config, explain
+from cnn_classifier.config import COMPOSITION_ERRORS, Config, explain, quoted
 from cnn_classifier.errors import ConfigError, StorageError, complain
 from cnn_classifier.own_files import require_readable
 from cnn_classifier.ranks import rank
 from cnn_classifier.status import Status
 from cnn_classifier.storage import CONF_DIR, own_folders
-from cnn_classifier.sweep.job import run_job
-from cnn_classifier.sweep.leaderboard import RESUME, Leaderboard, what
+from cnn_classifier.sweep.job import run_job, shown
+from cnn_classifier.sweep.leaderboard import MULTIRUN, RESUME, Leaderboard, what
 
-FOLDER = "hydra.sweep.dir="
+FOLDER, SUBFOLDER = "hydra.sweep.dir=", "hydra.sweep.subdir="
 
 
 def train_command(words: Sequence[str], *, debug: bool) -> int:
@@ -60,6 +60,9 @@ def train_command(words: Sequence[str], *, debug: bool) -> int:
     except RecursionError as error:
         named = ", ".join(map(str, own_folders(words))) or CONF_DIR
         raise ConfigError(f"the defaults lists in {named} name each other without end; leave one out") from error
+    except KeyboardInterrupt as error:
+        go_on = f"; what is done stays, go on with the same words and {RESUME}{shown(board.folder)}" if board else ""
+        raise KeyboardInterrupt(str(error) or go_on) from None
     except OSError as error:
         raise StorageError(f"{error.filename}: {error.strerror}; choose another folder with run_dir=PATH") from error
     finally:
@@ -73,15 +76,18 @@ def in_folder(words: Sequence[str], folder: Path) -> list[str]:
     """The words of a command, with the folder of its sweep among its overrides: Hydra takes them in one go only."""
     others = [word for word in words if not word.startswith(FOLDER)]
     first = next((place for place, word in enumerate(others) if "=" in word and not word.startswith("-")), len(others))
-    return [*others[:first], f"{FOLDER}'{folder}'", *others[first:]]
+    return [*others[:first], f"{FOLDER}{quoted(folder)}", *others[first:]]
 
 
 def sweep_folder(words: Sequence[str]) -> Path:
     """The folder of a sweep: a new one, the one that is given, or that of the sweep to go on with.
 
     Raises:
-        ConfigError: If no sweep began in the folder to go on with.
+        ConfigError: If no sweep began in the folder to go on with, or Hydra would put its jobs elsewhere.
     """
+    for word in words:
+        if word.startswith((FOLDER, SUBFOLDER)) and ("${" in word or (word.startswith(SUBFOLDER) and "/" in word)):
+            raise ConfigError(f"{word}: a sweep has one folder, and each job one in it; expected a plain name")
     given = {
         name: word.removeprefix(name).strip("'\"")
         for word in words
@@ -90,7 +96,7 @@ def sweep_folder(words: Sequence[str]) -> Path:
     }
     if given.get(RESUME, "null") != "null":
         folder = Path(given[RESUME])
-        if not (folder / "multirun.yaml").is_file():
+        if not (folder / MULTIRUN).is_file():
             raise ConfigError(
                 f"{RESUME}{folder}: no sweep began there; expected a folder such as outputs/sweeps/<time>"
             )

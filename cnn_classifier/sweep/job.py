@@ -3,13 +3,14 @@
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.config import COMPOSITION_ERRORS, Config, check, explain, plain
+from cnn_classifier.config import COMPOSITION_ERRORS, Config, check, explain, plain, quoted
 from cnn_classifier.errors import (
     INTERNAL_EXIT_CODE,
     INTERRUPTED_EXIT_CODE,
@@ -41,7 +42,7 @@ def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool,
         config: Of this run; its folder may still be open.
         run_dir: The folder.
         words: What the command changed.
-        debug: Whether errors that are no user's come through.
+        debug: Whether errors show where they come from; those that are no user's end a sweep.
         keep: Whether a run that never began leaves its status, too: it is one of a sweep.
 
     Raises:
@@ -55,6 +56,8 @@ def run_job(config: Config, run_dir: Path, words: Sequence[str], *, debug: bool,
     except PrunedError as error:
         ended = replace(ended, state=PRUNED, exit_code=0, message=str(error))
     except ClassifierError as error:
+        if debug:
+            traceback.print_exc()
         ended = failed(ended, error.exit_code, str(error))
     except COMPOSITION_ERRORS as error:
         ended = failed(ended, ConfigError.exit_code, str(explain(error, words)))
@@ -92,7 +95,7 @@ def trained(config: Config, words: Sequence[str]) -> Status:
     if is_among_ranks():
         config.trainer.update(devices_of(settings))
     elif (processes := processes_for(settings)) > 1:
-        return trained_in(processes, Path(config.run_dir), words, resume=config.resume)
+        return trained_in(processes, config, words)
 
     from cnn_classifier.memory import enough_memory  # only now: torch takes seconds to import
     from cnn_classifier.train import train
@@ -117,9 +120,10 @@ def trained(config: Config, words: Sequence[str]) -> Status:
     )
 
 
-def trained_in(processes: int, run_dir: Path, words: Sequence[str], *, resume: str | None) -> Status:
+def trained_in(processes: int, config: Config, words: Sequence[str]) -> Status:
     """A training in several processes, and how it ended."""
-    start_ranks(processes, [*words, *([f"resume='{resume}'"] if resume else [])], run_dir)
+    run_dir, its_own = Path(config.run_dir), {"resume": config.resume, "sweep.name": config.sweep.name}
+    start_ranks(processes, [*words, *(f"{key}={quoted(value)}" for key, value in its_own.items() if value)], run_dir)
     status = read_status(run_dir) or Status(run_dir=run_dir, words=words, state=KILLED)
     if not (run_dir / "config.yaml").exists():  # it never began
         (run_dir / STATUS).unlink(missing_ok=True)
@@ -153,7 +157,9 @@ def write_end(status: Status, *, keep: bool) -> None:
 
 
 def how_to_go_on(config: Config) -> str:
-    """What to say of a run that was stopped, if it has saved anything."""
+    """What to say of a run that was stopped, if it has saved anything, or is one of a sweep."""
+    if config.sweep.name:
+        return f"; what is done stays, go on with the same words and sweep.resume={shown(Path(config.run_dir).parent)}"
     saved = Path(config.run_dir, "checkpoints", "last.ckpt")  # checkpoint.LAST, which is not to be had without torch
     return f"; what it has learnt is kept, go on with resume={shown(Path(config.run_dir))}" if saved.is_file() else ""
 

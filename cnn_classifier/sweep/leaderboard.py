@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnn_classifier.config import Config
+from cnn_classifier.config import Config, keep_words
+from cnn_classifier.errors import DivergedError
 from cnn_classifier.report.leaderboard_page import write_leaderboard_page
 from cnn_classifier.secrets import masked_words
-from cnn_classifier.status import DONE, FINISHED, INTERRUPTED, KILLED, RUNNING, Status, read_status
+from cnn_classifier.status import DONE, FINISHED, RUNNING, Status, read_status
 from cnn_classifier.storage import write_csv
 from cnn_classifier.sweep.job import remove_if_empty, run_job, shown
 
 COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
 BEST = "best.ckpt"
+LAST = "last.ckpt"
+MULTIRUN = "multirun.yaml"  # Hydra's, of a sweep that began
 AS_IT_IS = "nothing"  # of a job that changes nothing which others do not
 RESUME = "sweep.resume="  # a word of the whole sweep, of none of its jobs
 # Words that say where a job runs, not what it is.
@@ -40,15 +43,16 @@ class Leaderboard:
             words: What the job changes.
             debug: Whether errors that are no user's come through.
         """
+        self.mask()
         before = self.find(words)
         if before is not None and before.state in (*FINISHED, RUNNING):
-            print(f"{before.run_dir}: {before.state} already: {' '.join(words)}")
+            print(f"{before.run_dir}: {before.state} already: {' '.join(masked_words(words))}")
             return replace(before, exit_code=0)
-        if before is not None and before.state in (INTERRUPTED, KILLED):
+        if before is not None and goes_on(before):
             config.resume = "auto"
         config.sweep.name = self.folder.name
         job_dir = self.free(run_dir) if before is None else before.run_dir
-        print(f"\n{job_dir}: {' '.join(words)}")
+        print(f"\n{job_dir}: {' '.join(masked_words(words))}")
         try:
             return run_job(config, job_dir, words, debug=debug, keep=True)
         finally:
@@ -88,18 +92,23 @@ class Leaderboard:
             The jobs, in the order of their numbers.
         """
         if not (statuses := self.statuses()):
-            (self.folder / "multirun.yaml").unlink(missing_ok=True)
+            (self.folder / MULTIRUN).unlink(missing_ok=True)
             remove_if_empty(self.folder)
             return []
-        self.write()
+        self.write(has_ended=True)
         print(f"\n{self.table()}\n{shown(self.folder / 'leaderboard.html')}")
         return sorted(statuses, key=lambda status: (len(status.run_dir.name), status.run_dir.name))
 
-    def write(self) -> None:
-        """Write `leaderboard.csv` and `leaderboard.html`, and link the best checkpoint."""
+    def mask(self) -> None:
+        """Leave passwords and keys out of what Hydra has written of the sweep."""
+        if (path := self.folder / MULTIRUN).is_file():
+            keep_words(path)
+
+    def write(self, *, has_ended: bool = False) -> None:
+        """Write `leaderboard.csv` and `leaderboard.html`, which looks again until the end; link the best checkpoint."""
         statuses = self.statuses()
         write_csv(self.folder / "leaderboard.csv", [COLUMNS, *rows_of(statuses)])
-        write_leaderboard_page(self.folder / "leaderboard.html", statuses)
+        write_leaderboard_page(self.folder / "leaderboard.html", statuses, refresh=not has_ended)
         if statuses and statuses[0].state == DONE:
             link(self.folder / BEST, statuses[0].run_dir / "checkpoints" / BEST)
 
@@ -107,6 +116,11 @@ class Leaderboard:
 def what(words: Sequence[str]) -> list[str]:
     """The words that say what a job is."""
     return [word for word in words if not word.startswith(WHERE)]
+
+
+def goes_on(status: Status) -> bool:
+    """Whether a job that has not finished begins at its last checkpoint, rather than anew."""
+    return status.exit_code != DivergedError.exit_code and (status.run_dir / "checkpoints" / LAST).is_file()
 
 
 def rank(status: Status) -> tuple[float, float]:

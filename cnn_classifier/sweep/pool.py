@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
+from cnn_classifier.report.leaderboard_page import REFRESH
 from cnn_classifier.status import Status
 from cnn_classifier.sweep.child import Child
 from cnn_classifier.sweep.leaderboard import Leaderboard
@@ -52,6 +53,7 @@ class Pool:
         """
         waiting = plan(self.board, jobs, first)
         running: dict[int, Child] = {}
+        told = time.monotonic()
         with showing(len(waiting)) as show, stopping(running):
             while waiting or running:
                 for place in range(len(self.places)):
@@ -60,7 +62,10 @@ class Pool:
                 for place, child in list(running.items()):
                     if child.has_ended(self.patience):
                         del running[place]
-                        self.board.write()
+                        told = 0.0
+                if time.monotonic() - told > REFRESH:
+                    self.board.write()
+                    told = time.monotonic()
                 show([child.status() for child in running.values()], len(waiting))
                 time.sleep(SECONDS_BETWEEN_LOOKS if running else 0)
         found = [self.board.find(job) for job in jobs]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_classifier.budget import seconds_of
+from cnn_classifier.config import quoted
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.status import PRUNED, RUNNING
+from cnn_classifier.status import DONE, PRUNED, RUNNING
 from cnn_classifier.storage import write_json
 from cnn_classifier.sweep.leaderboard import Leaderboard
 from cnn_classifier.sweep.space import Space
@@ -96,9 +97,11 @@ class Search:
             values = launch([self.words(trial) for trial in asked], asked[0].number)
             for trial, value in zip(asked, values, strict=True):
                 found = self.board.find(self.space.words(trial.params))
+                if found is not None and found.state != DONE:
+                    value = None  # of its last epoch
                 state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
                 if found is not None and found.state == PRUNED:
-                    state, value = optuna.trial.TrialState.PRUNED, None
+                    state = optuna.trial.TrialState.PRUNED
                 self.study.tell(trial, value, state)
         self.write_importance()
 
@@ -151,7 +154,3 @@ class Search:
         )
         write_json(self.board.folder / "importance.json", {key: round(float(value), 4) for key, value in found.items()})
         self.board.write()
-
-
-def quoted(name: str) -> str:
-    return "'" + name.replace("'", "\\'") + "'"
