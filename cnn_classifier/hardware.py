@@ -25,6 +25,7 @@ from cnn_classifier.trial_memory import name_of, recall, remember
 WORTH_A_TRIAL = 60.0
 WORTH_COMPILING = 1200.0
 HOPED = 4.0  # bfloat16 trained three times as fast as float32 at best (measured)
+MOOD = 1.5  # where a machine is so much faster or slower than before, what was measured is measured again
 # malloc.h
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
@@ -66,8 +67,7 @@ def choose(
     measured = recall(memory)
     if not measured or (steps is None and sweep is None):  # how long a run will be rests on how fast it is today
         usual = make_trial().seconds(first.precision, first.layout, limit=HOPED * limit)
-        measured = [replace(tried, step=tried.step * usual / measured[0].step) for tried in measured]
-        measured = measured or [Measured(first, usual)]
+        measured = as_of_today(measured, Measured(first, usual))
         remember(memory, measured)
     if measured[0].step > HOPED * limit:
         return measured[0], "too slow to try others"
@@ -80,6 +80,14 @@ def choose(
     measured.sort(key=lambda tried: tried.total(planned))
     speeds = [f"{tried.choice} {batch_shape[0] / tried.step:.0f}" for tried in measured]
     return measured[0], f"images/s tried: {' · '.join(speeds)}"
+
+
+def as_of_today(before: Sequence[Measured], usual: Measured) -> list[Measured]:
+    """What was measured before, at today's speed; the usual way alone if the machine was busy then, or is now."""
+    slower = usual.step / before[0].step if before else 0.0
+    if 1 / MOOD < slower < MOOD:
+        return [replace(tried, step=tried.step * slower) for tried in before]
+    return [usual]
 
 
 def try_others(

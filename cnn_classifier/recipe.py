@@ -51,8 +51,8 @@ SIDE_OF_THE_REST = 46
 SHIFT = 1 / 16  # of tiny images: 2 of 32 px
 # Epochs from which on stronger changes pay.
 LONG_RUN = 24
-# More often than so, images are hardly worth seeing again.
-MOST_EPOCHS, MOST_VIEWS = 300, 900_000
+# More often than so, images are hardly worth seeing again; many are worth a good number of epochs all the same.
+MOST_EPOCHS, MOST_VIEWS, MOST_OF_MANY = 300, 900_000, 60
 MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
 
 
@@ -101,7 +101,7 @@ def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds
         settle_size(trying, seen, plan)
         settle_strength(trying, LONG_RUN)
         steps = steps_per_epoch * work(trying.get("trainer.sizes")) * plan.beside
-        most = most_epochs(recipe, seen, plan)
+        most = most_epochs(recipe, seen)
         limit = left() / min(plan.fewest, most) / steps
         seconds = step_seconds(trying.values, limit) * steps
         epochs = int(left() / seconds)
@@ -119,11 +119,11 @@ def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds
     recipe.settle("trainer.max_epochs", max(1, min(epochs, most)), why)
 
 
-def most_epochs(recipe: Recipe, seen: Seen, plan: Plan) -> int:
+def most_epochs(recipe: Recipe, seen: Seen) -> int:
     """Epochs beyond which more gain little."""
     if is_pretrained(recipe.get("model")):
         return max(MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED * recipe.get("dataset.batch_size") // seen.images)
-    return min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, plan.fewest))
+    return min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, MOST_OF_MANY))
 
 
 def is_pretrained(model: Mapping[str, Any]) -> bool:

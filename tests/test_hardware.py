@@ -139,12 +139,19 @@ def test_how_strongly_images_are_changed_asks_for_no_other_trial(
 def test_the_speed_of_today_counts_but_in_a_sweep_that_of_its_first_job(
     machine: dict[str, float], tmp_path: Path
 ) -> None:
-    for sweep, slower in [(None, 2.0), (tmp_path / "sweep", 1.0), (tmp_path / "another", 1.0)]:
+    for sweep, slower in [(None, 1.1), (tmp_path / "sweep", 1.0), (tmp_path / "another", 1.0)]:
         machine["32-true channels_last"] = 1.0
         before, _ = measured_for(seconds=100, sweep=sweep)
         assert before.step == 1.0
-        machine["32-true channels_last"] = 2.0
+        machine["32-true channels_last"] = 1.1
         assert measured_for(seconds=100, sweep=sweep)[0].step == slower
+
+
+def test_a_trial_that_the_machine_was_busy_in_is_made_again(machine: dict[str, float]) -> None:
+    measured_for(seconds=100)
+    machine["32-true channels_last"] = 0.5
+    machine["bf16-mixed contiguous"] = machine["bf16-mixed channels_last"] = 0.1
+    assert measured_for(seconds=100)[0].choice.precision == "bf16-mixed"
 
 
 def test_where_the_usual_way_is_far_too_slow_others_are_not_tried(machine: dict[str, float]) -> None:

@@ -50,15 +50,15 @@ def parallel(runs: Sequence[tuple[Mapping[str, str], float]], keys: Sequence[str
 
 
 def scale_of(values: Sequence[str]) -> dict[str, float]:
-    """Each value's place on its axis, from 0 to 1, evenly spread; numbers in their order, words as they come."""
+    """Each value's place on its axis, from 0 to 1, evenly spread; words, then numbers, each in their order."""
     names = list(dict.fromkeys(values))
     names.sort(key=number)
     return {name: (index + 0.5) / len(names) for index, name in enumerate(names)}
 
 
 def number(text: str) -> Any:
-    """What a value is sorted by: words keep their order below numbers."""
+    """What a value is sorted by: words come below numbers."""
     try:
         return (1, float(text))
     except ValueError:
-        return (0, 0.0)
+        return (0, text)

@@ -60,7 +60,7 @@ class Leaderboard:
 
     def statuses(self) -> list[Status]:
         """Of all jobs, the best on validation first, equal ones by their loss, those without a result last."""
-        folders = sorted(path for path in self.folder.glob("*") if path.is_dir())
+        folders = sorted((path for path in self.folder.glob("*") if path.is_dir()), key=by_number)
         found = [status for path in folders if (status := read_status(path))]
         return sorted(found, key=rank)
 
@@ -97,7 +97,7 @@ class Leaderboard:
             return []
         self.write(has_ended=True)
         print(f"\n{self.table()}\n{shown(self.folder / 'leaderboard.html')}")
-        return sorted(statuses, key=lambda status: (len(status.run_dir.name), status.run_dir.name))
+        return sorted(statuses, key=lambda status: by_number(status.run_dir))
 
     def mask(self) -> None:
         """Leave passwords and keys out of what Hydra has written of the sweep."""
@@ -116,6 +116,11 @@ class Leaderboard:
 def what(words: Sequence[str]) -> list[str]:
     """The words that say what a job is."""
     return [word for word in words if not word.startswith(WHERE)]
+
+
+def by_number(folder: Path) -> tuple[int, str]:
+    """What jobs are sorted by: 2 comes before 10."""
+    return len(folder.name), folder.name
 
 
 def goes_on(status: Status) -> bool:
