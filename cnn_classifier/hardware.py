@@ -65,7 +65,8 @@ def choose(
     memory = trials / f"{name_of(network, device, batch_shape, asked, augment)}.json"
     make_trial = cache(lambda: Trial(network, device, batch_shape, make_optimizer, augment))
     measured = recall(memory)
-    if not measured or (steps is None and sweep is None):  # how long a run will be rests on how fast it is today
+    # How long a run will be rests on how fast the machine is today, and so does what others are compared with.
+    if not measured or (sweep is None and (steps is None or len(measured) < 2)):
         usual = make_trial().seconds(first.precision, first.layout, limit=HOPED * limit)
         measured = as_of_today(measured, Measured(first, usual))
         remember(memory, measured)

@@ -12,7 +12,7 @@ class Plan:
 
     Args:
         side: In pixels, of the last training images.
-        fewest: Epochs below which the next plan is better, unless more gain little.
+        fewest: Epochs below which the next plan is better.
         ample: The side where there is time for all epochs that gain something; not timed before that is likely, since
             trials of large images are long.
         freeze: `model.freeze` of a pretrained network.

@@ -6,7 +6,6 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ClassifierError, ConfigError
@@ -63,13 +62,12 @@ def processes_for(settings: Mapping[str, Any]) -> int:
     return gpus
 
 
-def start_ranks(processes: int, words: Sequence[str], run_dir: Path) -> None:
+def start_ranks(processes: int, words: Sequence[str]) -> None:
     """Run a training in so many processes of this machine, as torchrun does; what they say is told here.
 
     Args:
         processes: How many.
-        words: What the command changed.
-        run_dir: The folder of the run.
+        words: Of its command, the folder of the run among them.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -96,7 +94,7 @@ def start_ranks(processes: int, words: Sequence[str], run_dir: Path) -> None:
         {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
     )
     os.environ.update({"OMP_NUM_THREADS": threads} | before | {STARTED: "1"})
-    command = ["-m", "cnn_classifier", "train", *folders, *words, f"run_dir='{run_dir}'"]
+    command = ["-m", "cnn_classifier", "train", *folders, *words]
     try:
         elastic_launch(launch, sys.executable)(*command)
     except ChildFailedError:

@@ -55,7 +55,6 @@ LONG_RUN = 24
 MOST_EPOCHS, MOST_VIEWS, MOST_OF_MANY = 300, 900_000, 60
 MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
 
-
 StepSeconds = Callable[[Mapping[str, Any], float], float]
 
 
@@ -101,12 +100,12 @@ def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds
         settle_size(trying, seen, plan)
         settle_strength(trying, LONG_RUN)
         steps = steps_per_epoch * work(trying.get("trainer.sizes")) * plan.beside
-        most = most_epochs(recipe, seen)
-        limit = left() / min(plan.fewest, most) / steps
+        limit = left() / plan.fewest / steps
         seconds = step_seconds(trying.values, limit) * steps
         epochs = int(left() / seconds)
-        if epochs >= min(plan.fewest, most):
+        if epochs >= plan.fewest:
             break
+    most = most_epochs(recipe, seen)
     if plan.ample:
         larger, enlarged = replace(plan, side=plan.ample), Recipe(recipe.values)
         settle_size(enlarged, seen, larger)

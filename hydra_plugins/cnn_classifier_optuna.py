@@ -44,8 +44,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until there are enough, or the time is over."""
-        from cnn_classifier.config import plain
-        from cnn_classifier.secrets import masked
+        from cnn_classifier.config import keep_words
         from cnn_classifier.sweep.leaderboard import MULTIRUN
         from cnn_classifier.sweep.search import Search
 
@@ -53,7 +52,8 @@ class OptunaSweeper(Sweeper):
         config = self.config
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(masked(plain(config.hydra.overrides))), folder / MULTIRUN)
+        OmegaConf.save(config.hydra.overrides, folder / MULTIRUN)
+        keep_words(folder / MULTIRUN)
         search = Search(
             folder,
             [f"{key}={value}" for key, value in self.params.items()] + arguments,

@@ -14,10 +14,10 @@ from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, TER
 from cnn_classifier.secrets import masked_words
 from cnn_classifier.status import DONE, FAILED, INTERRUPTED, KILLED, STATUS, Status, read_status
 from cnn_classifier.storage import make_folder
+from cnn_classifier.sweep.leaderboard import what
 from cnn_classifier.sweep.planned import Planned
 
 LOG = "train.log"
-STARTING = "has not begun yet"
 SECONDS_TO_STOP = 60.0  # to write a checkpoint in; then it is killed
 
 
@@ -35,8 +35,7 @@ class Child:
         if place["gpu"] is not None:
             environment["CUDA_VISIBLE_DEVICES"] = place["gpu"]
         make_folder(self.folder)
-        before = read_status(self.folder) or Status(run_dir=self.folder, words=self.words)
-        replace(before, state=INTERRUPTED, exit_code=None, message=STARTING).write()  # should this process die, too
+        self.before = read_status(self.folder)  # it stays until the job has begun, should both die
         with (self.folder / LOG).open("ab") as log:
             # A session of its own: Ctrl-C reaches it once, from us.
             self.process = subprocess.Popen(
@@ -81,9 +80,9 @@ class Child:
             self.process.kill()
             code = self.process.wait()
         status = read_status(self.folder)
-        if self.lost or status is None or status.state == KILLED or status.message == STARTING:
+        if self.lost or status is None or status.state == KILLED or status == self.before:
             told = self.lost or self.last_words(code)
-            ended = status or Status(run_dir=self.folder, words=self.words)
+            ended = status or Status(run_dir=self.folder, words=what(self.words))
             stopped = code in (INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE)
             state = KILLED if self.lost or code < 0 else INTERRUPTED if stopped else FAILED
             exit_code = 128 - code if code < 0 else code or INTERNAL_EXIT_CODE  # as a shell has it

@@ -12,7 +12,7 @@ from cnn_classifier.errors import INTERNAL_EXIT_CODE, ConfigError
 from cnn_classifier.status import KILLED, RUNNING, Status, read_status
 from cnn_classifier.sweep.child import Child
 from cnn_classifier.sweep.job import remove_if_empty
-from cnn_classifier.sweep.leaderboard import Leaderboard
+from cnn_classifier.sweep.leaderboard import Leaderboard, what
 from cnn_classifier.sweep.planned import Planned, plan
 from cnn_classifier.sweep.pool import own_cores, showing
 
@@ -94,10 +94,10 @@ class Cluster:
             self.wait(submitted, folders, seconds=SECONDS_TO_STOP)
             raise
         for run in planned:  # a machine that is lost says nothing
-            never = Status(run_dir=run.folder, words=run.words, state=KILLED, message=f"never began, see {self.logs}")
+            never = Status(run_dir=run.folder, words=what(run.words), message=f"never began, see {self.logs}")
             status = read_status(run.folder) or never
-            if status.state == KILLED:
-                replace(status, exit_code=INTERNAL_EXIT_CODE).write()
+            if status.exit_code is None:
+                replace(status, state=KILLED, exit_code=INTERNAL_EXIT_CODE).write()
         found = [self.board.find(words) for words in jobs]
         return [status for status in found if status is not None]
 

@@ -86,10 +86,10 @@ def sweep_folder(words: Sequence[str]) -> Path:
         ConfigError: If no sweep began in the folder to go on with, or Hydra would put its jobs elsewhere.
     """
     for word in words:
-        if word.startswith((FOLDER, SUBFOLDER)) and ("${" in word or (word.startswith(SUBFOLDER) and "/" in word)):
+        if (word.startswith(FOLDER) and "${" in word) or (word.startswith(SUBFOLDER) and "/" in word):
             raise ConfigError(f"{word}: a sweep has one folder, and each job one in it; expected a plain name")
     given = {
-        name: word.removeprefix(name).strip("'\"")
+        name: word.removeprefix(name).strip("'\"").replace("\\'", "'")
         for word in words
         for name in (RESUME, FOLDER)
         if word.startswith(name)

@@ -122,15 +122,18 @@ def trained(config: Config, words: Sequence[str]) -> Status:
 
 def trained_in(processes: int, config: Config, words: Sequence[str]) -> Status:
     """A training in several processes, and how it ended."""
-    run_dir, its_own = Path(config.run_dir), {"resume": config.resume, "sweep.name": config.sweep.name}
-    start_ranks(processes, [*words, *(f"{key}={quoted(value)}" for key, value in its_own.items() if value)], run_dir)
-    status = read_status(run_dir) or Status(run_dir=run_dir, words=words, state=KILLED)
+    run_dir = Path(config.run_dir)
+    its_own = {"run_dir": run_dir, "resume": config.resume, "sweep.name": config.sweep.name}
+    before = read_status(run_dir)
+    start_ranks(processes, [*words, *(f"{key}={quoted(value)}" for key, value in its_own.items() if value)])
+    status = read_status(run_dir)
     if not (run_dir / "config.yaml").exists():  # it never began
         (run_dir / STATUS).unlink(missing_ok=True)
+    if status is None or status == before or status.state in (RUNNING, KILLED):
+        lost = status or Status(run_dir=run_dir, words=words)
+        return failed(lost, INTERNAL_EXIT_CODE, "one of its processes ended without a word, see above")
     if status.state == INTERRUPTED:
         raise SystemExit(status.exit_code) if status.exit_code == TERMINATED_EXIT_CODE else KeyboardInterrupt
-    if status.state in (RUNNING, KILLED):
-        return failed(status, INTERNAL_EXIT_CODE, "one of its processes ended without a word, see above")
     return status
 
 

@@ -102,7 +102,7 @@ class Search:
                 state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
                 if found is not None and found.state == PRUNED:
                     state = optuna.trial.TrialState.PRUNED
-                self.study.tell(trial, value, state)
+                self.study.tell(trial, value, state, skip_if_finished=True)  # by another process, as lost
         self.write_importance()
 
     def ask(self) -> "optuna.Trial":
