@@ -40,6 +40,7 @@ EXAMPLES: dict[str, Any] = {
     "augment.affine.crop": [0.5, 1.0],
     "augment.affine.degrees": 11.5,
     "augment.affine.translate": 0.05,
+    "augment.flip.p": 0.5,
     "budget": "15m",
     "callbacks.average.decay": 0.99,
     "loss.label_smoothing": 0.1,

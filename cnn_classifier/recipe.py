@@ -13,6 +13,7 @@ from typing import Any
 from cnn_classifier.budget import AUTO, seconds_of, told, training_seconds
 from cnn_classifier.data.census import train_images, typical_side
 from cnn_classifier.data.folder import Scan
+from cnn_classifier.mirrors import mirrored_share
 from cnn_classifier.plans import FROM_PRETRAINED, FROM_SCRATCH, NARROW, Plan
 from cnn_classifier.settled import Recipe
 
@@ -42,7 +43,7 @@ GROWTH = (0.5, 0.75, 1.0)
 SMALLEST_PHOTO = 48  # at 32 px almost nothing is learnt of photos (docs/results.md)
 TEST_SIZE = 1.125
 STRIDED = 64  # the side from which on the first convolution may halve the image
-SMALLEST, SMALLEST_KNOWN = 24, 128  # sides below which blocks, and backbones, have too little to go on
+SMALLEST, SMALLEST_KNOWN = 32, 128  # sides below which blocks, and backbones, have too little to go on
 ENLARGED = 1.5  # what backbones were shown fills an image: they make more of small photos enlarged (docs/results.md)
 # The optimiser and the like take as long as the convolutions of an image of this side: epochs of 3,600 photos in
 # batches of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores with AVX2), and 8.7, 14.6 and 22.2 s at 64, 96 and 128 px
@@ -72,6 +73,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) ->
     """
     recipe = Recipe(values)
     seen = Seen(train_images(values, scan), typical_side(scan))
+    recipe.settle("augment.flip.p", *mirrored_share(scan.class_names))
     recipe.settle("dataset.batch_size", batch_size(recipe, seen), f"{seen.images} training images")
     steps_per_epoch = max(seen.images // recipe.get("dataset.batch_size"), 1)
     if (most_steps := recipe.get("trainer.max_steps")) != -1:

@@ -40,7 +40,7 @@ ROWS = [
     ["recipe", "optim", "muon"],
     ["familiarity", "card", "checks", "models", "report", "environment", "quiet", "hardware"],
     ["data"],
-    ["settled", "plans", "build", "status", "trial", "trial_memory", "ranks", "checkpoint_io", "sealed"],
+    ["settled", "plans", "mirrors", "build", "status", "trial", "trial_memory", "ranks", "checkpoint_io", "sealed"],
     ["storage"],
     ["budget", "signals", "own_files", "secrets"],
     ["errors"],

@@ -155,6 +155,27 @@ def test_the_time_that_trials_take_is_not_there_for_training(
     assert in_a_sweep.get("trainer.max_epochs") == quick
 
 
+@pytest.mark.parametrize(
+    ("names", "share"),
+    [
+        ("cats dogs", 0.5),
+        ("b d p q", 0.0),
+        ("0 1 2 3 4 5 6 7 8 9", 0.0),
+        ("0 1 2 3 4", 0.5),  # grades, say
+        ("hand_left hand_right", 0.0),
+        ("TurnLeft bright", 0.5),
+    ],
+)
+def test_what_has_a_left_and_a_right_is_not_mirrored(make_folder: MakeFolder, names: str, share: float) -> None:
+    scan = scan_root(make_folder(dict.fromkeys(names.split(), 4)))
+    assert recipe_for(scan).get("augment.flip.p") == share
+    assert recipe_for(scan, "augment.flip.p=0.25").get("augment.flip.p") == 0.25
+
+
+def test_pixels_of_tiny_images_are_not_thrown_away(make_folder: MakeFolder) -> None:
+    assert recipe_for(photos(make_folder, size=28)).get("dataset.image_size") == 32
+
+
 def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
     told = [str(settled) for settled in recipe_for(photos(make_folder)).settled]
     assert "trainer.sizes=[64,96,128] (small images first, which are quick)" in told

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from cnn_classifier.data.classes import require_classes, require_same_classes
-from cnn_classifier.data.layout import refuse_splits, require_folder, split_folders, split_of, unwrapped
+from cnn_classifier.data.layout import is_unlabelled, refuse_splits, require_folder, split_folders, split_of, unwrapped
 from cnn_classifier.data.walk import Claims, count_loose, image_files, real_path, subfolders
 from cnn_classifier.errors import DataError
 
@@ -61,7 +61,13 @@ def scan_root(root: Path, key: str = "dataset.root") -> Scan:
     root = unwrapped(root)
     by_split = split_folders(root)
     if by_split:
-        return scan_splits(by_split, root)
+        unlabelled = [folder for split, folder in by_split.items() if is_unlabelled(folder, split)]
+        scan = scan_splits({split: folder for split, folder in by_split.items() if folder not in unlabelled}, root)
+        for folder in unlabelled:
+            scan.ignored[f"in {folder.name}, which has no class folders"] = sum(
+                1 for _ in image_files(folder, Counter())
+            )
+        return scan
     return scan_layout(root, {None: root}, {None: subfolders(root)}, loose_in=[root])
 
 

@@ -49,6 +49,14 @@ def split_folders(root: Path) -> dict[str, Path]:
     return {split: by_split[split] for split in SPLIT_FOLDERS if split in by_split}
 
 
+def is_unlabelled(folder: Path, split: str) -> bool:
+    """Whether a split holds images but no class folders, as the test images of a competition do."""
+    inside = subfolders(folder)
+    if len(inside) == 1 and split_of(inside[0].name) == split:
+        folder, inside = inside[0], subfolders(inside[0])
+    return split != "train" and not inside and holds_images(folder)
+
+
 def refuse_splits(root: Path, classes: Sequence[Path]) -> None:
     """Raise DataError if class folders look like splits of unknown names: they hold no images, but the classes."""
     named = [folder for folder in classes if not SPLIT_OF.keys().isdisjoint(re.split(r"[\W\d_]+", folder.name.lower()))]

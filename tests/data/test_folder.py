@@ -129,6 +129,16 @@ def test_extensions_count_in_any_case_and_other_files_are_counted_by_theirs(make
     assert found.ignored == {".txt": 2, "(none)": 1}
 
 
+@pytest.mark.parametrize("test", ["test", "test/test"])
+def test_the_test_images_of_a_competition_have_no_labels_and_are_passed_over(
+    make_folder: MakeFolder, test: str
+) -> None:
+    found = scan_root(make_folder({"train/cats": 2, "train/dogs": 2, test: 3}))
+    assert {sample.split for sample in found.samples} == {"train"}
+    assert found.class_names == ["cats", "dogs"]
+    assert found.ignored == {"in test, which has no class folders": 3}
+
+
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
