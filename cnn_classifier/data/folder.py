@@ -64,9 +64,7 @@ def scan_root(root: Path, key: str = "dataset.root") -> Scan:
         unlabelled = [folder for split, folder in by_split.items() if is_unlabelled(folder, split)]
         scan = scan_splits({split: folder for split, folder in by_split.items() if folder not in unlabelled}, root)
         for folder in unlabelled:
-            scan.ignored[f"in {folder.name}, which has no class folders"] = sum(
-                1 for _ in image_files(folder, Counter())
-            )
+            scan.ignored[f"in {folder.name}, which has no class folders"] = sum(1 for _ in image_files(folder))
         return scan
     return scan_layout(root, {None: root}, {None: subfolders(root)}, loose_in=[root])
 

@@ -53,7 +53,7 @@ class Pool:
         """
         waiting = plan(self.board, jobs, first)
         running: dict[int, Child] = {}
-        told = time.monotonic()
+        written = time.monotonic()
         with showing(len(waiting)) as show, stopping(running):
             while waiting or running:
                 for place in range(len(self.places)):
@@ -62,10 +62,10 @@ class Pool:
                 for place, child in list(running.items()):
                     if child.has_ended(self.patience):
                         del running[place]
-                        told = 0.0
-                if time.monotonic() - told > REFRESH:
+                        written = 0.0
+                if time.monotonic() - written > REFRESH:
                     self.board.write()
-                    told = time.monotonic()
+                    written = time.monotonic()
                 show([child.status() for child in running.values()], len(waiting))
                 time.sleep(SECONDS_BETWEEN_LOOKS if running else 0)
         found = [self.board.find(job) for job in jobs]
