@@ -85,7 +85,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) ->
     recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
     settle_strength(recipe, recipe.get("trainer.max_epochs") or 1)
     steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
-    recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.08 * steps, 10), 4), f"{steps} steps")
+    recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.03 * steps, 10), 4), f"{steps} steps")
     return recipe
 
 
@@ -176,10 +176,11 @@ def settle_strength(recipe: Recipe, epochs: int) -> None:
 
 
 def batch_size(recipe: Recipe, seen: Seen) -> int:
-    """Larger where there are more images; twice as large for Muon, whose steps cost as much however few images."""
+    """Larger where there are more images; more so for Muon, whose steps cost as much however few images."""
     if seen.images < 1000:
         return 32 if seen.images >= 300 else 16
-    return (64 if seen.images < 30_000 else 128) * (2 if recipe.get("optimizer._target_") == MUON else 1)
+    small, large = (128, 512) if recipe.get("optimizer._target_") == MUON else (64, 128)
+    return small if seen.images < 30_000 else large
 
 
 def learning_rate(recipe: Recipe) -> tuple[float, str]:

@@ -55,9 +55,10 @@ class ResNet(nn.Module):
             nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], num_classes)
         )
         initialise(self)
+        nn.init.zeros_(self.head[-1].weight)  # no class is likelier at first, whatever the features' scale
         for block in self.features:
-            if isinstance(block, ResidualBlock):  # begins as if it were not there (arXiv:1706.02677)
-                nn.init.zeros_(block.norm.weight)
+            if isinstance(block, ResidualBlock):
+                block.begin()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
@@ -76,6 +77,12 @@ class ResidualBlock(nn.Module):
         )
         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width)
+
+    def begin(self) -> None:
+        """Hand on what it is given: what is above learns from the image at once (arXiv:2404.00498, 3.2)."""
+        for conv in (self.halve[0], self.conv):
+            nn.init.dirac_(conv.weight[: conv.in_channels])
+        nn.init.zeros_(self.norm.weight)  # as if the second convolution were not there (arXiv:1706.02677)
 
     def forward(self, images: Tensor) -> Tensor:
         halved = self.halve(images)

@@ -22,12 +22,17 @@ def test_grey_images_and_a_stem_that_keeps_their_size() -> None:
     assert net(torch.rand(2, 1, 8, 8)).shape == (2, 3)
 
 
-def test_a_block_begins_as_what_it_adds_to() -> None:
-    block = ResidualBlock(4, 8)
-    torch.nn.init.zeros_(block.norm.weight)
+def test_a_block_begins_by_handing_on_what_it_is_given() -> None:
+    first, second = (block for block in network().features if isinstance(block, ResidualBlock))
     images = torch.rand(2, 4, 8, 8)
-    torch.testing.assert_close(block(images), block.halve(images))
-    assert all(not b.norm.weight.any() for b in network().features if isinstance(b, ResidualBlock))
+    torch.testing.assert_close(first(images), first.halve(images))
+    torch.testing.assert_close(first.halve[0](images)[:, :4], images)
+    maps = torch.rand(2, 8, 8, 8)
+    torch.testing.assert_close(second.halve[0](maps)[:, :8], maps)
+
+
+def test_no_class_is_likelier_before_anything_is_learnt() -> None:
+    assert not network()(torch.rand(2, 3, 32, 32)).any()
 
 
 @pytest.mark.parametrize(
