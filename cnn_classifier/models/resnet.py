@@ -51,11 +51,10 @@ class ResNet(nn.Module):
             nn.ReLU(inplace=True),
             *(ResidualBlock(i, o) for i, o in zip(inputs, widths, strict=True)),
         )
-        self.head = nn.Sequential(
-            nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], num_classes)
-        )
+        linear = nn.Linear(widths[-1], num_classes)
+        self.head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), linear)
         initialise(self)
-        nn.init.zeros_(self.head[-1].weight)  # no class is likelier at first, whatever the features' scale
+        nn.init.zeros_(linear.weight)  # no class is likelier at first, whatever the features' scale
         for block in self.features:
             if isinstance(block, ResidualBlock):
                 block.begin()
@@ -80,8 +79,9 @@ class ResidualBlock(nn.Module):
 
     def begin(self) -> None:
         """Hand on what it is given: what is above learns from the image at once (arXiv:2404.00498, 3.2)."""
-        for conv in (self.halve[0], self.conv):
-            nn.init.dirac_(conv.weight[: conv.in_channels])
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.dirac_(conv.weight[: conv.in_channels])
         nn.init.zeros_(self.norm.weight)  # as if the second convolution were not there (arXiv:1706.02677)
 
     def forward(self, images: Tensor) -> Tensor:
