@@ -50,8 +50,7 @@ ENLARGED = 1.5  # what backbones were shown fills an image: they make more of sm
 # (2 cores with bfloat16).
 SIDE_OF_THE_REST = 46
 SHIFT = 1 / 16  # of tiny images: 2 of 32 px
-# Epochs from which on stronger changes pay.
-LONG_RUN = 24
+LONG_RUN = 24  # epochs from which on stronger changes pay
 # More often than so, images are hardly worth seeing again; many are worth a good number of epochs all the same.
 MOST_EPOCHS, MOST_VIEWS, MOST_OF_MANY = 300, 900_000, 60
 MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
@@ -179,8 +178,8 @@ def batch_size(recipe: Recipe, seen: Seen) -> int:
     """Larger where there are more images; more so for Muon, whose steps cost as much however few images."""
     if seen.images < 1000:
         return 32 if seen.images >= 300 else 16
-    small, large = (128, 512) if recipe.get("optimizer._target_") == MUON else (64, 128)
-    return small if seen.images < 30_000 else large
+    few, many = (128, 512) if recipe.get("optimizer._target_") == MUON else (64, 128)
+    return few if seen.images < 30_000 else many
 
 
 def learning_rate(recipe: Recipe) -> tuple[float, str]:
