@@ -78,7 +78,7 @@ class ResidualBlock(nn.Module):
         self.norm = nn.BatchNorm2d(width)
 
     def begin(self) -> None:
-        """Hand on what it is given: what is above learns from the image at once (arXiv:2404.00498, 3.2)."""
+        """Hand on what it is given: what is above learns from the image at once (arXiv:2404.00498)."""
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
                 nn.init.dirac_(conv.weight[: conv.in_channels])

@@ -29,6 +29,7 @@ def test_a_block_begins_by_handing_on_what_it_is_given() -> None:
     torch.testing.assert_close(first.halve[0](images)[:, :4], images)
     maps = torch.rand(2, 8, 8, 8)
     torch.testing.assert_close(second.halve[0](maps)[:, :8], maps)
+    assert not any(block.norm.weight.any() for block in (first, second))
 
 
 def test_no_class_is_likelier_before_anything_is_learnt() -> None:
