@@ -45,10 +45,10 @@ TEST_SIZE = 1.125
 STRIDED = 64  # the side from which on the first convolution may halve the image
 SMALLEST, SMALLEST_KNOWN = 32, 128  # sides below which blocks, and backbones, have too little to go on
 ENLARGED = 1.5  # what backbones were shown fills an image: they make more of small photos enlarged (docs/results.md)
-# The optimiser and the like take as long as the convolutions of an image of this side: epochs of 3,600 photos in
-# batches of 128 took 6.1 s at 48 px and 9.1 s at 64 (2 cores with AVX2), and 8.7, 14.6 and 22.2 s at 64, 96 and 128 px
-# (2 cores with bfloat16).
-SIDE_OF_THE_REST = 46
+# The optimiser, validation and the like take as long as the convolutions of an image of this side: epochs of 3,600
+# photos took 8.3, 13.8 and 21.5 s at 64, 96 and 128 px, and of narrower blocks 2.7, 4.4 and 6.6 s at 48, 72 and 96 px
+# (batches of 128, 2 cores with bfloat16).
+SIDE_OF_THE_REST = 60
 SHIFT = 1 / 16  # of tiny images: 2 of 32 px
 LONG_RUN = 24  # epochs from which on stronger changes pay
 # More often than so, images are hardly worth seeing again; many are worth a good number of epochs all the same.
