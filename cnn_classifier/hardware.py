@@ -18,12 +18,13 @@ from torch.optim import Optimizer
 
 from cnn_classifier.budget import AUTO
 from cnn_classifier.storage import cache_home
-from cnn_classifier.trial import LAYOUTS, PRECISIONS, Choice, Measured, Trial
+from cnn_classifier.trial import LAYOUTS, PRECISIONS, SECONDS, Choice, Measured, Trial
 from cnn_classifier.trial_memory import name_of, recall, remember
 
 # Seconds that a run must last to be worth a trial of a few, and to be worth compiling for, which takes a minute.
 WORTH_A_TRIAL = 60.0
 WORTH_COMPILING = 1200.0
+SHARE_TO_FORESEE = 0.01  # of a budget, to find out how many steps it buys
 HOPED = 4.0  # bfloat16 trained three times as fast as float32 at best (measured)
 MOOD = 1.5  # where a machine is so much faster or slower than before, what was measured is measured again
 # malloc.h
@@ -67,7 +68,8 @@ def choose(
     measured = recall(memory)
     # How long a run will be rests on how fast the machine is today, and so does what others are compared with.
     if not measured or (sweep is None and (steps is None or len(measured) < 2)):
-        usual = make_trial().seconds(first.precision, first.layout, limit=HOPED * limit)
+        lasting = max(seconds * SHARE_TO_FORESEE, SECONDS) if steps is None else SECONDS
+        usual = make_trial().seconds(first.precision, first.layout, limit=HOPED * limit, lasting=lasting)
         measured = as_of_today(measured, Measured(first, usual))
         remember(memory, measured)
     if measured[0].step > HOPED * limit:

@@ -17,8 +17,8 @@ class Plan:
             trials of large images are long.
         freeze: `model.freeze` of a pretrained network.
         widths: Of the blocks of our own residual network.
-        beside: What an epoch takes, as a multiple of its steps in a trial: validation, checkpoints, and a processor
-            that slows down under long work; where only the head learns, validation is nearly as much work as training.
+        beside: What an epoch takes, as a multiple of its steps: validation and checkpoints; where only the head learns,
+            validation is nearly as much work as training.
     """
 
     side: int
@@ -31,7 +31,7 @@ class Plan:
 
 # From scratch 128 px are what a small network can make use of. A pretrained one whose head learns alone is better than
 # one that learns as a whole for an epoch or two: 0.982 against 0.965 of the cats and dogs (docs/results.md).
-FROM_SCRATCH = (Plan(128, 12, beside=1.2), Plan(96, 12, widths=NARROW), Plan(64, 1, widths=NARROW))
+FROM_SCRATCH = (Plan(128, 12), Plan(96, 12, widths=NARROW), Plan(64, 1, widths=NARROW))
 FROM_PRETRAINED = (
     Plan(224, 6, ample=288, freeze=0.25),
     Plan(224, 3, freeze=1.0, beside=1.3),

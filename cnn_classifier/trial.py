@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
-SECONDS = 2.0  # that each way is tried for, and at least two steps: how many epochs fit into a budget rests on it
-MOST_STEPS = 20
+SECONDS, MOST_STEPS = 2.0, 20  # that each way is tried for, and at least two steps
 # Below this gain float32 is kept: numbers that are less exact must pay.
 GAIN = 1.1
 
@@ -77,20 +76,22 @@ class Trial:
             num_classes = self.network(self.images).shape[1]
         self.labels = torch.arange(len(self.images), device=device) % num_classes
 
-    def seconds(self, precision: str, layout: str, *, limit: float = float("inf")) -> float:
+    def seconds(self, precision: str, layout: str, *, limit: float = float("inf"), lasting: float = SECONDS) -> float:
         """The usual time of a step: forward, backward and the optimiser's.
 
         Args:
             precision: One of `PRECISIONS`.
             layout: One of `LAYOUTS`.
             limit: A way whose second step takes longer, or whose first one four times as long, is given up.
+            lasting: How many seconds to try; two are a tenth off now and then, nine half as much (measured).
         """
         self.arrange(layout)
         once = self.step(precision)  # what is made once, such as an algorithm's choice, does not count
         if once > 4 * limit:
             return once
         taken: list[float] = []
-        while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < MOST_STEPS):
+        most_steps = MOST_STEPS * lasting / SECONDS
+        while len(taken) < 2 or (sum(taken) < lasting and len(taken) < most_steps):
             taken.append(self.step(precision))
             if taken[0] > limit:
                 break

@@ -49,7 +49,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     }
     compiled = []
 
-    def seconds(self: Trial, precision: str, layout: str, *, limit: float = 0.0) -> float:
+    def seconds(self: Trial, precision: str, layout: str, *, limit: float = 0.0, lasting: float = 0.0) -> float:
+        speeds["lasting"] = max(speeds.get("lasting", 0.0), lasting)
         return speeds["compiled"] if compiled else speeds[f"{precision} {layout}"]
 
     def compile_copy(self: Trial, precision: str, layout: str) -> float:
@@ -207,6 +208,20 @@ def test_a_way_that_is_too_slow_is_given_up_early(limit: float, steps: int) -> N
     trial.step = lambda precision: made.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
     assert trial.seconds("32-true", "contiguous", limit=limit) == 9.0
     assert len(made) == steps + (limit == 10.0)
+
+
+def test_a_budget_is_foreseen_with_a_hundredth_of_it(machine: dict[str, float]) -> None:
+    for seconds, looked in [(60, 2.0), (900, 9.0)]:
+        measured_for(seconds=seconds)
+        assert machine["lasting"] == looked
+
+
+def test_what_foresees_a_long_run_is_looked_at_for_longer() -> None:
+    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8))
+    made = []
+    trial.step = lambda precision: made.append(precision) or 0.5  # type: ignore[method-assign, func-returns-value]
+    assert trial.seconds("32-true", "contiguous") == trial.seconds("32-true", "contiguous", lasting=9.0) == 0.5
+    assert len(made) == (1 + 4) + (1 + 18)  # the first step of each does not count
 
 
 def test_the_device_is_the_one_that_lightning_takes() -> None:
