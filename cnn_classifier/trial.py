@@ -83,7 +83,7 @@ class Trial:
             precision: One of `PRECISIONS`.
             layout: One of `LAYOUTS`.
             limit: A way whose second step takes longer, or whose first one four times as long, is given up.
-            lasting: How many seconds to try; two are a tenth off now and then, nine half as much (measured).
+            lasting: How many seconds to try; two are a tenth off now and then, twelve half of that (measured).
         """
         self.arrange(layout)
         once = self.step(precision)  # what is made once, such as an algorithm's choice, does not count
