@@ -5,16 +5,13 @@ of its speed on the next.
 """
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from cnn_classifier.budget import AUTO
 from cnn_classifier.storage import cache_home
@@ -32,56 +29,46 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 
 def choose(
-    network: nn.Module,
+    trial: Trial,
     asked: Mapping[str, Any],
     *,
-    device: torch.device,
-    batch_shape: Sequence[int],
     steps: int | None = None,
     seconds: float = 0.0,
     limit: float = float("inf"),
     sweep: Path | None = None,
-    make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
-    augment: nn.Module | None = None,
 ) -> tuple[Measured, str]:
     """What to compute with, how long a step takes so, and why.
 
     Args:
-        network: What is trained; it is left as it is.
+        trial: Of what is trained, where it is trained.
         asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken; and the `optimizer`'s name.
-        device: Where it is trained.
-        batch_shape: Of a batch of images, (B, C, H, W).
         steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
         seconds: That the run may take.
         limit: Of a step. Where the usual way takes several times as long, others are not tried.
         sweep: The folder of the sweep that this is a job of; its jobs are to be alike, however busy the machine is.
-        make_optimizer: Gives an optimiser for a copy of the network, so that its steps are timed, too.
-        augment: Changes images and labels in every step; it is timed, too.
     """
-    first, *others = open_choices(asked, device)
+    first, *others = open_choices(asked, trial.device)
     open_to_choice = first.precision in PRECISIONS and (others or asked["compile"] == AUTO)
     if not open_to_choice and steps is not None:
         return Measured(first, step=0.0), "as configured"
-    trials = cache_home() / "trials" if sweep is None else sweep / ".trials"
-    memory = trials / f"{name_of(network, device, batch_shape, asked, augment)}.json"
-    make_trial = cache(lambda: Trial(network, device, batch_shape, make_optimizer, augment))
+    memory = (cache_home() / "trials" if sweep is None else sweep / ".trials") / f"{name_of(trial, asked)}.json"
     measured = recall(memory)
     # How long a run will be rests on how fast the machine is today, and so does what others are compared with.
     if not measured or (sweep is None and (steps is None or len(measured) < 2)):
         lasting = max(seconds * SHARE_TO_FORESEE, SECONDS) if steps is None else SECONDS
-        usual = make_trial().seconds(first.precision, first.layout, limit=HOPED * limit, lasting=lasting)
+        usual = trial.seconds(first.precision, first.layout, limit=HOPED * limit, lasting=lasting)
         measured = as_of_today(measured, Measured(first, usual))
         remember(memory, measured)
     if measured[0].step > HOPED * limit:
         return measured[0], "too slow to try others"
     planned = int(seconds / measured[0].step) if steps is None else steps
     if len(measured) < 2 and open_to_choice and measured[0].total(planned) >= WORTH_A_TRIAL:
-        measured = try_others(make_trial(), measured, others, planned, compile=asked["compile"] == AUTO)
+        measured = try_others(trial, measured, others, planned, compile=asked["compile"] == AUTO)
         remember(memory, measured)
     if len(measured) < 2:
         return measured[0], "the run is too short to try others" if open_to_choice else "as configured"
     measured.sort(key=lambda tried: tried.total(planned))
-    speeds = [f"{tried.choice} {batch_shape[0] / tried.step:.0f}" for tried in measured]
+    speeds = [f"{tried.choice} {trial.batch_shape[0] / tried.step:.0f}" for tried in measured]
     return measured[0], f"images/s tried: {' · '.join(speeds)}"
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from torch import nn
 
@@ -83,11 +83,7 @@ def train(config: Config, scan: Scan | None = None, *, words: Sequence[str] = ()
     module = build_module(config, data)
     begin_weights(module, resumed)
     record = EpochRecord(run_dir)
-    watching = [record, Heartbeat(run_dir, words), DivergenceGuard(run_dir)]
-    callbacks: list[Callback] = [*watching, *build_all(plain(config.callbacks), Callback)]
-    loggers: list[Logger] = [Guarded(logger) for logger in build_all(plain(config.logger), Logger)]
-    trainer = build_trainer(plain(config.trainer), module.network, callbacks=callbacks, logger=loggers)
-    require_usable(trainer, module)
+    trainer = watched(config, module, [record, Heartbeat(run_dir, words), DivergenceGuard(run_dir)])
     if rank() > 0:
         fit(trainer, module, data, resumed)
         return TrainResult(run_dir / BEST, {}, run_dir)
@@ -149,6 +145,15 @@ def build_module(config: Config, data: ImageFolderDataModule) -> ImageClassifier
     return module
 
 
+def watched(config: Config, module: ImageClassifier, watching: list[Callback]) -> Trainer:
+    """The Trainer, with these callbacks before the configured ones, and loggers whose failures end no training."""
+    callbacks = [*watching, *build_all(plain(config.callbacks), Callback)]
+    loggers: list[Logger] = [Guarded(logger) for logger in build_all(plain(config.logger), Logger)]
+    trainer = build_trainer(plain(config.trainer), module.network, callbacks=callbacks, logger=loggers)
+    require_usable(trainer, module)
+    return trainer
+
+
 def begin(run_dir: Path, config: Config, data: ImageFolderDataModule, resumed: Path | None, told: list[str]) -> None:
     """Write down what is about to run: from here on the run has a folder."""
     save(config, run_dir / "config.yaml")
@@ -183,9 +188,8 @@ def report(
     write_samples(run_dir, by_class, data.preprocess.load)
     summary = {key: value for key, value in data.summary.items() if key != "shapes"}  # thousands of sizes to draw
     scores = {name: evaluation.scores() for name, evaluation in found.items() if name != "test"}
-    about = {"splits": data.class_counts, "data": summary, **environment()}
-    explain = partial(explained, predictor)
-    return write_report(run_dir, found["test"], data.preprocess, explain, **scores, **about, **more)
+    about = {"splits": data.class_counts, "data": summary, **environment(), **more}
+    return write_report(run_dir, found["test"], data.preprocess, partial(explained, predictor), **scores, **about)
 
 
 def resolve_loss(loss: dict[str, Any], data: ImageFolderDataModule) -> dict[str, Any]:

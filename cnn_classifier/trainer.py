@@ -22,7 +22,7 @@ from cnn_classifier.models.staged import Staged
 from cnn_classifier.module import METRICS, ImageClassifier
 from cnn_classifier.optim import build_optimizer, build_schedulers
 from cnn_classifier.ranks import is_among_ranks
-from cnn_classifier.trial import Measured
+from cnn_classifier.trial import Measured, Trial
 
 # What Lightning's Trainer does not know.
 OURS = ("layout", "compile", "sizes")
@@ -49,17 +49,20 @@ def tune(
     if steps == -1 and settings["max_epochs"] != AUTO:
         steps = (settings["max_epochs"] or 1) * max(images // dataset["batch_size"], 1)
     optimizer = values["optimizer"] | {"lr": 1e-6}  # of the trial; it may be `auto` yet
-    return choose(
+    trial = Trial(
         network,
-        settings | {"optimizer": optimizer["_target_"]},
-        device=device_of(settings["accelerator"]),
+        device_of(settings["accelerator"]),
         batch_shape=(dataset["batch_size"], dataset["channels"], side, side),
+        make_optimizer=partial(build_optimizer, optimizer),
+        augment=Augmentation(build_all(values["augment"], nn.Module), num_classes=num_classes),
+    )
+    return choose(
+        trial,
+        settings | {"optimizer": optimizer["_target_"]},
         steps=None if steps == -1 else steps,
         seconds=seconds_of(values["budget"], images),
         limit=limit,
         sweep=Path(values["run_dir"]).parent if values["sweep"]["name"] else None,
-        make_optimizer=partial(build_optimizer, optimizer),
-        augment=Augmentation(build_all(values["augment"], nn.Module), num_classes=num_classes),
     )
 
 

@@ -5,9 +5,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
@@ -68,13 +69,17 @@ class Trial:
         make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
         augment: nn.Module | None = None,
     ) -> None:
-        self.device, self.augment = device, augment
+        self.device, self.batch_shape, self.augment = device, batch_shape, augment
         self.network = copy.deepcopy(network).to(device).train()
         self.optimizer = make_optimizer(self.network) if make_optimizer is not None else None
-        self.images = torch.rand(*batch_shape, device=device)
+
+    @cached_property
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Random images (B, C, H, W), and labels of the network's classes (B,)."""
+        images = torch.rand(*self.batch_shape, device=self.device)
         with torch.no_grad():
-            num_classes = self.network(self.images).shape[1]
-        self.labels = torch.arange(len(self.images), device=device) % num_classes
+            num_classes = self.network(images).shape[1]
+        return images, torch.arange(len(images), device=self.device) % num_classes
 
     def seconds(self, precision: str, layout: str, *, limit: float = float("inf"), lasting: float = SECONDS) -> float:
         """The usual time of a step: forward, backward and the optimiser's.
@@ -110,9 +115,11 @@ class Trial:
 
     def step(self, precision: str) -> float:
         """The seconds of one step."""
+        images, labels = self.batch
         started = time.perf_counter()
         dtype = PRECISIONS.get(precision, torch.float32)  # of others the time is a guess
-        images, labels = (self.images, self.labels) if self.augment is None else self.augment(self.images, self.labels)
+        if self.augment is not None:
+            images, labels = self.augment(images, labels)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             loss = functional.cross_entropy(self.network(images.to(memory_format=self.layout)), labels)
         loss.backward()

@@ -11,33 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from cnn_classifier.errors import StorageError
 from cnn_classifier.storage import make_folder, write_json
-from cnn_classifier.trial import Choice, Measured
+from cnn_classifier.trial import Choice, Measured, Trial
 
 # How strongly images are changed, or how much is dropped; steps take as long.
 STRENGTH = re.compile(r"\d+\.\d+")
 
 
-def name_of(
-    network: nn.Module,
-    device: torch.device,
-    batch_shape: Sequence[int],
-    asked: Mapping[str, Any],
-    augment: nn.Module | None,
-) -> str:
+def name_of(trial: Trial, asked: Mapping[str, Any]) -> str:
     """What a trial is remembered by: network, batch, changes, machine and versions."""
+    kind = trial.device.type
     what = [
-        STRENGTH.sub("", str(network)),
-        sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        list(batch_shape),
-        STRENGTH.sub("", str(augment)),
+        STRENGTH.sub("", str(trial.network)),
+        sum(parameter.numel() for parameter in trial.network.parameters() if parameter.requires_grad),
+        list(trial.batch_shape),
+        STRENGTH.sub("", str(trial.augment)),
         {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer")},
         torch.__version__,
         torch.get_num_threads(),
-        processor() if device.type == "cpu" else torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+        processor() if kind == "cpu" else torch.cuda.get_device_name() if kind == "cuda" else kind,
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 

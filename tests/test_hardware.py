@@ -28,7 +28,7 @@ def network() -> nn.Module:
 
 
 def measured_for(asked: Mapping[str, Any] = AUTO, net: nn.Module | None = None, **more: Any) -> tuple[Measured, str]:
-    return choose(net or network(), asked, device=torch.device("cpu"), batch_shape=(4, 3, 8, 8), **more)
+    return choose(Trial(net or network(), torch.device("cpu"), (4, 3, 8, 8)), asked, **more)
 
 
 def chosen(asked: Mapping[str, Any] = AUTO, *, steps: int = LONG, net: nn.Module | None = None) -> tuple[Choice, str]:
