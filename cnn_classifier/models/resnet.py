@@ -47,7 +47,7 @@ class ResNet(nn.Module):
         inputs = [stem, *widths[:-1]]
         self.features = nn.Sequential(
             nn.Conv2d(channels, stem, 3, stride=stem_stride, padding=1, bias=False),
-            nn.BatchNorm2d(stem),
+            norm(stem),
             nn.ReLU(inplace=True),
             *(ResidualBlock(i, o) for i, o in zip(inputs, widths, strict=True)),
         )
@@ -71,19 +71,28 @@ class ResidualBlock(nn.Module):
         self.halve = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
             nn.MaxPool2d(2),  # before the norm: a quarter of its work
-            nn.BatchNorm2d(width),
+            norm(width),
             nn.ReLU(inplace=True),
         )
         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
+        self.norm = norm(width)
 
     def begin(self) -> None:
-        """Hand on what it is given: what is above learns from the image at once (arXiv:2404.00498)."""
+        """Let every kernel hand on what it is given: what is above learns from the image at once (arXiv:2404.00498)."""
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
                 nn.init.dirac_(conv.weight[: conv.in_channels])
-        nn.init.zeros_(self.norm.weight)  # as if the second convolution were not there (arXiv:1706.02677)
 
     def forward(self, images: Tensor) -> Tensor:
         halved = self.halve(images)
         return functional.relu(halved + self.norm(self.conv(halved)))
+
+
+def norm(width: int) -> nn.BatchNorm2d:
+    """Batch norm whose scale stays at one: the kernel after it has a scale of its own.
+
+    Neither learning it nor beginning with a block's last one at zero (arXiv:1706.02677) pays: docs/results.md.
+    """
+    layer = nn.BatchNorm2d(width)
+    layer.weight.requires_grad = False
+    return layer

@@ -1,7 +1,8 @@
-"""The default network: any size goes in, each block begins as if it were not there, and what cannot be is refused."""
+"""The default network: any size goes in, each block begins by handing it on, and what cannot be is refused."""
 
 import pytest
 import torch
+from torch import nn
 
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.resnet import ResidualBlock, ResNet
@@ -24,12 +25,16 @@ def test_grey_images_and_a_stem_that_keeps_their_size() -> None:
 
 def test_a_block_begins_by_handing_on_what_it_is_given() -> None:
     first, second = (block for block in network().features if isinstance(block, ResidualBlock))
-    images = torch.rand(2, 4, 8, 8)
-    torch.testing.assert_close(first(images), first.halve(images))
-    torch.testing.assert_close(first.halve[0](images)[:, :4], images)
-    maps = torch.rand(2, 8, 8, 8)
-    torch.testing.assert_close(second.halve[0](maps)[:, :8], maps)
-    assert not any(block.norm.weight.any() for block in (first, second))
+    for conv, channels in ((first.halve[0], 4), (first.conv, 8), (second.halve[0], 8), (second.conv, 16)):
+        maps = torch.rand(2, channels, 8, 8)
+        torch.testing.assert_close(conv(maps)[:, :channels], maps)
+
+
+def test_the_scale_of_a_norm_is_not_learnt() -> None:
+    norms = [layer for layer in network().modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert len(norms) == 5
+    assert not any(layer.weight.requires_grad for layer in norms)
+    assert all(layer.bias.requires_grad and (layer.weight == 1).all() for layer in norms)
 
 
 def test_no_class_is_likelier_before_anything_is_learnt() -> None:
