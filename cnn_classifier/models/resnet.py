@@ -47,7 +47,7 @@ class ResNet(nn.Module):
         inputs = [stem, *widths[:-1]]
         self.features = nn.Sequential(
             nn.Conv2d(channels, stem, 3, stride=stem_stride, padding=1, bias=False),
-            norm(stem),
+            nn.BatchNorm2d(stem),
             nn.ReLU(inplace=True),
             *(ResidualBlock(i, o) for i, o in zip(inputs, widths, strict=True)),
         )
