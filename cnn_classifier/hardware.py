@@ -102,14 +102,14 @@ def try_others(
 
 
 def open_choices(asked: Mapping[str, Any], device: torch.device) -> list[Choice]:
-    """The precisions and layouts that are left open, the usual ones first."""
+    """The precisions and layouts that are left open, the usual ones first and the likely ones next."""
     # Without these instructions bfloat16 is computed in float32 and rounded: ten times as slow (measured with AVX2).
     with_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     ours = list(PRECISIONS) if device.type in ("cpu", "cuda") and with_bfloat16 else ["32-true"]
     precisions = ours if asked["precision"] == AUTO else [str(asked["precision"])]
     layouts = list(LAYOUTS) if asked["layout"] == AUTO else [asked["layout"]]
     compiled = asked["compile"] is True
-    return [Choice(precision, layout, compiled) for precision in precisions for layout in layouts]
+    return [Choice(precision, layout, compiled) for layout in layouts for precision in precisions]
 
 
 def device_of(accelerator: str) -> torch.device:

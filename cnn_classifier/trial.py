@@ -1,9 +1,9 @@
 """Training steps of a copy of a network on random images, to see how long they take."""
 
-import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,10 +51,10 @@ class Measured:
 
 
 class Trial:
-    """A copy of a network, which is left as it is.
+    """What is tried of a network: on a copy, made when it is needed first.
 
     Args:
-        network: What is tried.
+        network: It is left as it is.
         device: Where.
         batch_shape: Of a batch of images, (B, C, H, W).
         make_optimizer: Gives an optimiser for the copy, whose step is timed, too.
@@ -69,16 +69,25 @@ class Trial:
         make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
         augment: nn.Module | None = None,
     ) -> None:
-        self.device, self.batch_shape, self.augment = device, batch_shape, augment
-        self.network = copy.deepcopy(network).to(device).train()
-        self.optimizer = make_optimizer(self.network) if make_optimizer is not None else None
+        self.network, self.device, self.batch_shape, self.augment = network, device, batch_shape, augment
+        self.make_optimizer = make_optimizer
+
+    @cached_property
+    def copy(self) -> nn.Module:
+        """What the steps are made with."""
+        return deepcopy(self.network).to(self.device).train()
+
+    @cached_property
+    def optimizer(self) -> Optimizer | None:
+        """Of the copy."""
+        return self.make_optimizer(self.copy) if self.make_optimizer is not None else None
 
     @cached_property
     def batch(self) -> tuple[Tensor, Tensor]:
         """Random images (B, C, H, W), and labels of the network's classes (B,)."""
         images = torch.rand(*self.batch_shape, device=self.device)
         with torch.no_grad():
-            num_classes = self.network(images).shape[1]
+            num_classes = self.copy(images).shape[1]
         return images, torch.arange(len(images), device=self.device) % num_classes
 
     def seconds(self, precision: str, layout: str, *, limit: float = float("inf"), lasting: float = SECONDS) -> float:
@@ -105,12 +114,12 @@ class Trial:
     def arrange(self, layout: str) -> None:
         """Keep weights and images in memory in this order."""
         self.layout = LAYOUTS[layout]
-        self.network.to(memory_format=self.layout)
+        self.copy.to(memory_format=self.layout)
 
     def compile(self, precision: str, layout: str) -> float:
         """Compile the copy; the seconds until its first step is done."""
         self.arrange(layout)
-        self.network.compile()
+        self.copy.compile()
         return self.step(precision)
 
     def step(self, precision: str) -> float:
@@ -121,11 +130,11 @@ class Trial:
         if self.augment is not None:
             images, labels = self.augment(images, labels)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            loss = functional.cross_entropy(self.network(images.to(memory_format=self.layout)), labels)
+            loss = functional.cross_entropy(self.copy(images.to(memory_format=self.layout)), labels)
         loss.backward()
         if self.optimizer is not None:
             self.optimizer.step(loss.detach().item)  # some ask for the loss
-        self.network.zero_grad()
+        self.copy.zero_grad()
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
         return time.perf_counter() - started

@@ -187,6 +187,12 @@ def test_a_real_trial_leaves_the_network_as_it_is(precision: str, layout: str) -
     assert net[0].weight.grad is None
 
 
+def test_nothing_is_copied_for_what_is_not_tried(machine: dict[str, float]) -> None:
+    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8))
+    choose(trial, {"precision": "32-true", "layout": "contiguous", "compile": False}, steps=LONG)
+    assert "copy" not in vars(trial)
+
+
 def test_what_changes_images_is_timed_with_the_step() -> None:
     changed: list[torch.Size] = []
 
