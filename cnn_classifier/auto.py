@@ -8,7 +8,8 @@ from cnn_classifier.data.census import train_images
 from cnn_classifier.data.folder import Scan
 from cnn_classifier.data.options import DatasetOptions
 from cnn_classifier.models.backbones import normalisation, required_size
-from cnn_classifier.recipe import is_pretrained, resolve
+from cnn_classifier.plans import is_pretrained
+from cnn_classifier.recipe import resolve
 from cnn_classifier.trainer import tune
 
 

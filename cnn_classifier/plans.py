@@ -1,8 +1,11 @@
 """What may be trained within a budget, from the best to the least; measured on photos, see docs/results.md."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+PRETRAINED = "cnn_classifier.models.pretrained.Pretrained"
+RESNET = "cnn_classifier.models.resnet.ResNet"
 WIDE, NARROW = (48, 96, 192, 384), (32, 64, 128, 256)
 
 
@@ -38,3 +41,13 @@ FROM_PRETRAINED = (
     Plan(224, 3, freeze=1.0, beside=1.3),
     Plan(160, 1, freeze=1.0, beside=1.3),
 )
+
+
+def plans_for(model: Mapping[str, Any]) -> Sequence[Plan]:
+    """Those of a network, given as plain values."""
+    return FROM_PRETRAINED if is_pretrained(model) else FROM_SCRATCH
+
+
+def is_pretrained(model: Mapping[str, Any]) -> bool:
+    """Whether a network's plain values say that it begins with weights learnt elsewhere."""
+    return model["_target_"] == PRETRAINED and model.get("weights") is not None

@@ -4,23 +4,27 @@ The values were found on validation images of cats and dogs, see docs/results.md
 """
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cnn_classifier.budget import AUTO, seconds_of, told, training_seconds
 from cnn_classifier.data.census import train_images, typical_side
 from cnn_classifier.data.folder import Scan
+from cnn_classifier.image_sizes import PROGRESSIVE, settle_size, work
 from cnn_classifier.mirrors import mirrored_share
-from cnn_classifier.plans import FROM_PRETRAINED, FROM_SCRATCH, NARROW, Plan
+from cnn_classifier.plans import RESNET, is_pretrained, plans_for
 from cnn_classifier.settled import Recipe
 
-PRETRAINED = "cnn_classifier.models.pretrained.Pretrained"
 MUON = "cnn_classifier.muon.Muon"
-RESNET = "cnn_classifier.models.resnet.ResNet"
-SIZE_FREE = (RESNET, PRETRAINED)
+SHIFT = 1 / 16  # of tiny images: 2 of 32 px
+LONG_RUN = 24  # epochs from which on stronger changes pay
+# More often than so, images are hardly worth seeing again; many are worth a good number of epochs all the same.
+MOST_EPOCHS, MOST_VIEWS, MOST_OF_MANY = 300, 900_000, 60
+MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
+
+StepSeconds = Callable[[Mapping[str, Any], float], float]
 
 
 @dataclass(frozen=True)
@@ -34,28 +38,6 @@ class Seen:
 
     images: int
     side: int
-
-
-# From this side on, training begins with smaller images and ends at the full one (progressive resizing, fast.ai), and
-# the images to test are larger by an eighth, since crops enlarge what they show (arXiv:1906.06423).
-PROGRESSIVE = 64
-GROWTH = (0.5, 0.75, 1.0)
-SMALLEST_PHOTO = 48  # at 32 px almost nothing is learnt of photos (docs/results.md)
-TEST_SIZE = 1.125
-STRIDED = 64  # the side from which on the first convolution may halve the image
-SMALLEST, SMALLEST_KNOWN = 32, 128  # sides below which blocks, and backbones, have too little to go on
-ENLARGED = 1.5  # what backbones were shown fills an image: they make more of small photos enlarged (docs/results.md)
-# The optimiser, validation and the like take as long as the convolutions of an image of this side: epochs of 3,600
-# photos took 8.3, 13.8 and 21.5 s at 64, 96 and 128 px, and of narrower blocks 2.7, 4.4 and 6.6 s at 48, 72 and 96 px
-# (batches of 128, 2 cores with bfloat16).
-SIDE_OF_THE_REST = 60
-SHIFT = 1 / 16  # of tiny images: 2 of 32 px
-LONG_RUN = 24  # epochs from which on stronger changes pay
-# More often than so, images are hardly worth seeing again; many are worth a good number of epochs all the same.
-MOST_EPOCHS, MOST_VIEWS, MOST_OF_MANY = 300, 900_000, 60
-MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
-
-StepSeconds = Callable[[Mapping[str, Any], float], float]
 
 
 def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) -> Recipe:
@@ -79,7 +61,7 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) ->
         recipe.settle("trainer.max_epochs", math.ceil(most_steps / steps_per_epoch), "trainer.max_steps")
     if recipe.get("trainer.max_epochs") == AUTO:
         settle_epochs(recipe, seen, steps_per_epoch, step_seconds)
-    settle_size(recipe, seen, plans_for(recipe)[0])
+    settle_size(recipe, seen.side, plans_for(recipe.get("model"))[0])
     recipe.settle("optimizer.lr", *learning_rate(recipe))
     recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
     settle_strength(recipe, recipe.get("trainer.max_epochs") or 1)
@@ -96,9 +78,9 @@ def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds
         is_of_sweep = recipe.get("sweep.name")  # its first job's trials are for all; they are to be alike
         return training_seconds(budget, spent=0.0 if is_of_sweep else time.perf_counter() - started)
 
-    for plan in plans_for(recipe):
+    for plan in plans_for(recipe.get("model")):
         trying = Recipe(recipe.values)
-        settle_size(trying, seen, plan)
+        settle_size(trying, seen.side, plan)
         settle_strength(trying, LONG_RUN)
         steps = steps_per_epoch * work(trying.get("trainer.sizes")) * plan.beside
         limit = left() / plan.fewest / steps
@@ -109,11 +91,11 @@ def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds
     most = most_epochs(recipe, seen)
     if plan.ample:
         larger, enlarged = replace(plan, side=plan.ample), Recipe(recipe.values)
-        settle_size(enlarged, seen, larger)
+        settle_size(enlarged, seen.side, larger)
         growth = (enlarged.get("dataset.image_size") / trying.get("dataset.image_size")) ** 2
         if epochs >= most * growth:
             plan, epochs = larger, int(epochs / growth)
-    settle_size(recipe, seen, plan)
+    settle_size(recipe, seen.side, plan)
     bought = f"{epochs} fit into {told(budget)}"
     why = bought if epochs <= most else f"more gain little; {bought}"
     recipe.settle("trainer.max_epochs", max(1, min(epochs, most)), why)
@@ -124,40 +106,6 @@ def most_epochs(recipe: Recipe, seen: Seen) -> int:
     if is_pretrained(recipe.get("model")):
         return max(MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED * recipe.get("dataset.batch_size") // seen.images)
     return min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, MOST_OF_MANY))
-
-
-def is_pretrained(model: Mapping[str, Any]) -> bool:
-    """Whether a network's plain values say that it begins with weights learnt elsewhere."""
-    return model["_target_"] == PRETRAINED and model.get("weights") is not None
-
-
-def plans_for(recipe: Recipe) -> Sequence[Plan]:
-    return FROM_PRETRAINED if is_pretrained(recipe.get("model")) else FROM_SCRATCH
-
-
-def settle_size(recipe: Recipe, seen: Seen, plan: Plan) -> None:
-    """The sides of the images that are tested and trained on, and what goes with them."""
-    about = f"images of about {seen.side} px"
-    enough = "too little time for more" if plan.widths == NARROW else "time for them"
-    recipe.settle("model.widths", list(plan.widths), enough)
-    recipe.settle("model.freeze", plan.freeze, "too little time for more" if plan.freeze == 1 else "time for more")
-    if is_pretrained(recipe.get("model")):
-        known = int(max(seen.side * ENLARGED, SMALLEST_KNOWN)) // 32 * 32
-        recipe.settle("dataset.image_size", min(plan.side, known), f"what backbones know; {about}")
-        recipe.settle("trainer.sizes", None, "few epochs are enough")
-    elif recipe.get("model._target_") not in SIZE_FREE:
-        side = max(16, min(plan.side, seen.side) // 16 * 16)
-        recipe.settle("dataset.image_size", side, about)
-        recipe.settle("trainer.sizes", None, "the network takes one size")
-    given = recipe.get("trainer.sizes")
-    side = max(given) if isinstance(given, list) else min(plan.side, max(seen.side, SMALLEST)) // 8 * 8
-    recipe.settle("dataset.image_size", round(side * TEST_SIZE) if side >= PROGRESSIVE else side, about)
-    image_size = recipe.get("dataset.image_size")
-    side = round(image_size / TEST_SIZE / 8) * 8
-    growing = [max(round(side * share / 8) * 8, SMALLEST_PHOTO) for share in GROWTH]
-    sizes = growing if side >= PROGRESSIVE else None
-    recipe.settle("trainer.sizes", sizes, "small images first, which are quick" if sizes else "the images are small")
-    recipe.settle("model.stem_stride", 2 if side >= STRIDED else 1, f"images of {image_size} px")
 
 
 def settle_strength(recipe: Recipe, epochs: int) -> None:
@@ -192,9 +140,3 @@ def learning_rate(recipe: Recipe) -> tuple[float, str]:
         usual = 2e-3 if recipe.get("model._target_") == RESNET else 1e-3
     batch = recipe.get("dataset.batch_size")
     return round(usual * math.sqrt(batch / 64), 6), f"batches of {batch}"
-
-
-def work(sizes: list[int] | None) -> float:
-    """The work of a training as a share of that at its last size."""
-    cost = [size**2 + SIDE_OF_THE_REST**2 for size in sizes or [1]]
-    return statistics.fmean(cost) / cost[-1]
