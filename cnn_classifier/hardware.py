@@ -102,7 +102,7 @@ def try_others(
 
 
 def open_choices(asked: Mapping[str, Any], device: torch.device) -> list[Choice]:
-    """The precisions and layouts that are left open, the usual ones first and the likely ones next."""
+    """The precisions and layouts that are left open, the usual way first and the likeliest to be faster next."""
     # Without these instructions bfloat16 is computed in float32 and rounded: ten times as slow (measured with AVX2).
     with_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     ours = list(PRECISIONS) if device.type in ("cpu", "cuda") and with_bfloat16 else ["32-true"]
