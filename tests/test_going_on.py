@@ -13,6 +13,7 @@ from conftest import MakeFolder
 
 from cnn_classifier.cli import main
 from cnn_classifier.status import read_status
+from scripts.faults.fingerprint import OF_TIME, canonical
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process that is sent SIGTERM")
 EPOCHS, STEPS = 2, 4  # steps an epoch
@@ -29,7 +30,6 @@ WORDS = [
     "trainer.sizes=null",
 ]
 GOLDEN_LOSSES = [0.676963, 0.617579]  # of each epoch
-OF_TIME = ("seconds", "images_per_second")
 
 
 @pytest.fixture
@@ -57,17 +57,6 @@ def state(run_dir: str) -> dict[str, str]:
 
 def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()[:12]
-
-
-def canonical(value: Any) -> bytes:
-    if isinstance(value, torch.Tensor):
-        return value.contiguous().numpy().tobytes()
-    if isinstance(value, dict):
-        aside = (*OF_TIME, "current_score")  # which Lightning's ModelCheckpoint never reads again
-        return b"".join(canonical(inner) for key, inner in value.items() if key not in aside)
-    if isinstance(value, list | tuple):
-        return b"".join(map(canonical, value))
-    return b"" if isinstance(value, str) else repr(value).encode()  # words are paths
 
 
 def rows(run_dir: str) -> list[dict[str, str]]:

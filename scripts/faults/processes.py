@@ -8,7 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from workload import ASIDE, Row, digest, words
+from fingerprint import OF_TIME
+from workload import Row, digest, words
 
 from cnn_classifier.status import read_status
 
@@ -72,7 +73,7 @@ def wait_for_epoch(run_dir: Path) -> None:
 def figures_of(run_dir: Path) -> list[dict[str, str]]:
     """What was measured in each epoch, apart from times."""
     with (run_dir / "metrics.csv").open() as file:
-        return [{name: value for name, value in row.items() if name not in ASIDE} for row in csv.DictReader(file)]
+        return [{name: value for name, value in row.items() if name not in OF_TIME} for row in csv.DictReader(file)]
 
 
 def r39_a_process_dies(images: Path, place: Path) -> Row:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from fingerprint import canonical
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -31,8 +31,6 @@ WORDS = [
     "trainer.sizes=null",
     f"trainer.max_epochs={EPOCHS}",
 ]
-# Times, and what Lightning's ModelCheckpoint writes down but never reads again.
-ASIDE = ("seconds", "images_per_second", "current_score")
 Before = Callable[[], None]
 
 
@@ -126,16 +124,6 @@ def digest(run_dir: Path) -> str:
     return hashlib.sha256(
         canonical({key: value for key, value in content.items() if key != "hyper_parameters"})
     ).hexdigest()
-
-
-def canonical(value: Any) -> bytes:
-    if isinstance(value, torch.Tensor):
-        return value.contiguous().numpy().tobytes()
-    if isinstance(value, dict):
-        return b"".join(canonical(inner) for key, inner in value.items() if key not in ASIDE)
-    if isinstance(value, list | tuple):
-        return b"".join(map(canonical, value))
-    return b"" if isinstance(value, str) else repr(value).encode()
 
 
 def all_whole(run_dir: Path) -> bool:
