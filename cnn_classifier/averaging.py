@@ -28,7 +28,9 @@ class MovingAverage(WeightAveraging):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._device = trainer.strategy.root_device  # where the weights will be; they are moved after this
         super().setup(trainer, pl_module, stage)
-        if self._average_model is not None:  # asked in every step, which on the device would wait for it
+        if self._average_model is not None:
+            trainer.precision_plugin.convert_module(self._average_model)  # as the weights are, after this
+            # Asked in every step, which on the device would wait for it.
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def update(self, averages: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:

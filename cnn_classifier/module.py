@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, distributed, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
@@ -141,6 +142,28 @@ class ImageClassifier(LightningModule):
         return [optimizer], build_schedulers(
             self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
         )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients of fused optimizers too, which Lightning refuses in mixed precision.
+
+        Lightning refuses because a fused optimizer unscales float16 gradients inside its step, after the clipping.
+        Unscaling first is always valid: the scaler remembers it. bfloat16 has no scaler.
+        """
+        precision = self.trainer.precision_plugin
+        scaler = getattr(precision, "scaler", None)
+        if not gradient_clip_val:
+            return
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            scaler.unscale_(optimizer)
+        if gradient_clip_algorithm == "value":
+            precision.clip_grad_by_value(optimizer, gradient_clip_val)
+        else:
+            precision.clip_grad_by_norm(optimizer, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}

@@ -17,7 +17,7 @@ class Muon(Optimizer):
     """Muon for the kernels of convolutions, AdamW for everything else.
 
     Like torch's fused optimisers it leaves everything as it is in a step for which `found_inf`, a tensor on its device,
-    is not 0.
+    is not 0, and divides gradients by `grad_scale`; `torch.amp.GradScaler` sets both.
 
     A small network learns some thousand photos in fewer epochs than with AdamW alone (docs/results.md).
     `torch.optim.Muon` takes matrices only.
@@ -85,12 +85,14 @@ class Muon(Optimizer):
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         before = [] if found_inf is None else [(tensor, tensor.clone()) for tensor in (kernel, state["momentum"])]
         gradient: Any = kernel.grad
+        if (scale := getattr(self, "grad_scale", None)) is not None:
+            gradient = gradient / scale
         momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
         update = gradient.add(momentum, alpha=group["momentum"])
         matrix = orthogonal(update.reshape(len(update), -1), group["steps"])
-        scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+        aspect = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         kernel.mul_(1 - group["lr"] * group["weight_decay"])
-        kernel.add_(matrix.view_as(kernel), alpha=-group["lr"] * scale)
+        kernel.add_(matrix.view_as(kernel), alpha=-group["lr"] * aspect)
         for tensor, kept in before:
             torch.where(torch.as_tensor(found_inf) > 0, kept, tensor, out=tensor)
 
@@ -119,6 +121,7 @@ class Muon(Optimizer):
             weight_decay=group["weight_decay"],
             eps=EPSILON,
             maximize=False,
+            grad_scale=getattr(self, "grad_scale", None),
             found_inf=getattr(self, "found_inf", None),
         )
 

@@ -11,6 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cnn_classifier.trial import Trial
+
 LONG = ("test_readme", "test_faults", "test_quickstart", "test_packaging", "test_pool", "test_search", "test_ranks")
 MakeFolder = Callable[..., Path]
 # Words for a network that trains in a second.
@@ -37,6 +39,13 @@ def pictures_where_they_are_tested(request: pytest.FixtureRequest, monkeypatch: 
     """Half of a tiny training's time goes into `figures/`; tests/report and whoever asks for `pictures` draw them."""
     if "pictures" not in request.fixturenames and request.path.parent.name != "report":
         monkeypatch.setattr(Figure, "savefig", lambda figure, path, **more: Path(path).touch())
+
+
+@pytest.fixture(autouse=True)
+def speed_of_no_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every machine is given the same step time, so that it chooses the same; tests/test_hardware.py measures."""
+    if request.path.stem != "test_hardware":
+        monkeypatch.setattr(Trial, "seconds", lambda self, precision, layout, **limits: 0.02)
 
 
 @pytest.fixture

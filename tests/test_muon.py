@@ -68,3 +68,15 @@ def test_it_goes_on_from_what_it_saved() -> None:
     learn(parts, second, steps=2)
     for mine, other in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+def test_scaled_gradients_are_unscaled_as_the_scaler_says() -> None:
+    plain, scaled = network(), network()
+    optimizers = [build_optimizer(RECIPE, net) for net in (plain, scaled)]
+    learn(plain, optimizers[0], steps=1)
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    (scaled(images).square().sum() * 1024).backward()
+    optimizers[1].grad_scale, optimizers[1].found_inf = torch.tensor(1024.0), torch.tensor(0.0)
+    optimizers[1].step()
+    for mine, other in zip(plain.parameters(), scaled.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)

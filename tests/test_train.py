@@ -333,11 +333,13 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
         ["trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "scheduler.warmup_epochs=1.0"],
         ["dataset.folds=4", "dataset.fold=1", "logger=tensorboard", "trainer.precision=bf16-mixed"],
         ["logger=csv", "callbacks.best=null", "callbacks.early_stopping=null", "dataset.limit_per_class=10"],
-        ["trainer.precision=64-true"],
+        *(["trainer.gradient_clip_val=1.0", f"trainer.precision={name}"] for name in ("32-true", "bf16-mixed")),
+        ["trainer.precision=64-true", "callbacks=default"],
+        ["trainer.precision=bf16-true", "callbacks=default"],
         ["dataset.sampler=balanced", "dataset.cache=ram", "dataset.mean=[0.5]", "dataset.std=[0.25]"],
         ["+augment.blur._target_=torchvision.transforms.v2.GaussianBlur", "+augment.blur.kernel_size=3"],
     ],
-    ids=lambda words: words[0],
+    ids=" ".join,
 )
 def test_every_choice_trains_to_a_report(photos: Path, words: list[str]) -> None:
     groups = [
