@@ -3,36 +3,46 @@
 from dataclasses import asdict
 
 from cnn_classifier.budget import AUTO
-from cnn_classifier.config import Config, plain, set_values
-from cnn_classifier.data.census import train_images
-from cnn_classifier.data.folder import Scan
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.models.backbones import normalisation, required_size
+from cnn_classifier.config import Config, set_values, to_container
+from cnn_classifier.data.census import estimate_train_size
+from cnn_classifier.data.folder import DatasetIndex
+from cnn_classifier.data.options import DatasetConfig
+from cnn_classifier.models.backbones import mean_and_std, required_size
 from cnn_classifier.plans import is_pretrained
-from cnn_classifier.recipe import resolve
-from cnn_classifier.trainer import tune
+from cnn_classifier.recipe import resolve_recipe
+from cnn_classifier.trainer import tune_execution
 
 
-def settle(config: Config, scan: Scan) -> list[str]:
+def resolve_auto(config: Config, scan: DatasetIndex) -> list[str]:
     """Fill in what is `auto`, from the data and from how fast this machine computes; a line for each reason."""
     num_classes = len(scan.class_names)
-    values = plain(config) | {"dataset": asdict(dataset_options(config))}
+    values = to_container(config) | {"dataset": asdict(build_dataset_config(config))}
     if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
         values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
-    images = train_images(values, scan)
-    recipe = resolve(values, scan, lambda values, limit: tune(values, num_classes, images, limit=limit)[0].step)
-    measured, why = tune(recipe.values, num_classes, images)
-    set_values(config, {"dataset": recipe.values["dataset"]} | {found.key: found.value for found in recipe.settled})
-    choice = measured.choice
-    config.trainer.update(precision=choice.precision, layout=choice.layout, compile=choice.compile)
-    return [*map(str, recipe.settled), f"computing with {choice} ({why})"]
+    num_images = estimate_train_size(values, scan)
+    recipe = resolve_recipe(
+        values,
+        scan,
+        lambda values, limit: (
+            tune_execution(values, num_classes, num_images, max_step_seconds=limit)[0].seconds_per_step
+        ),
+    )
+    timing, reason = tune_execution(recipe.values, num_classes, num_images)
+    set_values(
+        config,
+        {"dataset": recipe.values["dataset"]}
+        | {resolved_value.key: resolved_value.value for resolved_value in recipe.resolved},
+    )
+    execution = timing.execution
+    config.trainer.update(precision=execution.precision, layout=execution.memory_format, compile=execution.compile)
+    return [*map(str, recipe.resolved), f"computing with {execution} ({reason})"]
 
 
-def dataset_options(config: Config) -> DatasetOptions:
+def build_dataset_config(config: Config) -> DatasetConfig:
     """The data's options; images for a pretrained network are normalised as it knows them."""
-    values = plain(config.dataset)
+    values = to_container(config.dataset)
     if is_pretrained(config.model):
-        for key, known in normalisation(config.model.backbone).items():
-            given = values.get(key)
-            values[key] = given or (known if values.get("channels", 3) == 3 else [sum(known) / len(known)])
-    return DatasetOptions(**values)
+        for key, default in mean_and_std(config.model.backbone).items():
+            configured = values.get(key)
+            values[key] = configured or (default if values.get("channels", 3) == 3 else [sum(default) / len(default)])
+    return DatasetConfig(**values)

@@ -8,7 +8,7 @@ from torch import Tensor
 from cnn_classifier.errors import ConfigError
 
 
-class MovingAverage(WeightAveraging):
+class WeightEMA(WeightAveraging):
     """An exponential moving average of the weights, and of the norms' statistics with them.
 
     Lightning's callback validates, saves and, in the end, leaves the average; the weights themselves are in the
@@ -33,10 +33,10 @@ class MovingAverage(WeightAveraging):
             # Asked in every step, which on the device would wait for it.
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
-    def update(self, averages: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+    def update(self, averaged_params: list[Tensor], current_params: list[Tensor], num_averaged: Tensor | int) -> None:
         """Move averages towards weights, after `count` steps."""
-        if not averages[0].is_floating_point():  # how many batches a norm has seen
-            torch._foreach_copy_(averages, weights)
+        if not averaged_params[0].is_floating_point():  # how many batches a norm has seen
+            torch._foreach_copy_(averaged_params, current_params)
             return
-        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(averages, weights, 1 - decay)
+        decay = min(self.decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
+        torch._foreach_lerp_(averaged_params, current_params, 1 - decay)

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from cnn_classifier.storage import write_csv
 
-SECONDS_BETWEEN_UPDATES = 0.5
+REFRESH_INTERVAL_SECONDS = 0.5
 
 
-class EpochRecord(Callback):
+class EpochLogger(Callback):
     """One line and one row an epoch, also as `metrics.csv`.
 
     The rows travel in the checkpoint, so that a resumed run has them all.
@@ -24,64 +24,66 @@ class EpochRecord(Callback):
         folder: Where `metrics.csv` goes.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.epochs: list[dict[str, Any]] = []
-        self.start()
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.history: list[dict[str, Any]] = []
+        self.reset()
 
-    def start(self) -> None:
+    def reset(self) -> None:
         """Begin to count an epoch; one that is resumed in its middle counts from there."""
-        self.images, self.validating, self.started = 0, 0.0, time.perf_counter()
+        self.num_images, self.validation_seconds, self.epoch_start_time = 0, 0.0, time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs}
+        return {"epochs": self.history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs = list(state_dict["epochs"])
+        self.history = list(state_dict["epochs"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.start()
+        self.reset()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         images, labels = batch
-        self.images, self.image_size = self.images + len(labels), images.shape[-1]
+        self.num_images, self.image_size = self.num_images + len(labels), images.shape[-1]
         self.learning_rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validation_started = time.perf_counter()
+        self.validation_start_time = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validating += time.perf_counter() - self.validation_started
+        self.validation_seconds += time.perf_counter() - self.validation_start_time
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        seconds = time.perf_counter() - self.started
-        stages = ("train/", "val/") if self.validating else ("train/",)  # without one, val/* is of an earlier epoch
+        seconds = time.perf_counter() - self.epoch_start_time
+        stages = (
+            ("train/", "val/") if self.validation_seconds else ("train/",)
+        )  # without one, val/* is of an earlier epoch
         row = {
             "epoch": trainer.current_epoch + 1,
             "image_size": self.image_size,
             **{name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith(stages)},
             "learning_rate": self.learning_rate,
-            "images_per_second": self.images / (seconds - self.validating),
+            "images_per_second": self.num_images / (seconds - self.validation_seconds),
             "seconds": seconds,
         }
-        self.epochs.append(row)
+        self.history.append(row)
         if trainer.is_global_zero:
             # All rows anew: after a resume the file holds every epoch once.
-            columns = list(dict.fromkeys(name for past in self.epochs for name in past))
-            rows = [[past.get(name, "") for name in columns] for past in self.epochs]
-            write_csv(self.folder / "metrics.csv", [columns, *rows])
-            tqdm.write(epoch_line(row, trainer.max_epochs or 0))
+            columns = list(dict.fromkeys(name for past_row in self.history for name in past_row))
+            rows = [[past.get(name, "") for name in columns] for past in self.history]
+            write_csv(self.run_dir / "metrics.csv", [columns, *rows])
+            tqdm.write(format_epoch(row, trainer.max_epochs or 0))
 
     @property
     def images_per_second(self) -> float | None:
         """Median of the epochs after the first, loading included, validation excluded."""
-        speeds = [row["images_per_second"] for row in self.epochs]
+        speeds = [row["images_per_second"] for row in self.history]
         return statistics.median(speeds[1:] or speeds) if speeds else None
 
 
-def epoch_line(row: dict[str, Any], max_epochs: int) -> str:
+def format_epoch(row: dict[str, Any], max_epochs: int) -> str:
     """`epoch  3/30  train loss 0.41 accuracy 0.83  val loss 0.39 accuracy 0.84  12 s  350 images/s`"""
     parts = [f"epoch {row['epoch']:>{len(str(max_epochs))}}/{max_epochs}"]
     for stage in ("train", "val"):
@@ -95,7 +97,7 @@ class ProgressBar(TQDMProgressBar):
 
     def __init__(self) -> None:
         super().__init__(leave=False)
-        self.drawn = 0.0
+        self.last_refresh_time = 0.0
         if not sys.stderr.isatty():
             self.disable()
 
@@ -104,11 +106,11 @@ class ProgressBar(TQDMProgressBar):
         self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")  # Lightning's count is from 0
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if time.monotonic() - self.drawn >= SECONDS_BETWEEN_UPDATES or trainer.is_last_batch:
-            self.drawn = time.monotonic()
+        if time.monotonic() - self.last_refresh_time >= REFRESH_INTERVAL_SECONDS or trainer.is_last_batch:
+            self.last_refresh_time = time.monotonic()
             super().on_train_batch_end(trainer, *args)
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        if time.monotonic() - self.drawn >= SECONDS_BETWEEN_UPDATES:
-            self.drawn = time.monotonic()
+        if time.monotonic() - self.last_refresh_time >= REFRESH_INTERVAL_SECONDS:
+            self.last_refresh_time = time.monotonic()
             super().on_validation_batch_end(*args, **kwargs)

@@ -11,11 +11,11 @@ from cnn_classifier.errors import CheckpointError
 from cnn_classifier.storage import write_json
 
 MODEL_JSON = "model.json"
-CARD_FORMAT = 1
+METADATA_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class ModelMetadata:
     """How images become the network's input, and its logits an answer.
 
     Args:
@@ -34,24 +34,24 @@ class Card:
     aliases: Mapping[str | int, str | int] | None = None
     temperature: float = 1.0
     threshold: float = 0.0
-    least_familiarity: float | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    min_similarity: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Write `model.json`."""
         content = {
-            "format": CARD_FORMAT,
+            "format": METADATA_FORMAT,
             "class_names": list(self.class_names),
-            "preprocess": self.preprocess.as_dict(),
+            "preprocess": self.preprocess.to_dict(),
             "aliases": self.aliases,
             "temperature": self.temperature,
             "threshold": self.threshold,
-            "least_familiarity": self.least_familiarity,
+            "min_similarity": self.min_similarity,
         }
-        write_json(folder / MODEL_JSON, content | {"about": dict(self.about)})
+        write_json(folder / MODEL_JSON, content | {"extra": dict(self.extra)})
 
     @classmethod
-    def read(cls, folder: Path) -> "Card":
+    def load(cls, folder: Path) -> "ModelMetadata":
         """The card of a bundle.
 
         Raises:
@@ -60,9 +60,9 @@ class Card:
         path = folder / MODEL_JSON
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content.pop("format") != CARD_FORMAT:
+            if content.pop("format") != METADATA_FORMAT:
                 raise CheckpointError(f"{path} is of a newer version of cnn_classifier; upgrade to read it")
             return cls(**content | {"preprocess": Preprocess.from_dict(content["preprocess"])})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            told = f"{type(error).__name__}: {error}"
-            raise CheckpointError(f"{path} cannot be read ({told}); export the bundle again") from error
+            detail = f"{type(error).__name__}: {error}"
+            raise CheckpointError(f"{path} cannot be read ({detail}); export the bundle again") from error

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from cnn_classifier.build import require_trusted
-from cnn_classifier.card import Card
+from cnn_classifier.build import check_trusted_target
+from cnn_classifier.card import ModelMetadata
 from cnn_classifier.errors import CheckpointError, ConfigError
-from cnn_classifier.familiarity import Familiarity
+from cnn_classifier.familiarity import FeatureBank
 from cnn_classifier.module import CHECKPOINT_FORMAT, ImageClassifier
-from cnn_classifier.sealed import require_unchanged, write_sealed
+from cnn_classifier.sealed import save_with_checksum, verify_checksum
 
 # What torch raises on files that are no checkpoints.
 UNPICKLING_ERRORS = (
@@ -29,9 +29,9 @@ UNPICKLING_ERRORS = (
     TypeError,
     struct.error,
 )
-BEST = Path("checkpoints", "best.ckpt")
-LAST = Path("checkpoints", "last.ckpt")
-ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib writes one slash; a drive has one letter
+BEST_CHECKPOINT = Path("checkpoints", "best.ckpt")
+LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
+URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib writes one slash; a drive has one letter
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -41,31 +41,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, holds more than plain data, or is not ours.
     """
     path = Path(path)
-    path = path / BEST if path.is_dir() else path
-    require_file(path, "a run folder or a checkpoint such as outputs/.../checkpoints/best.ckpt")
-    sealed = require_unchanged(path)
+    path = path / BEST_CHECKPOINT if path.is_dir() else path
+    check_checkpoint_exists(path, "a run folder or a checkpoint such as outputs/.../checkpoints/best.ckpt")
+    has_checksum = verify_checksum(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is no checkpoint of ours, and refused
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except UNPICKLING_ERRORS as error:
         # torch's own message advises to load the file without the safety.
-        found = re.search(r"(?i:unsupported global):? (?:GLOBAL )?(\S+)", str(error))
-        reason = f"it names {found[1]}, which is code" if found else "it is damaged or something else"
+        match = re.search(r"(?i:unsupported global):? (?:GLOBAL )?(\S+)", str(error))
+        reason = f"it names {match[1]}, which is code" if match else "it is damaged or something else"
         raise CheckpointError(f"{path} is no checkpoint of plain data: {reason}; give one that we wrote") from error
-    ours = content.get("cnn_classifier") if isinstance(content, dict) else None
-    if not isinstance(ours, dict) or not {"hyper_parameters", "state_dict"} <= content.keys():
+    header = checkpoint.get("cnn_classifier") if isinstance(checkpoint, dict) else None
+    if not isinstance(header, dict) or not {"hyper_parameters", "state_dict"} <= checkpoint.keys():
         raise CheckpointError(f"{path} was not written by cnn_classifier; train one with `python train.py`")
-    if ours.get("format") not in range(1, CHECKPOINT_FORMAT + 1):
-        raise CheckpointError(f"{path} was written by cnn_classifier {ours.get('version')}; upgrade to read it")
-    if ours["format"] > 1 and not sealed:
+    if header.get("format") not in range(1, CHECKPOINT_FORMAT + 1):
+        raise CheckpointError(f"{path} was written by cnn_classifier {header.get('version')}; upgrade to read it")
+    if header["format"] > 1 and not has_checksum:
         raise CheckpointError(f"{path} is damaged: its end is missing; give another checkpoint")
-    return content
+    return checkpoint
 
 
-def require_file(path: Path, expected: str) -> None:
+def check_checkpoint_exists(path: Path, expected: str) -> None:
     """Raise CheckpointError unless a checkpoint is there; nothing is ever fetched on its behalf."""
-    if ADDRESS.match(str(path)):
+    if URL.match(str(path)):
         raise CheckpointError(
             f"{path} is an address; expected {expected} on this machine: download it and give its path"
         )
@@ -73,7 +73,7 @@ def require_file(path: Path, expected: str) -> None:
         raise CheckpointError(f"{path} does not exist; expected {expected}")
 
 
-def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[ImageClassifier, Card]:
+def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[ImageClassifier, ModelMetadata]:
     """The trained classifier, ready to predict on the CPU, and what its answers mean; the file alone is enough.
 
     Args:
@@ -83,29 +83,31 @@ def read_trained(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[Imag
     Raises:
         CheckpointError: If it is missing, damaged or not ours, or names a network outside ours and `trusted`.
     """
-    content = read_checkpoint(path)
-    settings = content["hyper_parameters"]
+    checkpoint = read_checkpoint(path)
+    hparams = checkpoint["hyper_parameters"]
     try:
-        require_trusted(settings["model"], trusted)
+        check_trusted_target(hparams["model"], trusted)
     except (CheckpointError, LookupError, TypeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     try:
-        classifier = ImageClassifier(**settings)
-        classifier.load_state_dict(content["state_dict"])
-        classifier.familiarity = Familiarity(content["known"]) if "known" in content else None
-        card = Card(
+        classifier = ImageClassifier(**hparams)
+        classifier.load_state_dict(checkpoint["state_dict"])
+        classifier.feature_bank = (
+            FeatureBank(checkpoint["reference_features"]) if "reference_features" in checkpoint else None
+        )
+        metadata = ModelMetadata(
             class_names=classifier.class_names,
             preprocess=classifier.preprocess,
             aliases=classifier.aliases,
-            **content.get("calibration", {}),
+            **checkpoint.get("calibration", {}),
         )
     except (ConfigError, TypeError, KeyError, RuntimeError) as error:
-        told = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: its weights and its network do not fit together ({told})") from error
-    return classifier.eval(), card
+        detail = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: its weights and its network do not fit together ({detail})") from error
+    return classifier.eval(), metadata
 
 
-def write_calibration(path: Path, calibration: Mapping[str, Any], familiarity: Familiarity | None = None) -> None:
+def add_calibration(path: Path, calibration: Mapping[str, Any], feature_bank: FeatureBank | None = None) -> None:
     """Add to a checkpoint what validation images told.
 
     Args:
@@ -113,17 +115,17 @@ def write_calibration(path: Path, calibration: Mapping[str, Any], familiarity: F
         calibration: Of its answers: `temperature`, `threshold` and `least_familiarity`, as `Card` has them.
         familiarity: Which images are familiar to it.
     """
-    known = {} if familiarity is None else {"known": familiarity.known.cpu()}
-    write_sealed(path, read_checkpoint(path) | known | {"calibration": dict(calibration)})
+    reference_features = {} if feature_bank is None else {"reference_features": feature_bank.features.cpu()}
+    save_with_checksum(path, read_checkpoint(path) | reference_features | {"calibration": dict(calibration)})
 
 
-def checkpoint_bytes(module: ImageClassifier) -> int:
+def estimate_checkpoint_bytes(module: ImageClassifier) -> int:
     """About what a run's checkpoints take: the best, the last, and one that is being written."""
-    weights = sum(tensor.nbytes for tensor in module.state_dict().values())
-    return 3 * 4 * weights  # the weights, their average, and two moments of the optimiser
+    weight_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
+    return 3 * 4 * weight_bytes  # the weights, their average, and two moments of the optimiser
 
 
-def run_dir_of(checkpoint: Path) -> Path | None:
+def find_run_dir(checkpoint: Path) -> Path | None:
     """The run folder that a checkpoint lies in, if it lies in one."""
     folder = checkpoint.parent.parent
     return folder if checkpoint.parent.name == "checkpoints" and (folder / "config.yaml").is_file() else None

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cnn_classifier.budget import AUTO, seconds_of
-from cnn_classifier.build import bind
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.budget import AUTO, parse_duration
+from cnn_classifier.build import check_signature
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.models.checks import pooled_size
+from cnn_classifier.models.checks import feature_map_size
 
 # Lightning takes numbers, words and lists here; its own signature is checked once it is imported.
-SEVERAL_KINDS = ("trainer.compile", "trainer.devices", "trainer.precision")
+UNION_TYPED_KEYS = ("trainer.compile", "trainer.devices", "trainer.precision")
 # Smallest and largest value of the numbers that the YAML sets; None is open.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
 }
 
 # What `auto` may be replaced by.
-EXAMPLES: dict[str, Any] = {
+EXAMPLE_VALUES: dict[str, Any] = {
     "augment.affine.crop": [0.5, 1.0],
     "augment.affine.degrees": 11.5,
     "augment.affine.translate": 0.05,
@@ -53,8 +53,8 @@ EXAMPLES: dict[str, Any] = {
     "trainer.sizes": [64, 96, 128],
 }
 # What may be left out.
-NULLABLE = ("model.weights", "trainer.sizes")
-CHOICES: dict[str, tuple[Any, ...]] = {
+NULLABLE_KEYS = ("model.weights", "trainer.sizes")
+ALLOWED_VALUES: dict[str, tuple[Any, ...]] = {
     "trainer.compile": ("auto", True, False),
     "trainer.layout": ("auto", "channels_last", "contiguous"),
 }
@@ -69,45 +69,47 @@ def check_values(values: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: Naming the key, the value and what was expected.
     """
-    require_parts(values)
-    seconds_of(values["budget"], images=1)
+    check_required_groups(values)
+    parse_duration(values["budget"], num_images=1)
     for key, (low, high) in RANGES.items():
-        check_range(key, find(values, key), low, high)
-    for key, choices in CHOICES.items():
-        if find(values, key) not in choices:
+        check_range(key, get_by_path(values, key), low, high)
+    for key, choices in ALLOWED_VALUES.items():
+        if get_by_path(values, key) not in choices:
             expected = ", ".join(map(str, choices))
-            raise ConfigError(f"{key}={find(values, key)} is unknown; expected one of: {expected}")
-    bind(DatasetOptions, values["dataset"], named="dataset")
-    options = DatasetOptions(**values["dataset"])
-    widths = find(values, "model.widths")
+            raise ConfigError(f"{key}={get_by_path(values, key)} is unknown; expected one of: {expected}")
+    check_signature(DatasetConfig, values["dataset"], name="dataset")
+    dataset_config = DatasetConfig(**values["dataset"])
+    widths = get_by_path(values, "model.widths")
     if widths == []:
         raise ConfigError("model.widths=[] has no block; expected such as model.widths=[32,64]")
-    if widths and options.image_size != AUTO:
-        pooled_size(int(options.image_size), EXAMPLES["model.widths"] if widths == AUTO else widths)
+    if widths and dataset_config.image_size != AUTO:
+        feature_map_size(int(dataset_config.image_size), EXAMPLE_VALUES["model.widths"] if widths == AUTO else widths)
 
 
 def check_type(key: str, value: Any, default: Any) -> None:
     """Raise ConfigError if a value is of another kind than the default it replaces; null gives way to anything."""
-    may_be_left_out = default is None or isinstance(default, dict)
-    bound_later = key in SEVERAL_KINDS or key.startswith("dataset.")  # what DatasetOptions takes may be null, too
-    default = EXAMPLES.get(key, default)
-    bound_later |= value is None and key in NULLABLE
-    if bound_later or may_be_left_out or (value == AUTO and key in EXAMPLES) or same_kind(value, default):
+    is_optional = default is None or isinstance(default, dict)
+    is_checked_later = key in UNION_TYPED_KEYS or key.startswith(
+        "dataset."
+    )  # what DatasetOptions takes may be null, too
+    default = EXAMPLE_VALUES.get(key, default)
+    is_checked_later |= value is None and key in NULLABLE_KEYS
+    if is_checked_later or is_optional or (value == AUTO and key in EXAMPLE_VALUES) or is_same_type(value, default):
         return
-    kind = "list" if isinstance(default, list) else type(default).__name__
-    raise ConfigError(f"{key}={value} is of the wrong type; expected {kind} such as {key}={default}")
+    type_name = "list" if isinstance(default, list) else type(default).__name__
+    raise ConfigError(f"{key}={value} is of the wrong type; expected {type_name} such as {key}={default}")
 
 
-def same_kind(value: Any, default: Any) -> bool:
+def is_same_type(value: Any, default: Any) -> bool:
     """Whether a value is of the default's type; whole numbers are numbers too, and lists go by their first item."""
     if isinstance(default, list):
-        return isinstance(value, list) and all(same_kind(item, default[0]) for item in value if default)
+        return isinstance(value, list) and all(is_same_type(item, default[0]) for item in value if default)
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     return isinstance(value, int | float if isinstance(default, float) else type(default))
 
 
-def require_parts(values: Mapping[str, Any]) -> None:
+def check_required_groups(values: Mapping[str, Any]) -> None:
     """Raise ConfigError if a run lacks a part, or says of one what it cannot mean."""
     for group in ("dataset", "model", "optimizer", "scheduler", "trainer", "loss"):
         if not isinstance(values.get(group), dict):
@@ -115,8 +117,8 @@ def require_parts(values: Mapping[str, Any]) -> None:
     if not isinstance(values["resume"], str | None):
         raise ConfigError(f"resume={values['resume']} is of the wrong type; expected auto, or a path")
     weights = values["loss"]["class_weights"]
-    numbers = isinstance(weights, list) and all(isinstance(w, int | float) and w > 0 for w in weights)
-    if not (weights is None or weights == "balanced" or numbers):
+    is_weight_list = isinstance(weights, list) and all(isinstance(w, int | float) and w > 0 for w in weights)
+    if not (weights is None or weights == "balanced" or is_weight_list):
         raise ConfigError(f"loss.class_weights={weights}: expected balanced, or one number above 0 a class")
 
 
@@ -130,7 +132,7 @@ def check_range(key: str, value: Any, low: float | None, high: float | None) -> 
             raise ConfigError(f"{key}={value} is out of range; expected {expected}")
 
 
-def find(values: Any, key: str) -> Any:
+def get_by_path(values: Any, key: str) -> Any:
     """The value of a dotted key; None if the chosen group has no such key."""
     for part in key.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None

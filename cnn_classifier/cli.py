@@ -8,15 +8,15 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, complain
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, print_error
 
 
-def run(*words: str) -> None:
+def run(*argv: str) -> None:
     """The console entry point: `run("train")` is `cnn-classifier train` with the words of this process."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # file names may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(main([*words, *sys.argv[1:]]))
+    sys.exit(main([*argv, *sys.argv[1:]]))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -26,38 +26,38 @@ def main(argv: Sequence[str]) -> int:
         argv: The words after the program's name.
     """
     debug = "--debug" in argv
-    words = [word for word in argv if word != "--debug"]
+    args = [word for word in argv if word != "--debug"]
     try:
-        if words[:1] == ["train"]:
-            return train(words[1:], debug=debug)
-        from cnn_classifier.commands import parser
+        if args[:1] == ["train"]:
+            return train(args[1:], debug=debug)
+        from cnn_classifier.commands import build_parser
 
-        arguments = parser().parse_args(words)
+        arguments = build_parser().parse_args(args)
         return arguments.command(arguments)
     except ClassifierError as error:
         if debug:
             raise
-        return complain(str(error), error.exit_code)
+        return print_error(str(error), error.exit_code)
     except KeyboardInterrupt as error:
-        return complain(f"interrupted{error}", INTERRUPTED_EXIT_CODE)
+        return print_error(f"interrupted{error}", INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:  # `predict … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # the outermost guard: a bug is one line, too
         if debug:
             raise
-        return complain(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", INTERNAL_EXIT_CODE)
+        return print_error(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", INTERNAL_EXIT_CODE)
 
 
-def train(words: Sequence[str], *, debug: bool) -> int:
+def train(argv: Sequence[str], *, debug: bool) -> int:
     """Run `train` with the words of Hydra's own command line, or tell what they are."""
-    if "--help" in words or "-h" in words:
-        from cnn_classifier.train_help import train_help
+    if "--help" in argv or "-h" in argv:
+        from cnn_classifier.train_help import format_train_help
 
-        print(train_help(words))
+        print(format_train_help(argv))
         return 0
-    from cnn_classifier.signals import terminable
+    from cnn_classifier.signals import sigterm_raises
     from cnn_classifier.sweep.command import train_command
 
-    with terminable():
-        return train_command(words, debug=debug)
+    with sigterm_raises():
+        return train_command(argv, debug=debug)

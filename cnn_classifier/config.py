@@ -15,17 +15,17 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cnn_classifier.budget import AUTO
-from cnn_classifier.build import nearest
+from cnn_classifier.build import did_you_mean
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.own_files import require_readable
-from cnn_classifier.secrets import masked
-from cnn_classifier.storage import CONF_DIR, write_whole
+from cnn_classifier.own_files import check_yaml_files
+from cnn_classifier.secrets import redact
+from cnn_classifier.storage import CONF_DIR, atomic_write
 
 Config = DictConfig
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 
-def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) -> Config:
+def load_config(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) -> Config:
     """The configuration that `python train.py` would use with these words, for notebooks and tests.
 
     Args:
@@ -41,66 +41,66 @@ def load(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) ->
             if OmegaConf.is_interpolation(config, "run_dir"):  # of the command's own folders
                 now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
                 config.run_dir = str(run_dir or Path("outputs", config.dataset.name, now))
-            check(config, overrides)
+            check_config(config, overrides)
     except COMPOSITION_ERRORS as error:
-        raise explain(error, overrides) from error
+        raise translate_hydra_error(error, overrides) from error
     return config
 
 
-def quoted(value: str | Path) -> str:
+def quote_override(value: str | Path) -> str:
     """A value as a word of Hydra's, whatever is in it."""
     return "'" + str(value).replace("'", "\\'") + "'"
 
 
-def save(config: Config, path: Path) -> None:
+def save_config(config: Config, path: Path) -> None:
     """Write the configuration as YAML, interpolations resolved, secrets left out."""
-    write_whole(path, OmegaConf.to_yaml(OmegaConf.create(as_saved(config))).encode())
+    atomic_write(path, OmegaConf.to_yaml(OmegaConf.create(to_redacted_dict(config))).encode())
 
 
-def as_saved(config: Config) -> dict[str, Any]:
+def to_redacted_dict(config: Config) -> dict[str, Any]:
     """The plain values that `save` writes and `read_saved` reads."""
-    return dict(masked(plain(config), OmegaConf.to_container(config, resolve=False)))
+    return dict(redact(to_container(config), OmegaConf.to_container(config, resolve=False)))
 
 
-def keep_words(path: Path) -> None:
+def redact_multirun_yaml(path: Path) -> None:
     """Of what Hydra writes down of a sweep keep the words alone, without passwords and keys."""
-    written: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    words = written["hydra"]["overrides"] if isinstance(written["hydra"], dict) else written
-    write_whole(path, OmegaConf.to_yaml(OmegaConf.create(masked(words))).encode())
+    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    overrides = content["hydra"]["overrides"] if isinstance(content["hydra"], dict) else content
+    atomic_write(path, OmegaConf.to_yaml(OmegaConf.create(redact(overrides))).encode())
 
 
-def read_saved(path: Path) -> dict[str, Any]:
+def load_saved_config(path: Path) -> dict[str, Any]:
     """A configuration that was written as YAML, as plain data; what it refers to is left alone.
 
     Raises:
         ConfigError: If it is damaged.
     """
-    require_readable(path)
+    check_yaml_files(path)
     try:
         return dict(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
     except (*COMPOSITION_ERRORS, YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise ConfigError(f"{path} is no configuration that we wrote ({told})") from error
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{path} is no configuration that we wrote ({detail})") from error
 
 
-def same_run(config: Config, saved: Path) -> bool:
+def is_same_experiment(config: Config, saved_path: Path) -> bool:
     """Whether a saved configuration is this one, apart from what is `auto` and what a resumed run may change."""
-    theirs = read_saved(saved)
-    mine = without_auto(as_saved(config), theirs)
-    for values in (mine, theirs):
+    previous = load_saved_config(saved_path)
+    current = fill_auto(to_redacted_dict(config), previous)
+    for values in (current, previous):
         folder = values.pop("run_dir")
         values.pop("resume")
         values.pop("sweep", None)
         values["trainer"] = values["trainer"] | {"default_root_dir": None, "max_epochs": None}
         for group in ("callbacks", "logger"):  # they hold paths below the run's folder
             values[group] = str(values[group]).replace(folder, "")
-    return mine == theirs
+    return current == previous
 
 
-def adopt(config: Config, saved: Path) -> None:
+def inherit_resolved_values(config: Config, saved_path: Path) -> None:
     """Take what is `auto` from a saved configuration: a run that goes on keeps what was settled when it began."""
-    mine = plain(config)
-    before, after = flat(mine), flat(without_auto(mine, read_saved(saved)))
+    current = to_container(config)
+    before, after = flatten(current), flatten(fill_auto(current, load_saved_config(saved_path)))
     set_values(config, {key: value for key, value in after.items() if before.get(key) != value})
 
 
@@ -110,26 +110,26 @@ def set_values(config: Config, values: Mapping[str, Any]) -> None:
         OmegaConf.update(config, key, value, merge=False)
 
 
-def without_auto(values: Any, settled: Any) -> Any:
+def fill_auto(values: Any, resolved: Any) -> Any:
     """Plain values, each `auto` replaced by what others have in its place, where they have that place."""
-    if isinstance(values, dict) and isinstance(settled, dict):
-        return {key: without_auto(value, settled.get(key, value)) for key, value in values.items()}
-    return settled if values == AUTO else values
+    if isinstance(values, dict) and isinstance(resolved, dict):
+        return {key: fill_auto(value, resolved.get(key, value)) for key, value in values.items()}
+    return resolved if values == AUTO else values
 
 
-def flat(values: Any, path: str = "") -> dict[str, Any]:
+def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
     """`{"trainer.max_epochs": 20, ...}`."""
     if not isinstance(values, dict):
-        return {path.removesuffix("."): values}
-    return {key: value for name, inner in values.items() for key, value in flat(inner, f"{path}{name}.").items()}
+        return {prefix.removesuffix("."): values}
+    return {key: value for name, child in values.items() for key, value in flatten(child, f"{prefix}{name}.").items()}
 
 
-def plain(node: Any) -> Any:
+def to_container(node: Any) -> Any:
     """Dicts, lists, strings and numbers in place of Hydra's own types, interpolations resolved."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def check(config: Config, overrides: Sequence[str]) -> None:
+def check_config(config: Config, overrides: Sequence[str]) -> None:
     """Check what can be known without torch: each override's type against the value it replaces, and all ranges.
 
     Needs an initialised Hydra.
@@ -139,16 +139,16 @@ def check(config: Config, overrides: Sequence[str]) -> None:
     """
     from cnn_classifier.checks import check_type, check_values  # with Pillow, which a misspelt key need not wait for
 
-    words = [str(word) for word in overrides]
-    parsed = OverridesParser.create().parse_overrides(words)
-    replaced = [word for word in parsed if word.type is OverrideType.CHANGE and not is_group(word)]
-    if replaced:
-        chosen = [word for word, override in zip(words, parsed, strict=True) if override not in replaced]
-        defaults = compose("config", [word for word in chosen if not word.startswith("hydra.")])
-        for override in replaced:
+    override_strings = [str(word) for word in overrides]
+    parsed = OverridesParser.create().parse_overrides(override_strings)
+    changed = [word for word in parsed if word.type is OverrideType.CHANGE and not is_group(word)]
+    if changed:
+        unchanged = [word for word, override in zip(override_strings, parsed, strict=True) if override not in changed]
+        defaults = compose("config", [word for word in unchanged if not word.startswith("hydra.")])
+        for override in changed:
             key = override.key_or_group
-            check_type(key, plain(OmegaConf.select(config, key)), plain(OmegaConf.select(defaults, key)))
-    values: dict[str, Any] = {str(name): plain(node) for name, node in config.items() if name != "run_dir"}
+            check_type(key, to_container(OmegaConf.select(config, key)), to_container(OmegaConf.select(defaults, key)))
+    values: dict[str, Any] = {str(name): to_container(node) for name, node in config.items() if name != "run_dir"}
     check_values(values)
 
 
@@ -156,41 +156,41 @@ def is_group(override: Override) -> bool:
     return (CONF_DIR / override.key_or_group).is_dir() or override.key_or_group.startswith("hydra")
 
 
-def explain(error: Exception, words: Sequence[str] = ()) -> ConfigError:
+def translate_hydra_error(error: Exception, overrides: Sequence[str] = ()) -> ConfigError:
     """One line for what Hydra and OmegaConf say in many.
 
     Args:
         error: What they raised.
         words: The words of the command.
     """
-    text = str(error)
-    if found := re.search(r"Could not override '([\w./@-]+)'", text):
-        key = found[1]
+    message = str(error)
+    if match := re.search(r"Could not override '([\w./@-]+)'", message):
+        key = match[1]
         return ConfigError(
-            f"{key} is not in the configuration{suggestion(key, words)}; a new key is added with +{key}="
+            f"{key} is not in the configuration{suggest_key(key, overrides)}; a new key is added with +{key}="
         )
-    if found := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':\n((?:\t.*\n?)+)", text):
-        name, group, options = found[1], found[2], found[3].split()
+    if match := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':\n((?:\t.*\n?)+)", message):
+        name, group, options = match[1], match[2], match[3].split()
         return ConfigError(
             f"{group}={name.removeprefix(f'{group}/')} does not exist; expected one of: {', '.join(options)}"
         )
-    if isinstance(error, OverrideParseException) or "Ambiguous value" in text or "Unknown function" in text:
-        word = getattr(error, "override", None) or "dataset.root=my photos (1)"
-        key, _, value = word.partition("=")
-        return ConfigError(f"{word} cannot be read; quote what has special characters: \"{key}='{value}'\"")
+    if isinstance(error, OverrideParseException) or "Ambiguous value" in message or "Unknown function" in message:
+        override = getattr(error, "override", None) or "dataset.root=my photos (1)"
+        key, _, value = override.partition("=")
+        return ConfigError(f"{override} cannot be read; quote what has special characters: \"{key}='{value}'\"")
     key = getattr(error, "full_key", None)
-    return ConfigError(f"{key}: {' '.join(text.split())}" if key else " ".join(text.split()))
+    return ConfigError(f"{key}: {' '.join(message.split())}" if key else " ".join(message.split()))
 
 
-def suggestion(key: str, words: Sequence[str]) -> str:
+def suggest_key(key: str, overrides: Sequence[str]) -> str:
     """A hint for a key that the chosen groups do not have: the likeliest spelling of its first unknown part."""
-    groups = [word for word in words if (CONF_DIR / word.partition("=")[0]).is_dir() and "," not in word]
+    group_overrides = [word for word in overrides if (CONF_DIR / word.partition("=")[0]).is_dir() and "," not in word]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        node = compose("config", groups)
+        node = compose("config", group_overrides)
     for part in key.split("."):
         if not isinstance(node, DictConfig):
             return ""
         if part not in node:
-            return nearest(part, [str(known) for known in node])
+            return did_you_mean(part, [str(known) for known in node])
         node = node[part]
     return ""

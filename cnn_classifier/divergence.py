@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from cnn_classifier.errors import DivergedError
 from cnn_classifier.storage import write_json
 
-HOW_TO_GO_ON = "lower optimizer.lr or set a warm-up"
-STEPS_BETWEEN_LOOKS = 50  # on a GPU, where a look waits for all that was asked of it
+HINT = "lower optimizer.lr or set a warm-up"
+CHECK_EVERY_N_STEPS = 50  # on a GPU, where a look waits for all that was asked of it
 
 
-class DivergenceGuard(Callback):
+class NaNGuard(Callback):
     """Looks at the loss and all gradients before each step of the optimiser.
 
     Where a look waits for nothing, on the CPU, the run ends before that step. A GPU itself skips the step, as torch's
@@ -27,51 +27,53 @@ class DivergenceGuard(Callback):
         folder: Of the run; the images of the step are listed there.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.loss: Tensor | None = None
-        self.first: Tensor | None = None  # the first bad step, counted from 0; -1 as long as there is none
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.accumulated_loss: Tensor | None = None
+        self.first_bad_step: Tensor | None = None  # the first bad step, counted from 0; -1 as long as there is none
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        self.loss = loss.detach() if self.loss is None else self.loss + loss.detach()
+        self.accumulated_loss = (
+            loss.detach() if self.accumulated_loss is None else self.accumulated_loss + loss.detach()
+        )
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if self.loss is None:
+        if self.accumulated_loss is None:
             return
-        total, self.loss = self.loss, None
+        total, self.accumulated_loss = self.accumulated_loss, None
         if not trainer.precision.startswith("16"):  # half precision overflows now and then, and its scaler sees to that
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             total = total + torch.stack(torch._foreach_norm(gradients)).sum() if gradients else total
-        bad = ~total.isfinite()
-        if not (reading_waits(total.device) and skips(optimizer)):
-            if bad:
+        is_nonfinite = ~total.isfinite()
+        if not (requires_sync(total.device) and supports_found_inf(optimizer)):
+            if is_nonfinite:
                 self.stop(trainer, trainer.fit_loop.epoch_loop.total_batch_idx)
             return
-        self.remember(trainer, bad)
-        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+        self.record(trainer, is_nonfinite)
+        optimizer.found_inf = is_nonfinite.float()  # type: ignore[attr-defined]
 
-    def remember(self, trainer: Trainer, bad: Tensor) -> None:
+    def record(self, trainer: Trainer, is_nonfinite: Tensor) -> None:
         """Note the first bad step on the device, and ask for it now and then."""
         step = trainer.fit_loop.epoch_loop.total_batch_idx
-        if self.first is None:
-            self.first = torch.full((), -1, device=bad.device)
-        self.first = torch.where(bad & (self.first < 0), step, self.first)
-        if step % STEPS_BETWEEN_LOOKS == STEPS_BETWEEN_LOOKS - 1:
-            self.look(trainer)
+        if self.first_bad_step is None:
+            self.first_bad_step = torch.full((), -1, device=is_nonfinite.device)
+        self.first_bad_step = torch.where(is_nonfinite & (self.first_bad_step < 0), step, self.first_bad_step)
+        if step % CHECK_EVERY_N_STEPS == CHECK_EVERY_N_STEPS - 1:
+            self.check(trainer)
 
-    def look(self, trainer: Trainer) -> None:
-        first = -1 if self.first is None else int(self.first)
-        if first >= 0:
-            self.stop(trainer, first)
+    def check(self, trainer: Trainer) -> None:
+        bad_step = -1 if self.first_bad_step is None else int(self.first_bad_step)
+        if bad_step >= 0:
+            self.stop(trainer, bad_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.look(trainer)
+        self.check(trainer)
         loss = trainer.callback_metrics.get("val/loss")
         if loss is not None and not trainer.sanity_checking and not math.isfinite(loss):
-            raise DivergedError(f"val/loss is {float(loss)} after epoch {trainer.current_epoch + 1}; {HOW_TO_GO_ON}")
+            raise DivergedError(f"val/loss is {float(loss)} after epoch {trainer.current_epoch + 1}; {HINT}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.look(trainer)
+        self.check(trainer)
 
     def stop(self, trainer: Trainer, step: int) -> None:
         """Name the step and its images, and end the run.
@@ -82,20 +84,20 @@ class DivergenceGuard(Callback):
         epoch, batch = divmod(step, int(trainer.num_training_batches))
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         images = [str(path) for path in datamodule.files_of(epoch, batch)]
-        found = self.folder / "diverged.json"
+        report_path = self.run_dir / "diverged.json"
         if trainer.is_global_zero:
-            write_json(found, {"epoch": epoch + 1, "batch": batch + 1, "step": step + 1, "images": images})
+            write_json(report_path, {"epoch": epoch + 1, "batch": batch + 1, "step": step + 1, "images": images})
         raise DivergedError(
-            f"the loss is no number in step {step + 1} (epoch {epoch + 1}, batch {batch + 1}; its images: {found}); "
-            f"the weights were not changed; {HOW_TO_GO_ON}"
+            f"the loss is no number in step {step + 1} (epoch {epoch + 1}, batch {batch + 1}; its images: {report_path}); "
+            f"the weights were not changed; {HINT}"
         )
 
 
-def reading_waits(device: torch.device) -> bool:
+def requires_sync(device: torch.device) -> bool:
     """Whether to read a value means to wait until the device has done all that was asked of it."""
     return device.type != "cpu"
 
 
-def skips(optimizer: Optimizer) -> bool:
+def supports_found_inf(optimizer: Optimizer) -> bool:
     """Whether an optimiser heeds `found_inf`."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))

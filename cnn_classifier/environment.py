@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from cnn_classifier import __version__
-from cnn_classifier.secrets import masked_words
+from cnn_classifier.secrets import redact_overrides
 
 PACKAGES = (
     "torch",
@@ -23,21 +23,21 @@ PACKAGES = (
 )
 
 
-def environment() -> dict[str, Any]:
+def collect_environment() -> dict[str, Any]:
     """Plain data for `environment.json` and the report."""
     torch = sys.modules.get("torch")  # an exported graph answers without it
     versions = {"cnn_classifier": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    cards = range(torch.cuda.device_count()) if torch else ()
+    gpu_indices = range(torch.cuda.device_count()) if torch else ()
     return {
         "versions": versions,
         "hardware": {
             "machine": platform.platform(),
             "cpus": os.cpu_count(),
             "threads": torch.get_num_threads() if torch else os.cpu_count(),
-            "accelerators": [torch.cuda.get_device_name(index) for index in cards] if torch else [],
+            "accelerators": [torch.cuda.get_device_name(index) for index in gpu_indices] if torch else [],
         },
-        "command": masked_words(sys.argv),
+        "command": redact_overrides(sys.argv),
     }

@@ -5,7 +5,7 @@ import sys
 INTERNAL_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
-LONGEST = 2000  # characters of an error, so that a value of a megabyte does not fill the terminal
+MAX_MESSAGE_LENGTH = 2000  # characters of an error, so that a value of a megabyte does not fill the terminal
 
 
 class ClassifierError(Exception):
@@ -54,8 +54,8 @@ class UnreadableImageError(DataError):
     """One file or array is not an image that we can decode; the message is the reason alone."""
 
 
-def complain(message: str, exit_code: int) -> int:
+def print_error(message: str, exit_code: int) -> int:
     """Print one line on standard error, and pass the exit code on."""
     line = " ".join(message.split())
-    print("error:", line if len(line) <= LONGEST else f"{line[:LONGEST]} …", file=sys.stderr)
+    print("error:", line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[:MAX_MESSAGE_LENGTH]} …", file=sys.stderr)
     return exit_code

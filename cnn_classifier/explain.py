@@ -9,19 +9,19 @@ import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
-from cnn_classifier.data.augment import normalise, to_float
+from cnn_classifier.data.augment import normalize, to_float
 from cnn_classifier.data.preprocess import Pixels
 from cnn_classifier.module import ImageClassifier
 
-HeatMaps = Sequence[npt.NDArray[np.float32]]
-NO_CONVOLUTION = "The network has no convolution whose map could show where it looked."
+Heatmaps = Sequence[npt.NDArray[np.float32]]
+NO_CONVOLUTION_MESSAGE = "The network has no convolution whose map could show where it looked."
 # Of a map: coarser ones tell little of where, and finer ones, from earlier layers, little of what: on cats and dogs of
 # 72 px the last map of 4 x 4 lies on heads, those of 2 x 2 and of 9 x 9 lie anywhere.
-LEAST_SIDE = 4
-AT_ONCE = 16  # images, which bounds the memory
+MIN_MAP_SIZE = 4
+BATCH_SIZE = 16  # images, which bounds the memory
 
 
-def heat_maps(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int]) -> tuple[HeatMaps, str]:
+def grad_cam(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int]) -> tuple[Heatmaps, str]:
     """What spoke for a class in each image.
 
     Args:
@@ -34,46 +34,46 @@ def heat_maps(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int
         than on average. And why there are none, or nothing.
     """
     images = torch.from_numpy(pixels).to(classifier.device).permute(0, 3, 1, 2)
-    images = normalise(to_float(images), classifier.preprocess).requires_grad_()
-    layer = feature_layer(classifier, images[:1])
-    if layer is None:
-        return [], NO_CONVOLUTION
-    grad_cam = LayerGradCam(classifier, layer)
+    images = normalize(to_float(images), classifier.preprocess).requires_grad_()
+    target_layer = find_target_layer(classifier, images[:1])
+    if target_layer is None:
+        return [], NO_CONVOLUTION_MESSAGE
+    attribution = LayerGradCam(classifier, target_layer)
     targets = torch.tensor(classes, device=classifier.device)
     maps = [
-        grad_cam.attribute(some, target).detach()
-        for some, target in zip(images.split(AT_ONCE), targets.split(AT_ONCE), strict=True)
+        attribution.attribute(batch, target).detach()
+        for batch, target in zip(images.split(BATCH_SIZE), targets.split(BATCH_SIZE), strict=True)
     ]
-    evidence = torch.cat(maps).squeeze(1).float()  # (B, h, w)
+    scores = torch.cat(maps).squeeze(1).float()  # (B, h, w)
     # More than the rest of the image: a norm after the convolution makes the level itself mean nothing.
-    heat = (evidence - evidence.mean(dim=(1, 2), keepdim=True)).clamp(min=0)
-    highest = heat.amax(dim=(1, 2), keepdim=True)
-    return list((heat / highest.clamp(min=torch.finfo(heat.dtype).tiny)).cpu().numpy()), ""
+    heatmaps = (scores - scores.mean(dim=(1, 2), keepdim=True)).clamp(min=0)
+    peak = heatmaps.amax(dim=(1, 2), keepdim=True)
+    return list((heatmaps / peak.clamp(min=torch.finfo(heatmaps.dtype).tiny)).cpu().numpy()), ""
 
 
 @torch.no_grad()
-def feature_layer(classifier: ImageClassifier, image: Tensor) -> nn.Module | None:
+def find_target_layer(classifier: ImageClassifier, image: Tensor) -> nn.Module | None:
     """The last convolution whose map is not too coarse; None where one only cuts the image into patches.
 
     Args:
         classifier: The trained module.
         image: Normalised, (1, C, H, W).
     """
-    sides: dict[nn.Conv2d, int] = {}
+    map_sizes: dict[nn.Conv2d, int] = {}
 
-    def note(layer: nn.Conv2d, _: Any, output: Tensor) -> None:
-        sides[layer] = min(output.shape[-2:])
+    def record_map_size(layer: nn.Conv2d, _: Any, output: Tensor) -> None:
+        map_sizes[layer] = min(output.shape[-2:])
 
     convolutions = [layer for layer in classifier.modules() if isinstance(layer, nn.Conv2d)]
-    hooks = [layer.register_forward_hook(note) for layer in convolutions]
+    hooks = [layer.register_forward_hook(record_map_size) for layer in convolutions]
     classifier(image)
     for hook in hooks:
         hook.remove()
-    looking = {layer: side for layer, side in sides.items() if not cuts_patches(layer)}
-    fine = min(LEAST_SIDE, max(looking.values(), default=0))
-    return next((layer for layer, side in reversed(looking.items()) if side >= fine), None)
+    candidates = {layer: side for layer, side in map_sizes.items() if not is_patch_embedding(layer)}
+    min_size = min(MIN_MAP_SIZE, max(candidates.values(), default=0))
+    return next((layer for layer, side in reversed(candidates.items()) if side >= min_size), None)
 
 
-def cuts_patches(layer: nn.Conv2d) -> bool:
+def is_patch_embedding(layer: nn.Conv2d) -> bool:
     """Whether a convolution looks at pieces side by side, as at the entrance of a transformer."""
     return layer.stride == layer.kernel_size and max(layer.stride) > 1

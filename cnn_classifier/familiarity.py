@@ -10,48 +10,50 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NEAREST = 5
+K = 5
 # From so few images no threshold can be told; more of them than so would make checkpoints large.
-FEWEST_KNOWN, MOST_KNOWN = 20, 1000
+MIN_FEATURES, MAX_FEATURES = 20, 1000
 
 
-class Familiarity(nn.Module):
+class FeatureBank(nn.Module):
     """Features (B, D) -> their cosine (B,) with those of the fifth nearest of the images that are known.
 
     Args:
         known: Features of these images, (N, D).
     """
 
-    known: Tensor
+    features: Tensor
 
-    def __init__(self, known: Tensor) -> None:
+    def __init__(self, features: Tensor) -> None:
         super().__init__()
-        self.register_buffer("known", functional.normalize(known.float()))
+        self.register_buffer("features", functional.normalize(features.float()))
 
     def forward(self, features: Tensor) -> Tensor:
-        cosines = functional.normalize(features.float()) @ self.known.T
-        return cosines.topk(NEAREST).values[:, -1]
+        cosines = functional.normalize(features.float()) @ self.features.T
+        return cosines.topk(K).values[:, -1]
 
-    def of_known(self) -> Tensor:
+    def leave_one_out(self) -> Tensor:
         """The familiarity of each known image, were it not known itself, (N,)."""
-        cosines = self.known @ self.known.T
-        return cosines.fill_diagonal_(-1).topk(NEAREST).values[:, -1]
+        cosines = self.features @ self.features.T
+        return cosines.fill_diagonal_(-1).topk(K).values[:, -1]
 
 
-def with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
+def forward_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """The logits (B, K), and what the last dense layer was given, (B, D); None where it is given something else."""
-    seen: list[Tensor] = []
-    dense: Sequence[nn.Module] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    hooks = [layer.register_forward_pre_hook(lambda _, given: seen.append(given[0])) for layer in dense[-1:]]
+    captured: list[Tensor] = []
+    linear_layers: Sequence[nn.Module] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given: captured.append(given[0])) for layer in linear_layers[-1:]
+    ]
     try:
         logits = network(images)
     finally:
         for hook in hooks:
             hook.remove()
-    return logits, seen[0] if len(seen) == 1 and seen[0].ndim == 2 else None
+    return logits, captured[0] if len(captured) == 1 and captured[0].ndim == 2 else None
 
 
-def familiarity_of(features: Sequence[Tensor]) -> Familiarity | None:
+def build_feature_bank(features: Sequence[Tensor]) -> FeatureBank | None:
     """What batches of features (B, D) make familiar; None of too few images."""
-    known = torch.cat(list(features)) if features else torch.empty(0)
-    return Familiarity(known) if len(known) >= FEWEST_KNOWN else None
+    all_features = torch.cat(list(features)) if features else torch.empty(0)
+    return FeatureBank(all_features) if len(all_features) >= MIN_FEATURES else None

@@ -14,29 +14,29 @@ from typing import Any
 import torch
 
 from cnn_classifier.budget import AUTO
-from cnn_classifier.storage import cache_home
-from cnn_classifier.trial import LAYOUTS, PRECISIONS, SECONDS, Choice, Measured, Trial
-from cnn_classifier.trial_memory import name_of, recall, remember
+from cnn_classifier.storage import cache_dir
+from cnn_classifier.trial import MEMORY_FORMATS, MIN_TIMING_SECONDS, PRECISIONS, Execution, StepTimer, Timing
+from cnn_classifier.trial_memory import load_timings, save_timings, timing_key
 
 # Seconds that a run must last to be worth a trial of a few, and to be worth compiling for, which takes a minute.
-WORTH_A_TRIAL = 60.0
-WORTH_COMPILING = 1200.0
-SHARE_TO_FORESEE = 0.01  # of a budget, to find out how many steps it buys
-HOPED = 4.0  # bfloat16 trained three times as fast as float32 at best (measured)
-MOOD = 1.5  # where a machine is so much faster or slower than before, what was measured is measured again
+MIN_RUN_SECONDS = 60.0
+MIN_COMPILED_RUN_SECONDS = 1200.0
+TIMING_FRACTION = 0.01  # of a budget, to find out how many steps it buys
+BEST_SPEEDUP = 4.0  # bfloat16 trained three times as fast as float32 at best (measured)
+MAX_DRIFT = 1.5  # where a machine is so much faster or slower than before, what was measured is measured again
 # malloc.h
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 
-def choose(
-    trial: Trial,
-    asked: Mapping[str, Any],
+def select_execution(
+    timer: StepTimer,
+    requested: Mapping[str, Any],
     *,
-    steps: int | None = None,
-    seconds: float = 0.0,
-    limit: float = float("inf"),
-    sweep: Path | None = None,
-) -> tuple[Measured, str]:
+    num_steps: int | None = None,
+    max_seconds: float = 0.0,
+    max_step_seconds: float = float("inf"),
+    sweep_dir: Path | None = None,
+) -> tuple[Timing, str]:
     """What to compute with, how long a step takes so, and why.
 
     Args:
@@ -47,78 +47,93 @@ def choose(
         limit: Of a step. Where the usual way takes several times as long, others are not tried.
         sweep: The folder of the sweep that this is a job of; its jobs are to be alike, however busy the machine is.
     """
-    first, *others = open_choices(asked, trial.device)
-    open_to_choice = first.precision in PRECISIONS and (others or asked["compile"] == AUTO)
-    if not open_to_choice and steps is not None:
-        return Measured(first, step=0.0), "as configured"
-    memory = (cache_home() / "trials" if sweep is None else sweep / ".trials") / f"{name_of(trial, asked)}.json"
-    measured = recall(memory)
+    default, *alternatives = list_candidates(requested, timer.device)
+    is_selectable = default.precision in PRECISIONS and (alternatives or requested["compile"] == AUTO)
+    if not is_selectable and num_steps is not None:
+        return Timing(default, seconds_per_step=0.0), "as configured"
+    cache_path = (
+        cache_dir() / "trials" if sweep_dir is None else sweep_dir / ".trials"
+    ) / f"{timing_key(timer, requested)}.json"
+    timings = load_timings(cache_path)
     # How long a run will be rests on how fast the machine is today, and so does what others are compared with.
-    if not measured or (sweep is None and (steps is None or len(measured) < 2)):
-        lasting = max(seconds * SHARE_TO_FORESEE, SECONDS) if steps is None else SECONDS
-        usual = trial.seconds(first.precision, first.layout, limit=HOPED * limit, lasting=lasting)
-        measured = as_of_today(measured, Measured(first, usual))
-        remember(memory, measured)
-    if measured[0].step > HOPED * limit:
-        return measured[0], "too slow to try others"
-    planned = int(seconds / measured[0].step) if steps is None else steps
-    if len(measured) < 2 and open_to_choice and measured[0].total(planned) >= WORTH_A_TRIAL:
-        measured = try_others(trial, measured, others, planned, compile=asked["compile"] == AUTO)
-        remember(memory, measured)
-    if len(measured) < 2:
-        return measured[0], "the run is too short to try others" if open_to_choice else "as configured"
-    measured.sort(key=lambda tried: tried.total(planned))
-    speeds = [f"{tried.choice} {trial.batch_shape[0] / tried.step:.0f}" for tried in measured]
-    return measured[0], f"images/s tried: {' · '.join(speeds)}"
+    if not timings or (sweep_dir is None and (num_steps is None or len(timings) < 2)):
+        duration = max(max_seconds * TIMING_FRACTION, MIN_TIMING_SECONDS) if num_steps is None else MIN_TIMING_SECONDS
+        default_seconds = timer.measure(
+            default.precision,
+            default.memory_format,
+            max_step_seconds=BEST_SPEEDUP * max_step_seconds,
+            duration=duration,
+        )
+        timings = rescale_to_current_speed(timings, Timing(default, default_seconds))
+        save_timings(cache_path, timings)
+    if timings[0].seconds_per_step > BEST_SPEEDUP * max_step_seconds:
+        return timings[0], "too slow to try others"
+    planned_steps = int(max_seconds / timings[0].seconds_per_step) if num_steps is None else num_steps
+    if len(timings) < 2 and is_selectable and timings[0].total_seconds(planned_steps) >= MIN_RUN_SECONDS:
+        timings = time_candidates(timer, timings, alternatives, planned_steps, compile=requested["compile"] == AUTO)
+        save_timings(cache_path, timings)
+    if len(timings) < 2:
+        return timings[0], "the run is too short to try others" if is_selectable else "as configured"
+    timings.sort(key=lambda tried: tried.total_seconds(planned_steps))
+    speeds = [f"{timing.execution} {timer.batch_shape[0] / timing.seconds_per_step:.0f}" for timing in timings]
+    return timings[0], f"images/s tried: {' · '.join(speeds)}"
 
 
-def as_of_today(before: Sequence[Measured], usual: Measured) -> list[Measured]:
+def rescale_to_current_speed(previous: Sequence[Timing], current: Timing) -> list[Timing]:
     """What was measured before, at today's speed; the usual way alone if the machine was busy then, or is now."""
-    slower = usual.step / before[0].step if before else 0.0
-    if 1 / MOOD < slower < MOOD:
-        return [replace(tried, step=tried.step * slower) for tried in before]
-    return [usual]
+    slowdown = current.seconds_per_step / previous[0].seconds_per_step if previous else 0.0
+    if 1 / MAX_DRIFT < slowdown < MAX_DRIFT:
+        return [replace(timing, seconds_per_step=timing.seconds_per_step * slowdown) for timing in previous]
+    return [current]
 
 
-def try_others(
-    trial: Trial, measured: list[Measured], others: Sequence[Choice], steps: int, *, compile: bool
-) -> list[Measured]:
+def time_candidates(
+    timer: StepTimer, timings: list[Timing], candidates: Sequence[Execution], num_steps: int, *, compile: bool
+) -> list[Timing]:
     """Measure the other ways, too; compiled, only the best of them, and only if the run is long enough for that."""
-    hopeless: set[str] = set()
-    for choice in others:
-        if choice.precision in hopeless:
+    slow_precisions: set[str] = set()
+    for execution in candidates:
+        if execution.precision in slow_precisions:
             continue
-        limit = 2 * min(tried.step for tried in measured)
-        measured = [*measured, Measured(choice, trial.seconds(choice.precision, choice.layout, limit=limit))]
-        if measured[-1].step > limit:
-            hopeless.add(choice.precision)
-    best = min(measured, key=lambda tried: tried.total(steps))
-    if compile and best.total(steps) > WORTH_COMPILING:
+        max_step_seconds = 2 * min(timing.seconds_per_step for timing in timings)
+        timings = [
+            *timings,
+            Timing(
+                execution,
+                timer.measure(execution.precision, execution.memory_format, max_step_seconds=max_step_seconds),
+            ),
+        ]
+        if timings[-1].seconds_per_step > max_step_seconds:
+            slow_precisions.add(execution.precision)
+    best = min(timings, key=lambda tried: tried.total_seconds(num_steps))
+    if compile and best.total_seconds(num_steps) > MIN_COMPILED_RUN_SECONDS:
         with suppress(Exception):  # no C++ compiler, or a network that cannot be compiled: whatever it raises
-            start = trial.compile(best.choice.precision, best.choice.layout)
-            step = trial.seconds(best.choice.precision, best.choice.layout)
-            measured = [*measured, Measured(replace(best.choice, compile=True), step, start)]
-    return measured
+            startup_seconds = timer.compile(best.execution.precision, best.execution.memory_format)
+            seconds_per_step = timer.measure(best.execution.precision, best.execution.memory_format)
+            timings = [*timings, Timing(replace(best.execution, compile=True), seconds_per_step, startup_seconds)]
+    return timings
 
 
-def open_choices(asked: Mapping[str, Any], device: torch.device) -> list[Choice]:
+def list_candidates(requested: Mapping[str, Any], device: torch.device) -> list[Execution]:
     """The precisions and layouts that are left open, the usual way first and the likeliest to be faster next."""
     # Without these instructions bfloat16 is computed in float32 and rounded: ten times as slow (measured with AVX2).
-    with_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
-    ours = list(PRECISIONS) if device.type in ("cpu", "cuda") and with_bfloat16 else ["32-true"]
-    precisions = ours if asked["precision"] == AUTO else [str(asked["precision"])]
-    layouts = list(LAYOUTS) if asked["layout"] == AUTO else [asked["layout"]]
-    compiled = asked["compile"] is True
-    return [Choice(precision, layout, compiled) for layout in layouts for precision in precisions]
+    has_fast_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    supported_precisions = list(PRECISIONS) if device.type in ("cpu", "cuda") and has_fast_bfloat16 else ["32-true"]
+    precisions = supported_precisions if requested["precision"] == AUTO else [str(requested["precision"])]
+    memory_formats = list(MEMORY_FORMATS) if requested["layout"] == AUTO else [requested["layout"]]
+    is_compiled = requested["compile"] is True
+    return [
+        Execution(precision, memory_format, is_compiled) for memory_format in memory_formats for precision in precisions
+    ]
 
 
-def device_of(accelerator: str) -> torch.device:
+def resolve_device(accelerator: str) -> torch.device:
     """The device that Lightning takes for this name: `cpu`, or the fastest there is."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return found if found is not None and accelerator != "cpu" else torch.device("cpu")
+    device = torch.accelerator.current_accelerator(check_available=True)
+    return device if device is not None and accelerator != "cpu" else torch.device("cpu")
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Let the C library keep what tensors free, instead of giving it back in every step and faulting it in anew.
 
     glibc maps every large block afresh: 160,000 page faults a step of the cnn with 32 images of 128 px. Kept, the same

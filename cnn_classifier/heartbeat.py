@@ -10,10 +10,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cnn_classifier.status import Status
 
-SECONDS_BETWEEN_BEATS = 5.0
+WRITE_INTERVAL_SECONDS = 5.0
 
 
-class Heartbeat(Callback):
+class StatusWriter(Callback):
     """Keeps `status.json` up to date: at every epoch's end, and every few seconds so that its time tells of life.
 
     Args:
@@ -21,23 +21,23 @@ class Heartbeat(Callback):
         words: What its command changed.
     """
 
-    def __init__(self, folder: Path, words: Sequence[str] = ()) -> None:
-        self.status = Status(run_dir=folder, words=list(words))
-        self.beaten = 0.0
+    def __init__(self, run_dir: Path, overrides: Sequence[str] = ()) -> None:
+        self.status = Status(run_dir=run_dir, overrides=list(overrides))
+        self.last_written = 0.0
 
-    def beat(self, trainer: Trainer) -> None:
+    def write(self, trainer: Trainer) -> None:
         """Write how it stands."""
-        self.beaten = time.monotonic()
+        self.last_written = time.monotonic()
         if trainer.is_global_zero:
             self.status.write()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.status = replace(self.status, epoch=trainer.current_epoch, max_epochs=trainer.max_epochs or 0)
-        self.beat(trainer)
+        self.write(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if time.monotonic() - self.beaten > SECONDS_BETWEEN_BEATS:
-            self.beat(trainer)
+        if time.monotonic() - self.last_written > WRITE_INTERVAL_SECONDS:
+            self.write(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         self.on_train_batch_end(trainer)
@@ -47,13 +47,13 @@ class Heartbeat(Callback):
         self.status = replace(
             self.status,
             epoch=trainer.current_epoch + 1,
-            val_accuracy=finite(accuracy),
-            val_loss=finite(loss),
+            val_accuracy=to_finite_float(accuracy),
+            val_loss=to_finite_float(loss),
         )
-        self.beat(trainer)
+        self.write(trainer)
 
 
-def finite(value: Any) -> float | None:
+def to_finite_float(value: Any) -> float | None:
     """A metric as a number that JSON takes."""
     number = None if value is None else float(value)
     return number if number is not None and abs(number) < float("inf") else None

@@ -2,26 +2,26 @@
 
 import statistics
 
-from cnn_classifier.plans import NARROW, PRETRAINED, RESNET, Plan, is_pretrained
+from cnn_classifier.plans import NARROW_CHANNELS, PRETRAINED_TARGET, RESNET_TARGET, Preset, is_pretrained
 from cnn_classifier.settled import Recipe
 
-SIZE_FREE = (RESNET, PRETRAINED)
+VARIABLE_SIZE_MODELS = (RESNET_TARGET, PRETRAINED_TARGET)
 # From this side on, training begins with smaller images and ends at the full one (progressive resizing, fast.ai), and
 # the images to test are larger by an eighth, since crops enlarge what they show (arXiv:1906.06423).
-PROGRESSIVE = 64
-GROWTH = (0.5, 0.75, 1.0)
-SMALLEST_PHOTO = 48  # at 32 px almost nothing is learnt of photos (docs/results.md)
-TEST_SIZE = 1.125
-STRIDED = 64  # the side from which on the first convolution may halve the image
-SMALLEST, SMALLEST_KNOWN = 32, 128  # sides below which blocks, and backbones, have too little to go on
-ENLARGED = 1.5  # what backbones were shown fills an image: they make more of small photos enlarged (docs/results.md)
+MIN_PROGRESSIVE_SIZE = 64
+PROGRESSIVE_FACTORS = (0.5, 0.75, 1.0)
+MIN_PHOTO_SIZE = 48  # at 32 px almost nothing is learnt of photos (docs/results.md)
+TEST_SIZE_FACTOR = 1.125
+MIN_STRIDED_SIZE = 64  # the side from which on the first convolution may halve the image
+MIN_SIZE, MIN_PRETRAINED_SIZE = 32, 128  # sides below which blocks, and backbones, have too little to go on
+MAX_UPSCALE = 1.5  # what backbones were shown fills an image: they make more of small photos enlarged (docs/results.md)
 # The optimiser, validation and the like take as long as the convolutions of an image of this side: epochs of 3,600
 # photos took 8.3, 13.8 and 21.5 s at 64, 96 and 128 px, and of narrower blocks 2.7, 4.4 and 6.6 s at 48, 72 and 96 px
 # (batches of 128, 2 cores with bfloat16).
-SIDE_OF_THE_REST = 60
+FIXED_COST_SIDE = 60
 
 
-def settle_size(recipe: Recipe, typical: int, plan: Plan) -> None:
+def resolve_image_size(recipe: Recipe, median_size: int, preset: Preset) -> None:
     """The sides of the images that are tested and trained on, and the network that goes with them.
 
     Args:
@@ -29,30 +29,40 @@ def settle_size(recipe: Recipe, typical: int, plan: Plan) -> None:
         typical: The median of the images' shorter sides, in pixels.
         plan: What there is time for.
     """
-    about = f"images of about {typical} px"
-    enough = "too little time for more" if plan.widths == NARROW else "time for them"
-    recipe.settle("model.widths", list(plan.widths), enough)
-    recipe.settle("model.freeze", plan.freeze, "too little time for more" if plan.freeze == 1 else "time for more")
+    size_reason = f"images of about {median_size} px"
+    widths_reason = "too little time for more" if preset.widths == NARROW_CHANNELS else "time for them"
+    recipe.resolve("model.widths", list(preset.widths), widths_reason)
+    recipe.resolve("model.freeze", preset.freeze, "too little time for more" if preset.freeze == 1 else "time for more")
     if is_pretrained(recipe.get("model")):
-        known = int(max(typical * ENLARGED, SMALLEST_KNOWN)) // 32 * 32
-        recipe.settle("dataset.image_size", min(plan.side, known), f"what backbones know; {about}")
-        recipe.settle("trainer.sizes", None, "few epochs are enough")
-    elif recipe.get("model._target_") not in SIZE_FREE:
-        side = max(16, min(plan.side, typical) // 16 * 16)
-        recipe.settle("dataset.image_size", side, about)
-        recipe.settle("trainer.sizes", None, "the network takes one size")
-    given = recipe.get("trainer.sizes")
-    side = max(given) if isinstance(given, list) else min(plan.side, max(typical, SMALLEST)) // 8 * 8
-    recipe.settle("dataset.image_size", round(side * TEST_SIZE) if side >= PROGRESSIVE else side, about)
+        pretrained_size = int(max(median_size * MAX_UPSCALE, MIN_PRETRAINED_SIZE)) // 32 * 32
+        recipe.resolve(
+            "dataset.image_size", min(preset.image_size, pretrained_size), f"what backbones know; {size_reason}"
+        )
+        recipe.resolve("trainer.sizes", None, "few epochs are enough")
+    elif recipe.get("model._target_") not in VARIABLE_SIZE_MODELS:
+        train_size = max(16, min(preset.image_size, median_size) // 16 * 16)
+        recipe.resolve("dataset.image_size", train_size, size_reason)
+        recipe.resolve("trainer.sizes", None, "the network takes one size")
+    configured_sizes = recipe.get("trainer.sizes")
+    train_size = (
+        max(configured_sizes)
+        if isinstance(configured_sizes, list)
+        else min(preset.image_size, max(median_size, MIN_SIZE)) // 8 * 8
+    )
+    recipe.resolve(
+        "dataset.image_size",
+        round(train_size * TEST_SIZE_FACTOR) if train_size >= MIN_PROGRESSIVE_SIZE else train_size,
+        size_reason,
+    )
     image_size = recipe.get("dataset.image_size")
-    side = round(image_size / TEST_SIZE / 8) * 8
-    growing = [max(round(side * share / 8) * 8, SMALLEST_PHOTO) for share in GROWTH]
-    sizes = growing if side >= PROGRESSIVE else None
-    recipe.settle("trainer.sizes", sizes, "small images first, which are quick" if sizes else "the images are small")
-    recipe.settle("model.stem_stride", 2 if side >= STRIDED else 1, f"images of {image_size} px")
+    train_size = round(image_size / TEST_SIZE_FACTOR / 8) * 8
+    progressive_sizes = [max(round(train_size * factor / 8) * 8, MIN_PHOTO_SIZE) for factor in PROGRESSIVE_FACTORS]
+    sizes = progressive_sizes if train_size >= MIN_PROGRESSIVE_SIZE else None
+    recipe.resolve("trainer.sizes", sizes, "small images first, which are quick" if sizes else "the images are small")
+    recipe.resolve("model.stem_stride", 2 if train_size >= MIN_STRIDED_SIZE else 1, f"images of {image_size} px")
 
 
-def work(sizes: list[int] | None) -> float:
+def relative_cost(sizes: list[int] | None) -> float:
     """The work of a training as a share of that at its last size."""
-    cost = [size**2 + SIDE_OF_THE_REST**2 for size in sizes or [1]]
-    return statistics.fmean(cost) / cost[-1]
+    costs = [size**2 + FIXED_COST_SIDE**2 for size in sizes or [1]]
+    return statistics.fmean(costs) / costs[-1]

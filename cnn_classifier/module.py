@@ -14,12 +14,12 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from cnn_classifier import __version__
-from cnn_classifier.build import build
+from cnn_classifier.build import instantiate
 from cnn_classifier.data.loader import Batch
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.familiarity import Familiarity
-from cnn_classifier.models.staged import Staged
+from cnn_classifier.familiarity import FeatureBank
+from cnn_classifier.models.staged import FineTunable
 from cnn_classifier.optim import build_optimizer, build_schedulers
 
 CHECKPOINT_FORMAT = 2  # 1 was not sealed
@@ -57,15 +57,15 @@ class ImageClassifier(LightningModule):
         self.aliases = aliases
         self.preprocess = Preprocess.from_dict(preprocess)
         num_classes = len(self.class_names)
-        self.network: nn.Module = build(
+        self.network: nn.Module = instantiate(
             model,
             nn.Module,
             num_classes=num_classes,
             channels=self.preprocess.channels,
             image_size=self.preprocess.image_size,
         )
-        self.arrange(torch.channels_last)
-        self.familiarity: Familiarity | None = None  # known after a training, which does without
+        self.set_memory_format(torch.channels_last)
+        self.feature_bank: FeatureBank | None = None  # known after a training, which does without
         weights = loss["class_weights"]
         if weights is not None and len(weights) != num_classes:
             raise ConfigError(f"loss.class_weights={list(weights)}: expected {num_classes} values, one a class")
@@ -80,7 +80,7 @@ class ImageClassifier(LightningModule):
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         self.val_f1_macro = MulticlassF1Score(num_classes, average="macro", validate_args=False)
 
-    def arrange(self, memory_format: torch.memory_format) -> None:
+    def set_memory_format(self, memory_format: torch.memory_format) -> None:
         """Keep weights and images in memory in this order."""
         self.memory_format = memory_format
         self.network.to(memory_format=memory_format)
@@ -94,9 +94,9 @@ class ImageClassifier(LightningModule):
         self.on_train_epoch_start()  # of an epoch that is gone on with, nobody tells the start
 
     def on_train_epoch_start(self) -> None:
-        if isinstance(self.network, Staged):  # parts of it rest at first
+        if isinstance(self.network, FineTunable):  # parts of it rest at first
             epochs = self.trainer.max_epochs or 0
-            self.network.begin_epoch(self.current_epoch / epochs if epochs > 0 else 1.0)
+            self.network.set_progress(self.current_epoch / epochs if epochs > 0 else 1.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
@@ -110,10 +110,10 @@ class ImageClassifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Schedule by a metric, so that what is saved of this epoch has that done."""
-        for entry in self.trainer.lr_scheduler_configs:
-            value = self.trainer.callback_metrics.get(str(entry.monitor))
-            if isinstance(entry.scheduler, ReduceLROnPlateau) and value is not None:
-                entry.scheduler.step(value)
+        for scheduler_config in self.trainer.lr_scheduler_configs:
+            value = self.trainer.callback_metrics.get(str(scheduler_config.monitor))
+            if isinstance(scheduler_config.scheduler, ReduceLROnPlateau) and value is not None:
+                scheduler_config.scheduler.step(value)
 
     def on_validation_epoch_start(self) -> None:
         if self.trainer.world_size > 1:  # norms have seen other images in every process; the first one's are kept
@@ -135,10 +135,10 @@ class ImageClassifier(LightningModule):
         optimizer = build_optimizer(self.hparams["optimizer"], self.network)
         self.trainer.fit_loop.setup_data()  # counts the batches
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        total = self.trainer.estimated_stepping_batches
-        if math.isinf(total) and "total_steps" in self.hparams["scheduler"]:
+        estimated_steps = self.trainer.estimated_stepping_batches
+        if math.isinf(estimated_steps) and "total_steps" in self.hparams["scheduler"]:
             raise ConfigError("scheduler: one cycle needs an end; give trainer.max_epochs, or scheduler=constant")
-        total_steps = int(min(total, 2**62))
+        total_steps = int(min(estimated_steps, 2**62))
         return [optimizer], build_schedulers(
             self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
         )
@@ -168,20 +168,22 @@ class ImageClassifier(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}
         if not self.trainer.is_last_batch:
-            checkpoint["epoch_so_far"] = {name: self.of_all_processes(metric) for name, metric in self.of_training()}
+            checkpoint["epoch_so_far"] = {
+                name: self.reduce_metric_state(metric) for name, metric in self.resumable_metrics()
+            }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.trainer.global_rank > 0:  # the first process goes on with what all of them have measured
             return
-        for name, metric in self.of_training():
+        for name, metric in self.resumable_metrics():
             for state, value in checkpoint.get("epoch_so_far", {}).get(name, {}).items():
                 setattr(metric, state, value.to(metric.device))
 
-    def of_all_processes(self, metric: Metric) -> dict[str, Tensor]:
+    def reduce_metric_state(self, metric: Metric) -> dict[str, Tensor]:
         """The state of a metric that sums."""
         states = {name: torch.as_tensor(value).clone() for name, value in metric.metric_state.items()}
         return {name: self.trainer.strategy.reduce(value, reduce_op="sum") for name, value in states.items()}
 
-    def of_training(self) -> list[tuple[str, Metric]]:
+    def resumable_metrics(self) -> list[tuple[str, Metric]]:
         """What is measured in training: an epoch that is gone on with has measured some of it."""
         return [("train_loss", self.train_loss), ("train_accuracy", self.train_accuracy)]

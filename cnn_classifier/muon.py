@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
 # Of the quintic that Keller Jordan chose to be steep at zero: https://kellerjordan.github.io/posts/muon/
-QUINTIC = (3.4445, -4.7750, 2.0315)
-BETAS, EPSILON = (0.9, 0.999), 1e-8
+NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 class Muon(Optimizer):
@@ -45,21 +45,21 @@ class Muon(Optimizer):
     ) -> None:
         if lr <= 0:
             raise ValueError(f"`lr`={lr} is out of range; expected a rate above 0")
-        listed: list[Any] = list(params)
-        groups: list[dict[str, Any]] = [dict(group) for group in listed if isinstance(group, Mapping)]
-        groups = groups or [{"params": listed}]
-        apart: list[dict[str, Any]] = []
-        for group in groups:
-            rate = group.pop("lr", lr)
+        param_list: list[Any] = list(params)
+        input_groups: list[dict[str, Any]] = [dict(group) for group in param_list if isinstance(group, Mapping)]
+        input_groups = input_groups or [{"params": param_list}]
+        param_groups: list[dict[str, Any]] = []
+        for group in input_groups:
+            group_lr = group.pop("lr", lr)
             kernels = [parameter for parameter in group["params"] if parameter.ndim == 4]
-            others = [parameter for parameter in group["params"] if parameter.ndim != 4]
-            apart += [
-                group | {"params": kernels, "lr": rate, "kernels": True},
+            other_params = [parameter for parameter in group["params"] if parameter.ndim != 4]
+            param_groups += [
+                group | {"params": kernels, "lr": group_lr, "kernels": True},
                 # Fused: one kernel for all, and their count of steps stays on the device, also after a resume.
-                group | {"params": others, "lr": adam_lr * rate / lr, "kernels": False, "fused": True},
+                group | {"params": other_params, "lr": adam_lr * group_lr / lr, "kernels": False, "fused": True},
             ]
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps}
-        super().__init__([group for group in apart if group["params"]], defaults)
+        super().__init__([group for group in param_groups if group["params"]], defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -69,46 +69,46 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            learning = [parameter for parameter in group["params"] if parameter.grad is not None]
+            params_with_grad = [parameter for parameter in group["params"] if parameter.grad is not None]
             if group["kernels"]:
-                for kernel in learning:
-                    self.move(kernel, group)
-            elif learning:
-                self.move_others(learning, group)
+                for kernel in params_with_grad:
+                    self._muon_step(kernel, group)
+            elif params_with_grad:
+                self._adamw_step(params_with_grad, group)
         return loss
 
-    def move(self, kernel: Tensor, group: Mapping[str, Any]) -> None:
+    def _muon_step(self, kernel: Tensor, group: Mapping[str, Any]) -> None:
         """Muon's step, one matrix a kernel: (out, in, height, width) as (out, in · height · width)."""
         state = self.state[kernel]
         if not state:
             state["momentum"] = torch.zeros_like(kernel)
         found_inf: Tensor | None = getattr(self, "found_inf", None)
-        before = [] if found_inf is None else [(tensor, tensor.clone()) for tensor in (kernel, state["momentum"])]
-        gradient: Any = kernel.grad
+        backups = [] if found_inf is None else [(tensor, tensor.clone()) for tensor in (kernel, state["momentum"])]
+        grad: Any = kernel.grad
         if (scale := getattr(self, "grad_scale", None)) is not None:
-            gradient = gradient / scale
-        momentum = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        update = gradient.add(momentum, alpha=group["momentum"])
-        matrix = orthogonal(update.reshape(len(update), -1), group["steps"])
+            grad = grad / scale
+        momentum = state["momentum"].mul_(group["momentum"]).add_(grad)
+        update = grad.add(momentum, alpha=group["momentum"])
+        matrix = newton_schulz(update.reshape(len(update), -1), group["steps"])
         aspect = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         kernel.mul_(1 - group["lr"] * group["weight_decay"])
         kernel.add_(matrix.view_as(kernel), alpha=-group["lr"] * aspect)
-        for tensor, kept in before:
-            torch.where(torch.as_tensor(found_inf) > 0, kept, tensor, out=tensor)
+        for tensor, backup in backups:
+            torch.where(torch.as_tensor(found_inf) > 0, backup, tensor, out=tensor)
 
-    def move_others(self, learning: list[Tensor], group: Mapping[str, Any]) -> None:
+    def _adamw_step(self, params_with_grad: list[Tensor], group: Mapping[str, Any]) -> None:
         """AdamW's step."""
-        for parameter in learning:
+        for parameter in params_with_grad:
             if not self.state[parameter]:
                 self.state[parameter].update(
                     step=torch.zeros((), device=parameter.device),
                     mean=torch.zeros_like(parameter),
                     square=torch.zeros_like(parameter),
                 )
-        states = [self.state[parameter] for parameter in learning]
+        states = [self.state[parameter] for parameter in params_with_grad]
         adamw(
-            learning,
-            [parameter.grad for parameter in learning if parameter.grad is not None],
+            params_with_grad,
+            [parameter.grad for parameter in params_with_grad if parameter.grad is not None],
             [state["mean"] for state in states],
             [state["square"] for state in states],
             [],
@@ -119,14 +119,14 @@ class Muon(Optimizer):
             beta2=BETAS[1],
             lr=group["lr"],
             weight_decay=group["weight_decay"],
-            eps=EPSILON,
+            eps=EPS,
             maximize=False,
             grad_scale=getattr(self, "grad_scale", None),
             found_inf=getattr(self, "found_inf", None),
         )
 
 
-def orthogonal(matrix: Tensor, steps: int) -> Tensor:
+def newton_schulz(matrix: Tensor, ns_steps: int) -> Tensor:
     """A matrix with the same singular vectors, and all singular values near one (Newton and Schulz's iteration).
 
     The iteration is x <- (a + b g + c g²) x with g = x xᵀ. It runs on g, the smaller matrix, alone: half the work.
@@ -135,17 +135,17 @@ def orthogonal(matrix: Tensor, steps: int) -> Tensor:
         matrix: (rows, columns).
         steps: At least 1; more bring the values closer to one.
     """
-    a, b, c = QUINTIC
-    upright = matrix.shape[0] > matrix.shape[1]
-    flat = matrix.T if upright else matrix
-    flat = flat / (flat.norm() + 1e-7)
-    gram = flat @ flat.T
-    whole: Tensor | None = None
-    for step in range(steps):
-        change = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        change.diagonal().add_(a)
-        whole = change if whole is None else change @ whole
-        if step + 1 < steps:
-            gram = change @ gram @ change
-    found = flat if whole is None else whole @ flat
-    return found.T if upright else found
+    a, b, c = NS_COEFFICIENTS
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    wide = matrix.T if is_tall else matrix
+    wide = wide / (wide.norm() + 1e-7)
+    gram = wide @ wide.T
+    product: Tensor | None = None
+    for step in range(ns_steps):
+        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal().add_(a)
+        product = polynomial if product is None else polynomial @ product
+        if step + 1 < ns_steps:
+            gram = polynomial @ gram @ polynomial
+    result = wide if product is None else product @ wide
+    return result.T if is_tall else result

@@ -9,29 +9,33 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROnPlateau
 
-from cnn_classifier.build import build
-from cnn_classifier.models.staged import Staged
+from cnn_classifier.build import instantiate
+from cnn_classifier.models.staged import FineTunable
 
 
-def build_optimizer(recipe: Mapping[str, Any], network: nn.Module) -> Optimizer:
+def build_optimizer(optimizer_config: Mapping[str, Any], network: nn.Module) -> Optimizer:
     """The optimiser named by the recipe; weight decay falls on weights, not on biases and norm parameters.
 
     Weights are what has two dimensions or more: kernels and matrices. Shrinking the scale of a norm or a bias
     regularises nothing (arXiv:1706.05350). A network with `rates()` has parts that learn more slowly than others.
     """
-    rates = network.rates() if isinstance(network, Staged) else [(list(network.parameters()), 1.0)]
-    groups: list[dict[str, Any]] = []
-    for parameters, share in rates:
-        rate = {} if share == 1 else {"lr": recipe["lr"] * share}
+    lr_groups = network.lr_multipliers() if isinstance(network, FineTunable) else [(list(network.parameters()), 1.0)]
+    param_groups: list[dict[str, Any]] = []
+    for parameters, lr_multiplier in lr_groups:
+        lr_override = {} if lr_multiplier == 1 else {"lr": optimizer_config["lr"] * lr_multiplier}
         trainable = [parameter for parameter in parameters if parameter.requires_grad]
-        groups += [
-            {"params": [parameter for parameter in trainable if parameter.ndim >= 2], **rate},
-            {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0, **rate},
+        param_groups += [
+            {"params": [parameter for parameter in trainable if parameter.ndim >= 2], **lr_override},
+            {
+                "params": [parameter for parameter in trainable if parameter.ndim < 2],
+                "weight_decay": 0.0,
+                **lr_override,
+            },
         ]
-    return build(recipe, Optimizer, params=[group for group in groups if group["params"]])
+    return instantiate(optimizer_config, Optimizer, params=[group for group in param_groups if group["params"]])
 
 
-class OneCycle(LambdaLR):
+class CosineOneCycleLR(LambdaLR):
     """Within a run, up to the optimiser's rate and down to nothing, each way half a cosine (arXiv:1708.07120).
 
     torch's own `OneCycleLR` sets one rate; this one keeps those of parameter groups in proportion.
@@ -45,17 +49,19 @@ class OneCycle(LambdaLR):
     def __init__(self, optimizer: Optimizer, *, total_steps: int, warmup: float = 0.2) -> None:
         if not 0 <= warmup < 1:
             raise ValueError(f"`warmup`={warmup} is out of range; expected a share from 0 up to 1")
-        top = warmup * total_steps
+        peak_step = warmup * total_steps
 
-        def factor(step: int) -> float:
-            share = (step + 1) / (top + 1) if step < top else 1 - (step - top) / (total_steps - top)
-            return (1 - math.cos(math.pi * max(share, 0))) / 2
+        def lr_lambda(step: int) -> float:
+            progress = (
+                (step + 1) / (peak_step + 1) if step < peak_step else 1 - (step - peak_step) / (total_steps - peak_step)
+            )
+            return (1 - math.cos(math.pi * max(progress, 0))) / 2
 
-        super().__init__(optimizer, factor)
+        super().__init__(optimizer, lr_lambda)
 
 
 def build_schedulers(
-    recipe: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int
+    scheduler_config: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int
 ) -> list[dict[str, Any]]:
     """Lightning's scheduler entries: the recipe's own and its warm-up.
 
@@ -69,17 +75,19 @@ def build_schedulers(
         steps_per_epoch: Optimiser steps an epoch.
         total_steps: Of the run; what a recipe with `total_steps: null` is given.
     """
-    arguments = {key: value for key, value in recipe.items() if key not in ("warmup_epochs", "monitor")}
-    by_step = "total_steps" in arguments
-    if by_step and arguments["total_steps"] is None:
+    arguments = {key: value for key, value in scheduler_config.items() if key not in ("warmup_epochs", "monitor")}
+    is_per_step = "total_steps" in arguments
+    if is_per_step and arguments["total_steps"] is None:
         arguments["total_steps"] = total_steps
-    scheduler = build(arguments, LRScheduler, optimizer=optimizer)
-    interval = "step" if by_step else "epoch"
+    scheduler = instantiate(arguments, LRScheduler, optimizer=optimizer)
+    interval = "step" if is_per_step else "epoch"
     # Lightning schedules by a metric after an epoch's checkpoint; the module does so before, see there.
-    turn = {"frequency": sys.maxsize} if isinstance(scheduler, ReduceLROnPlateau) else {}
-    entries = [{"scheduler": scheduler, "interval": interval, "monitor": recipe.get("monitor"), **turn}]
-    warmup_steps = round(recipe.get("warmup_epochs", 0) * steps_per_epoch)
+    frequency = {"frequency": sys.maxsize} if isinstance(scheduler, ReduceLROnPlateau) else {}
+    scheduler_configs = [
+        {"scheduler": scheduler, "interval": interval, "monitor": scheduler_config.get("monitor"), **frequency}
+    ]
+    warmup_steps = round(scheduler_config.get("warmup_epochs", 0) * steps_per_epoch)
     if warmup_steps > 1:
         warmup = LinearLR(optimizer, start_factor=1 / warmup_steps, total_iters=warmup_steps)
-        entries.append({"scheduler": warmup, "interval": "step"})
-    return entries
+        scheduler_configs.append({"scheduler": warmup, "interval": "step"})
+    return scheduler_configs

@@ -6,28 +6,30 @@ import yaml  # type: ignore[import-untyped]
 
 from cnn_classifier.errors import ConfigError
 
-MANY = 100_000  # values in one file, repeated ones counted each time
+MAX_VALUES = 100_000  # values in one file, repeated ones counted each time
 
 
-def require_readable(*places: Path) -> None:
+def check_yaml_files(*paths: Path) -> None:
     """Raise ConfigError if a YAML file, or one below a folder, cannot be read as one of a bearable size."""
     for path in (
-        found for place in places for found in ([place] if place.is_file() else sorted(place.rglob("*.yaml")))
+        file for location in paths for file in ([location] if location.is_file() else sorted(location.rglob("*.yaml")))
     ):
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-            count = 0 if node is None else values_in(node, {})
+            count = 0 if node is None else count_values(node, {})
         except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-            told = " ".join(str(error).split())
-            raise ConfigError(f"{path} cannot be read as YAML in UTF-8 ({told}); correct it") from error
-        if count > MANY:
-            raise ConfigError(f"{path} stands for {count:,} values, most by aliases of aliases; expected {MANY:,}")
+            detail = " ".join(str(error).split())
+            raise ConfigError(f"{path} cannot be read as YAML in UTF-8 ({detail}); correct it") from error
+        if count > MAX_VALUES:
+            raise ConfigError(
+                f"{path} stands for {count:,} values, most by aliases of aliases; expected {MAX_VALUES:,}"
+            )
 
 
-def values_in(node: yaml.Node, known: dict[int, int]) -> int:
+def count_values(node: yaml.Node, counts: dict[int, int]) -> int:
     """How many values a node stands for, aliases written out; each node is counted once."""
-    if id(node) not in known:
-        parts = node.value if isinstance(node, yaml.CollectionNode) else []
-        inner = [part for item in parts for part in (item if isinstance(item, tuple) else (item,))]
-        known[id(node)] = 1 + sum(values_in(part, known) for part in inner)
-    return known[id(node)]
+    if id(node) not in counts:
+        entries = node.value if isinstance(node, yaml.CollectionNode) else []
+        children = [part for item in entries for part in (item if isinstance(item, tuple) else (item,))]
+        counts[id(node)] = 1 + sum(count_values(part, counts) for part in children)
+    return counts[id(node)]

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PRETRAINED = "cnn_classifier.models.pretrained.Pretrained"
-RESNET = "cnn_classifier.models.resnet.ResNet"
-WIDE, NARROW = (48, 96, 192, 384), (32, 64, 128, 256)
+PRETRAINED_TARGET = "cnn_classifier.models.pretrained.Pretrained"
+RESNET_TARGET = "cnn_classifier.models.resnet.ResNet"
+WIDE_CHANNELS, NARROW_CHANNELS = (48, 96, 192, 384), (32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Preset:
     """One of them.
 
     Args:
@@ -24,30 +24,30 @@ class Plan:
             validation is nearly as much work as training.
     """
 
-    side: int
-    fewest: int
-    ample: int | None = None
+    image_size: int
+    min_epochs: int
+    large_image_size: int | None = None
     freeze: float = 0.0
-    widths: Sequence[int] = WIDE
-    beside: float = 1.1
+    widths: Sequence[int] = WIDE_CHANNELS
+    epoch_overhead: float = 1.1
 
 
 # From scratch 128 px are what a small network can make use of, and 7 epochs of up to 96 px are better than 18 of up to
 # 64 (0.899 against 0.886 of the cats and dogs). A pretrained one whose head learns alone is better than one that learns
 # as a whole for an epoch or two: 0.982 against 0.965 (docs/results.md).
-FROM_SCRATCH = (Plan(128, 12), Plan(96, 6, widths=NARROW), Plan(64, 1, widths=NARROW))
-FROM_PRETRAINED = (
-    Plan(224, 6, ample=288, freeze=0.25),
-    Plan(224, 3, freeze=1.0, beside=1.3),
-    Plan(160, 1, freeze=1.0, beside=1.3),
+FROM_SCRATCH_PRESETS = (Preset(128, 12), Preset(96, 6, widths=NARROW_CHANNELS), Preset(64, 1, widths=NARROW_CHANNELS))
+PRETRAINED_PRESETS = (
+    Preset(224, 6, large_image_size=288, freeze=0.25),
+    Preset(224, 3, freeze=1.0, epoch_overhead=1.3),
+    Preset(160, 1, freeze=1.0, epoch_overhead=1.3),
 )
 
 
-def plans_for(model: Mapping[str, Any]) -> Sequence[Plan]:
+def get_presets(model: Mapping[str, Any]) -> Sequence[Preset]:
     """Those of a network, given as plain values."""
-    return FROM_PRETRAINED if is_pretrained(model) else FROM_SCRATCH
+    return PRETRAINED_PRESETS if is_pretrained(model) else FROM_SCRATCH_PRESETS
 
 
 def is_pretrained(model: Mapping[str, Any]) -> bool:
     """Whether a network's plain values say that it begins with weights learnt elsewhere."""
-    return model["_target_"] == PRETRAINED and model.get("weights") is not None
+    return model["_target_"] == PRETRAINED_TARGET and model.get("weights") is not None

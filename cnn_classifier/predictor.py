@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cnn_classifier.card import Card
-from cnn_classifier.data.parallel import DECODE_THREADS
+from cnn_classifier.card import ModelMetadata
+from cnn_classifier.data.parallel import NUM_DECODE_THREADS
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Answers, Engine, Probabilities, Row
-from cnn_classifier.engines.find import find_engine
+from cnn_classifier.engines import Backend, ModelOutput, OutputRow, Probabilities
+from cnn_classifier.engines.find import load_backend
 from cnn_classifier.errors import ConfigError, UnreadableImageError
 
 Source = Path | str | npt.NDArray[np.uint8]
-Loaded = tuple[Pixels | None, str | None]
+DecodeResult = tuple[Pixels | None, str | None]
 UNKNOWN = "unknown"
 # Batches that are decoded while the network looks at one: enough to keep it busy, and all that is held in memory.
-AHEAD = 3
+PREFETCH_BATCHES = 3
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Prediction:
     path: str | None
     label: str | None = None
     probability: float | None = None
-    familiarity: float | None = None
-    top: list[tuple[str, float]] = field(default_factory=list)
+    similarity: float | None = None
+    top_k: list[tuple[str, float]] = field(default_factory=list)
     error: str | None = None
 
 
@@ -54,9 +54,9 @@ class Predictor:
         batch_size: Images a forward pass.
     """
 
-    def __init__(self, engine: Engine, card: Card, *, batch_size: int = 32) -> None:
-        self.engine, self.card, self.batch_size = engine, card, batch_size
-        self.class_names, self.preprocess = card.class_names, card.preprocess
+    def __init__(self, backend: Backend, metadata: ModelMetadata, *, batch_size: int = 32) -> None:
+        self.backend, self.metadata, self.batch_size = backend, metadata, batch_size
+        self.class_names, self.preprocess = metadata.class_names, metadata.preprocess
 
     @classmethod
     def load(
@@ -74,14 +74,14 @@ class Predictor:
             CheckpointError: If it cannot be used.
             ConfigError: If there is no such device, or a package is missing.
         """
-        return cls(*find_engine(Path(path), device=device, trusted=trusted), batch_size=batch_size)
+        return cls(*load_backend(Path(path), device=device, trusted=trusted), batch_size=batch_size)
 
-    def predict(self, sources: Iterable[Source], *, top: int = 5, threshold: float | None = None) -> list[Prediction]:
+    def predict(self, sources: Iterable[Source], *, top_k: int = 5, threshold: float | None = None) -> list[Prediction]:
         """An answer for each file or array (uint8, RGB or grey), in order; unreadable ones carry an error."""
-        return list(self.stream(sources, top=top, threshold=threshold))
+        return list(self.predict_iter(sources, top_k=top_k, threshold=threshold))
 
-    def stream(
-        self, sources: Iterable[Source], *, top: int = 5, threshold: float | None = None, flip: bool = False
+    def predict_iter(
+        self, sources: Iterable[Source], *, top_k: int = 5, threshold: float | None = None, flip: bool = False
     ) -> Iterator[Prediction]:
         """As `predict`, one by one; the images of a list are decoded while the network looks at earlier ones.
 
@@ -92,59 +92,67 @@ class Predictor:
                 answered, however unfamiliar.
             flip: Average each answer with that of the mirror image.
         """
-        if top < 1:
-            raise ConfigError(f"top={top} is out of range; expected at least 1")
-        least = self.card.threshold if threshold is None else threshold
-        for source, error, row in self._looked_at(sources, flip):
+        if top_k < 1:
+            raise ConfigError(f"top={top_k} is out of range; expected at least 1")
+        min_probability = self.metadata.threshold if threshold is None else threshold
+        for source, error, row in self._iter_outputs(sources, flip):
             path = None if isinstance(source, np.ndarray) else str(source)
-            yield Prediction(path, error=error) if row is None else self.answer(path, row, top, least)
+            yield (
+                Prediction(path, error=error) if row is None else self.to_prediction(path, row, top_k, min_probability)
+            )
 
-    def look(self, pixels: Pixels, *, flip: bool = False) -> Answers:
+    def predict_batch(self, pixels: Pixels, *, flip: bool = False) -> ModelOutput:
         """Final pixels uint8 (B, H, W, C) -> answers; with `flip`, averaged with those of the mirror images."""
-        answers = self.engine.look(pixels)
+        output = self.backend.predict(pixels)
         if not flip:
-            return answers
-        mirrored = self.engine.look(pixels[:, :, ::-1].copy())
-        return Answers(*((one + other) / 2 for one, other in zip(answers, mirrored, strict=True)))
+            return output
+        flipped = self.backend.predict(pixels[:, :, ::-1].copy())
+        return ModelOutput(*((original + mirrored) / 2 for original, mirrored in zip(output, flipped, strict=True)))
 
-    def probabilities(self, pixels: Pixels) -> Probabilities:
+    def predict_proba(self, pixels: Pixels) -> Probabilities:
         """Final pixels uint8 (B, H, W, C) -> probabilities (B, K)."""
-        return self.look(pixels).probabilities
+        return self.predict_batch(pixels).probabilities
 
-    def _looked_at(self, sources: Iterable[Source], flip: bool) -> Iterator[tuple[Source, str | None, Row | None]]:
-        for chunk, loaded in self._decoded([sources] if isinstance(sources, str | Path | np.ndarray) else sources):
-            readable = [pixels for pixels, _ in loaded if pixels is not None]
-            rows = iter(self.look(np.stack(readable), flip=flip).rows() if readable else ())
-            for source, (pixels, error) in zip(chunk, loaded, strict=True):
+    def _iter_outputs(
+        self, sources: Iterable[Source], flip: bool
+    ) -> Iterator[tuple[Source, str | None, OutputRow | None]]:
+        for chunk, decoded in self._iter_decoded(
+            [sources] if isinstance(sources, str | Path | np.ndarray) else sources
+        ):
+            readable = [pixels for pixels, _ in decoded if pixels is not None]
+            rows = iter(self.predict_batch(np.stack(readable), flip=flip).to_rows() if readable else ())
+            for source, (pixels, error) in zip(chunk, decoded, strict=True):
                 yield source, error, None if pixels is None else next(rows)
 
-    def _decoded(self, sources: Iterable[Source]) -> Iterator[tuple[list[Source], list[Loaded]]]:
+    def _iter_decoded(self, sources: Iterable[Source]) -> Iterator[tuple[list[Source], list[DecodeResult]]]:
         """Batches of sources with their pixels; of an iterator, such as a camera, no more is asked for than is due."""
         remaining = iter(sources)
-        ahead = AHEAD if isinstance(sources, Sequence) else 0
-        waiting: deque[tuple[list[Source], list[Future[Loaded]]]] = deque()
-        with ThreadPoolExecutor(DECODE_THREADS) as pool:
+        prefetch = PREFETCH_BATCHES if isinstance(sources, Sequence) else 0
+        pending: deque[tuple[list[Source], list[Future[DecodeResult]]]] = deque()
+        with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
             while True:
-                while len(waiting) <= ahead and (chunk := list(islice(remaining, self.batch_size))):
-                    waiting.append((chunk, [pool.submit(self._load, source) for source in chunk]))
-                if not waiting:
+                while len(pending) <= prefetch and (chunk := list(islice(remaining, self.batch_size))):
+                    pending.append((chunk, [pool.submit(self._decode, source) for source in chunk]))
+                if not pending:
                     return
-                chunk, futures = waiting.popleft()
+                chunk, futures = pending.popleft()
                 yield chunk, [future.result() for future in futures]
 
-    def _load(self, source: Source) -> Loaded:
+    def _decode(self, source: Source) -> DecodeResult:
         try:
             return self.preprocess.load(source), None
         except UnreadableImageError as error:
             return None, str(error)
 
-    def answer(self, path: str | None, row: Row, top: int, least: float) -> Prediction:
+    def to_prediction(self, path: str | None, row: OutputRow, top_k: int, min_probability: float) -> Prediction:
         """What is said of one image: its `top` classes, and `unknown` where it is too unsure or too unfamiliar."""
-        probabilities, familiarity = row
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        ranked = [(self.class_names[index], float(probabilities[index])) for index in best]
+        probabilities, similarity = row
+        top_indices = np.argsort(-probabilities, kind="stable")[:top_k]
+        ranked = [(self.class_names[index], float(probabilities[index])) for index in top_indices]
         label, probability = ranked[0]
-        wanted = self.card.least_familiarity
-        if least > 0 and (probability < least or (wanted is not None and familiarity < wanted)):
+        min_similarity = self.metadata.min_similarity
+        if min_probability > 0 and (
+            probability < min_probability or (min_similarity is not None and similarity < min_similarity)
+        ):
             label = UNKNOWN
-        return Prediction(path, label, probability, None if wanted is None else familiarity, ranked)
+        return Prediction(path, label, probability, None if min_similarity is None else similarity, ranked)

@@ -3,7 +3,7 @@
 import logging
 import warnings
 
-REMARKS = (
+IGNORED = (
     ".*does not have many workers.*",  # batches are slices of decoded images
     ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run goes on in its own folder
     ".*The dirpath has changed from .*",  # a loose checkpoint goes on in the folder of the new run
@@ -16,8 +16,8 @@ REMARKS = (
 )
 
 
-def silence_remarks() -> None:
+def ignore_known_warnings() -> None:
     """Keep warnings that a user can act on, drop the others."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices, tips
-    for remark in REMARKS:
-        warnings.filterwarnings("ignore", message=remark)
+    for pattern in IGNORED:
+        warnings.filterwarnings("ignore", message=pattern)

@@ -9,26 +9,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnn_classifier.budget import AUTO, seconds_of, told, training_seconds
-from cnn_classifier.data.census import train_images, typical_side
-from cnn_classifier.data.folder import Scan
-from cnn_classifier.image_sizes import PROGRESSIVE, settle_size, work
-from cnn_classifier.mirrors import mirrored_share
-from cnn_classifier.plans import RESNET, is_pretrained, plans_for
+from cnn_classifier.budget import AUTO, format_duration, parse_duration, remaining_training_seconds
+from cnn_classifier.data.census import estimate_train_size, median_image_size
+from cnn_classifier.data.folder import DatasetIndex
+from cnn_classifier.image_sizes import MIN_PROGRESSIVE_SIZE, relative_cost, resolve_image_size
+from cnn_classifier.mirrors import flip_probability
+from cnn_classifier.plans import RESNET_TARGET, get_presets, is_pretrained
 from cnn_classifier.settled import Recipe
 
-MUON = "cnn_classifier.muon.Muon"
-SHIFT = 1 / 16  # of tiny images: 2 of 32 px
-LONG_RUN = 24  # epochs from which on stronger changes pay
+MUON_TARGET = "cnn_classifier.muon.Muon"
+SMALL_IMAGE_TRANSLATE = 1 / 16  # of tiny images: 2 of 32 px
+LONG_RUN_EPOCHS = 24  # epochs from which on stronger changes pay
 # More often than so, images are hardly worth seeing again; many are worth a good number of epochs all the same.
-MOST_EPOCHS, MOST_VIEWS, MOST_OF_MANY = 300, 900_000, 60
-MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
+MAX_EPOCHS, MAX_SAMPLES_SEEN, MIN_EPOCHS_LARGE_DATA = 300, 900_000, 60
+MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED = 8, 300  # what has seen a million photos needs few looks, but some steps
 
-StepSeconds = Callable[[Mapping[str, Any], float], float]
+MeasureStepSeconds = Callable[[Mapping[str, Any], float], float]
 
 
 @dataclass(frozen=True)
-class Seen:
+class DatasetStats:
     """What was seen of the data.
 
     Args:
@@ -36,11 +36,11 @@ class Seen:
         side: The median of their shorter sides, in pixels.
     """
 
-    images: int
-    side: int
+    num_images: int
+    median_size: int
 
 
-def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) -> Recipe:
+def resolve_recipe(values: Mapping[str, Any], scan: DatasetIndex, measure_step_seconds: MeasureStepSeconds) -> Recipe:
     """Settle every `auto`.
 
     Args:
@@ -53,90 +53,92 @@ def resolve(values: Mapping[str, Any], scan: Scan, step_seconds: StepSeconds) ->
         ConfigError: If the budget cannot be read.
     """
     recipe = Recipe(values)
-    seen = Seen(train_images(values, scan), typical_side(scan))
-    recipe.settle("augment.flip.p", *mirrored_share(scan.class_names))
-    recipe.settle("dataset.batch_size", batch_size(recipe, seen), f"{seen.images} training images")
-    steps_per_epoch = max(seen.images // recipe.get("dataset.batch_size"), 1)
-    if (most_steps := recipe.get("trainer.max_steps")) != -1:
-        recipe.settle("trainer.max_epochs", math.ceil(most_steps / steps_per_epoch), "trainer.max_steps")
+    stats = DatasetStats(estimate_train_size(values, scan), median_image_size(scan))
+    recipe.resolve("augment.flip.p", *flip_probability(scan.class_names))
+    recipe.resolve("dataset.batch_size", choose_batch_size(recipe, stats), f"{stats.num_images} training images")
+    steps_per_epoch = max(stats.num_images // recipe.get("dataset.batch_size"), 1)
+    if (max_steps := recipe.get("trainer.max_steps")) != -1:
+        recipe.resolve("trainer.max_epochs", math.ceil(max_steps / steps_per_epoch), "trainer.max_steps")
     if recipe.get("trainer.max_epochs") == AUTO:
-        settle_epochs(recipe, seen, steps_per_epoch, step_seconds)
-    settle_size(recipe, seen.side, plans_for(recipe.get("model"))[0])
-    recipe.settle("optimizer.lr", *learning_rate(recipe))
-    recipe.settle("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
-    settle_strength(recipe, recipe.get("trainer.max_epochs") or 1)
-    steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
-    recipe.settle("callbacks.average.decay", round(1 - 1 / max(0.03 * steps, 10), 4), f"{steps} steps")
+        resolve_epochs(recipe, stats, steps_per_epoch, measure_step_seconds)
+    resolve_image_size(recipe, stats.median_size, get_presets(recipe.get("model"))[0])
+    recipe.resolve("optimizer.lr", *choose_learning_rate(recipe))
+    recipe.resolve("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
+    resolve_regularization(recipe, recipe.get("trainer.max_epochs") or 1)
+    total_steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
+    recipe.resolve("callbacks.average.decay", round(1 - 1 / max(0.03 * total_steps, 10), 4), f"{total_steps} steps")
     return recipe
 
 
-def settle_epochs(recipe: Recipe, seen: Seen, steps_per_epoch: int, step_seconds: StepSeconds) -> None:
+def resolve_epochs(
+    recipe: Recipe, stats: DatasetStats, steps_per_epoch: int, measure_step_seconds: MeasureStepSeconds
+) -> None:
     """As many epochs as the budget buys, of images as large as leaves time for enough of them."""
-    budget, started = seconds_of(recipe.get("budget"), seen.images), time.perf_counter()
+    budget, start_time = parse_duration(recipe.get("budget"), stats.num_images), time.perf_counter()
 
-    def left() -> float:
-        is_of_sweep = recipe.get("sweep.name")  # its first job's trials are for all; they are to be alike
-        return training_seconds(budget, spent=0.0 if is_of_sweep else time.perf_counter() - started)
+    def remaining_seconds() -> float:
+        is_sweep_job = recipe.get("sweep.name")  # its first job's trials are for all; they are to be alike
+        return remaining_training_seconds(budget, elapsed=0.0 if is_sweep_job else time.perf_counter() - start_time)
 
-    for plan in plans_for(recipe.get("model")):
-        trying = Recipe(recipe.values)
-        settle_size(trying, seen.side, plan)
-        settle_strength(trying, LONG_RUN)
-        steps = steps_per_epoch * work(trying.get("trainer.sizes")) * plan.beside
-        limit = left() / plan.fewest / steps
-        seconds = step_seconds(trying.values, limit) * steps
-        epochs = int(left() / seconds)
-        if epochs >= plan.fewest:
+    for preset in get_presets(recipe.get("model")):
+        candidate = Recipe(recipe.values)
+        resolve_image_size(candidate, stats.median_size, preset)
+        resolve_regularization(candidate, LONG_RUN_EPOCHS)
+        effective_steps = steps_per_epoch * relative_cost(candidate.get("trainer.sizes")) * preset.epoch_overhead
+        max_step_seconds = remaining_seconds() / preset.min_epochs / effective_steps
+        epoch_seconds = measure_step_seconds(candidate.values, max_step_seconds) * effective_steps
+        epochs = int(remaining_seconds() / epoch_seconds)
+        if epochs >= preset.min_epochs:
             break
-    most = most_epochs(recipe, seen)
-    if plan.ample:
-        larger, enlarged = replace(plan, side=plan.ample), Recipe(recipe.values)
-        settle_size(enlarged, seen.side, larger)
-        growth = (enlarged.get("dataset.image_size") / trying.get("dataset.image_size")) ** 2
-        if epochs >= most * growth:
-            plan, epochs = larger, int(epochs / growth)
-    settle_size(recipe, seen.side, plan)
-    bought = f"{epochs} fit into {told(budget)}"
-    why = bought if epochs <= most else f"more gain little; {bought}"
-    recipe.settle("trainer.max_epochs", max(1, min(epochs, most)), why)
+    max_epochs = compute_max_epochs(recipe, stats)
+    if preset.large_image_size:
+        larger_preset, larger_recipe = replace(preset, image_size=preset.large_image_size), Recipe(recipe.values)
+        resolve_image_size(larger_recipe, stats.median_size, larger_preset)
+        cost_ratio = (larger_recipe.get("dataset.image_size") / candidate.get("dataset.image_size")) ** 2
+        if epochs >= max_epochs * cost_ratio:
+            preset, epochs = larger_preset, int(epochs / cost_ratio)
+    resolve_image_size(recipe, stats.median_size, preset)
+    budget_reason = f"{epochs} fit into {format_duration(budget)}"
+    reason = budget_reason if epochs <= max_epochs else f"more gain little; {budget_reason}"
+    recipe.resolve("trainer.max_epochs", max(1, min(epochs, max_epochs)), reason)
 
 
-def most_epochs(recipe: Recipe, seen: Seen) -> int:
+def compute_max_epochs(recipe: Recipe, stats: DatasetStats) -> int:
     """Epochs beyond which more gain little."""
     if is_pretrained(recipe.get("model")):
-        return max(MOST_EPOCHS_PRETRAINED, STEPS_PRETRAINED * recipe.get("dataset.batch_size") // seen.images)
-    return min(MOST_EPOCHS, max(MOST_VIEWS // seen.images, MOST_OF_MANY))
+        return max(MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED * recipe.get("dataset.batch_size") // stats.num_images)
+    return min(MAX_EPOCHS, max(MAX_SAMPLES_SEEN // stats.num_images, MIN_EPOCHS_LARGE_DATA))
 
 
-def settle_strength(recipe: Recipe, epochs: int) -> None:
+def resolve_regularization(recipe: Recipe, epochs: int) -> None:
     """Of dropout, and of changes to images: a long run would learn them by heart.
 
     Tiny images are shifted alone: crops would enlarge what they show, and tests do not; turns would blur it.
     """
     image_size = recipe.get("dataset.image_size")
-    why, tiny = f"{epochs} epochs of {image_size} px", image_size < PROGRESSIVE
-    least = 1.0 if tiny else 0.7 if epochs < LONG_RUN else 0.55
-    recipe.settle("augment.affine.crop", [least, 1.0], why)
-    recipe.settle("augment.affine.degrees", 0.0 if tiny else 11.5, why)
-    recipe.settle("augment.affine.translate", SHIFT if tiny else 0.0, why)
-    recipe.settle("model.dropout", 0.1 if epochs < LONG_RUN else 0.3, why)
+    reason, is_small = f"{epochs} epochs of {image_size} px", image_size < MIN_PROGRESSIVE_SIZE
+    min_crop_area = 1.0 if is_small else 0.7 if epochs < LONG_RUN_EPOCHS else 0.55
+    recipe.resolve("augment.affine.crop", [min_crop_area, 1.0], reason)
+    recipe.resolve("augment.affine.degrees", 0.0 if is_small else 11.5, reason)
+    recipe.resolve("augment.affine.translate", SMALL_IMAGE_TRANSLATE if is_small else 0.0, reason)
+    recipe.resolve("model.dropout", 0.1 if epochs < LONG_RUN_EPOCHS else 0.3, reason)
 
 
-def batch_size(recipe: Recipe, seen: Seen) -> int:
+def choose_batch_size(recipe: Recipe, stats: DatasetStats) -> int:
     """Larger where there are more images; more so for Muon, whose steps cost as much however few images."""
-    if seen.images < 1000:
-        return 32 if seen.images >= 300 else 16
-    few, many = (128, 512) if recipe.get("optimizer._target_") == MUON else (64, 128)
-    return few if seen.images < 30_000 else many
+    if stats.num_images < 1000:
+        return 32 if stats.num_images >= 300 else 16
+    small_batch, large_batch = (128, 512) if recipe.get("optimizer._target_") == MUON_TARGET else (64, 128)
+    return small_batch if stats.num_images < 30_000 else large_batch
 
 
-def learning_rate(recipe: Recipe) -> tuple[float, str]:
+def choose_learning_rate(recipe: Recipe) -> tuple[float, str]:
     """A rate that grows with the root of the batch (arXiv:2205.10287)."""
-    if recipe.get("optimizer._target_") == MUON:
-        usual = 0.02 if is_pretrained(recipe.get("model")) else 0.1
+    if recipe.get("optimizer._target_") == MUON_TARGET:
+        base_lr = 0.02 if is_pretrained(recipe.get("model")) else 0.1
     elif is_pretrained(recipe.get("model")):
-        usual = 3e-3 if recipe.get("model.freeze") == 1 else 5e-4
+        base_lr = 3e-3 if recipe.get("model.freeze") == 1 else 5e-4
     else:
-        usual = 2e-3 if recipe.get("model._target_") == RESNET else 1e-3
-    batch = recipe.get("dataset.batch_size")
-    return round(usual * math.sqrt(batch / 64), 6), f"batches of {batch}"
+        base_lr = 2e-3 if recipe.get("model._target_") == RESNET_TARGET else 1e-3
+    batch_size = recipe.get("dataset.batch_size")
+    return round(base_lr * math.sqrt(batch_size / 64), 6), f"batches of {batch_size}"

@@ -5,45 +5,58 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.checkpoint import BEST, LAST, read_checkpoint, require_file, run_dir_of
-from cnn_classifier.config import Config, adopt, as_saved, flat, read_saved, same_run
-from cnn_classifier.data.folder import Scan
+from cnn_classifier.checkpoint import (
+    BEST_CHECKPOINT,
+    LAST_CHECKPOINT,
+    check_checkpoint_exists,
+    find_run_dir,
+    read_checkpoint,
+)
+from cnn_classifier.config import (
+    Config,
+    flatten,
+    inherit_resolved_values,
+    is_same_experiment,
+    load_saved_config,
+    to_redacted_dict,
+)
+from cnn_classifier.data.folder import DatasetIndex
 from cnn_classifier.data.split import Splits
-from cnn_classifier.data.split_file import read_rows, rows_of
+from cnn_classifier.data.split_file import build_split_rows, read_split_rows
 from cnn_classifier.errors import CheckpointError, ConfigError, DataError
-from cnn_classifier.models.staged import Staged
+from cnn_classifier.models.staged import FineTunable
 from cnn_classifier.module import ImageClassifier
 
 # What may be otherwise when a run goes on: it changes neither what was learnt nor from what.
-MAY_CHANGE = ("callbacks.", "dataset.cache", "dataset.root", "flip_test", "logger.", "trainer.")
-OF_ITS_OWN = ("resume", "run_dir", "sweep.")
+CHANGEABLE_KEYS = ("callbacks.", "dataset.cache", "dataset.root", "flip_test", "logger.", "trainer.")
+IGNORED_KEYS = ("resume", "run_dir", "sweep.")
 
 
-def take_up(config: Config) -> Path | None:
+def apply_resume(config: Config) -> Path | None:
     """The checkpoint to go on from, if any; its run goes on in its own folder, with what was settled when it began.
 
     Raises:
         CheckpointError: As `find_resume` has it.
         ConfigError: If that run had another configuration.
     """
-    resumed = find_resume(config)
-    run_before = run_dir_of(resumed) if resumed is not None else None
-    if run_before is not None:
-        config.run_dir = str(run_before)
-        adopt(config, run_before / "config.yaml")
-        tell_changes(config, run_before / "config.yaml")
-    return resumed
+    checkpoint = find_resume_checkpoint(config)
+    previous_run_dir = find_run_dir(checkpoint) if checkpoint is not None else None
+    if previous_run_dir is not None:
+        config.run_dir = str(previous_run_dir)
+        inherit_resolved_values(config, previous_run_dir / "config.yaml")
+        check_changed_keys(config, previous_run_dir / "config.yaml")
+    return checkpoint
 
 
-def begin_weights(module: ImageClassifier, resumed: Path | None) -> None:
+def init_weights(module: ImageClassifier, checkpoint: Path | None) -> None:
     """Make sure that a checkpoint's weights fit, or fetch those that a pretrained network begins with."""
-    if resumed is not None:
-        require_same(resumed, module.hparams)
-    elif isinstance(module.network, Staged):
+    if checkpoint is not None:
+        check_same_hparams(checkpoint, module.hparams)
+    elif isinstance(module.network, FineTunable):
         module.network.load_weights()
 
 
-def find_resume(config: Config) -> Path | None:
+def find_resume_checkpoint(config: Config) -> Path | None:
     """The checkpoint that `config.resume` means; None to start afresh.
 
     `auto` looks into the run's own folder, then for the newest run beside it that had the same configuration and has
@@ -59,93 +72,99 @@ def find_resume(config: Config) -> Path | None:
     if config.resume is None:
         return None
     if config.resume == "auto":
-        own = run_dir if is_begun(run_dir) else None
-        folder = own or max(twins(config), key=lambda twin: (twin / LAST.parent).stat().st_mtime, default=None)
-        return None if folder is None else newest_good(folder)
+        own_dir = run_dir if has_checkpoint(run_dir) else None
+        folder = own_dir or max(
+            find_matching_runs(config), key=lambda twin: (twin / LAST_CHECKPOINT.parent).stat().st_mtime, default=None
+        )
+        return None if folder is None else latest_valid_checkpoint(folder)
     path = Path(config.resume).expanduser()
-    if path.is_dir() and is_begun(path):
-        return newest_good(path)
-    require_file(path, "auto, a run folder or a checkpoint")
+    if path.is_dir() and has_checkpoint(path):
+        return latest_valid_checkpoint(path)
+    check_checkpoint_exists(path, "auto, a run folder or a checkpoint")
     return path
 
 
-def newest_good(run_dir: Path) -> Path:
+def latest_valid_checkpoint(run_dir: Path) -> Path:
     """The checkpoint of a run that is furthest on and whole.
 
     Raises:
         CheckpointError: If none of them can be read.
     """
-    for left in (run_dir / LAST.parent).glob(".*.partial"):
-        print(f"{left} is what a write that was cut off has left; passed over", file=sys.stderr)
-    damaged = []
-    for path in (run_dir / LAST, run_dir / BEST):
+    for partial in (run_dir / LAST_CHECKPOINT.parent).glob(".*.partial"):
+        print(f"{partial} is what a write that was cut off has left; passed over", file=sys.stderr)
+    failures = []
+    for path in (run_dir / LAST_CHECKPOINT, run_dir / BEST_CHECKPOINT):
         if not path.is_file():
             continue
         try:
             read_checkpoint(path)
         except CheckpointError as error:
-            damaged.append(str(error))
+            failures.append(str(error))
             continue
-        for told in damaged:
-            print(f"{told}; going on from {path}", file=sys.stderr)
+        for message in failures:
+            print(f"{message}; going on from {path}", file=sys.stderr)
         return path
-    raise CheckpointError("; ".join(damaged))
+    raise CheckpointError("; ".join(failures))
 
 
-def is_begun(run_dir: Path) -> bool:
+def has_checkpoint(run_dir: Path) -> bool:
     """Whether a run has saved anything."""
-    return (run_dir / LAST).is_file() or (run_dir / BEST).is_file()
+    return (run_dir / LAST_CHECKPOINT).is_file() or (run_dir / BEST_CHECKPOINT).is_file()
 
 
-def twins(config: Config) -> Iterator[Path]:
+def find_matching_runs(config: Config) -> Iterator[Path]:
     """The run folders beside this one's of the same configuration, apart from folder and length, without a report."""
-    for saved in Path(config.run_dir).parent.glob("*/config.yaml"):
-        folder = saved.parent
-        if is_begun(folder) and not (folder / "report.json").exists() and same_run(config, saved):
+    for saved_path in Path(config.run_dir).parent.glob("*/config.yaml"):
+        folder = saved_path.parent
+        if has_checkpoint(folder) and not (folder / "report.json").exists() and is_same_experiment(config, saved_path):
             yield folder
 
 
-def tell_changes(config: Config, saved: Path) -> None:
+def check_changed_keys(config: Config, saved_path: Path) -> None:
     """Name what is otherwise than in the configuration of the run that goes on.
 
     Raises:
         ConfigError: If that cannot be changed in the middle of a run.
     """
-    mine, theirs = flat(as_saved(config)), flat(read_saved(saved))
-    for key in sorted(mine.keys() | theirs.keys()):
-        if key.startswith(OF_ITS_OWN) or mine.get(key) in (None, theirs.get(key)):  # null is yet to be settled
+    current, previous = flatten(to_redacted_dict(config)), flatten(load_saved_config(saved_path))
+    for key in sorted(current.keys() | previous.keys()):
+        if key.startswith(IGNORED_KEYS) or current.get(key) in (None, previous.get(key)):  # null is yet to be settled
             continue
-        if not key.startswith(MAY_CHANGE):
+        if not key.startswith(CHANGEABLE_KEYS):
             raise ConfigError(
-                f"{key}={mine.get(key)} cannot be changed as a run goes on; {saved} has {key}={theirs.get(key)}; "
+                f"{key}={current.get(key)} cannot be changed as a run goes on; {saved_path} has {key}={previous.get(key)}; "
                 "repeat the command of that run, or start afresh without resume"
             )
-        print(f"going on with {key}={mine.get(key)} in place of {theirs.get(key)}", file=sys.stderr)
+        print(f"going on with {key}={current.get(key)} in place of {previous.get(key)}", file=sys.stderr)
 
 
-def require_same_images(run_dir: Path, splits: Splits, scan: Scan) -> None:
+def check_same_images(run_dir: Path, splits: Splits, scan: DatasetIndex) -> None:
     """Raise DataError unless the images are those that a run began with, split as they were."""
     path = run_dir / "split.csv"
     if not path.exists():
         return
-    before = {tuple(row) for _, row in read_rows(path)}
-    now = {tuple(map(str, row)) for row in rows_of(splits, scan)}
-    names, known = (", ".join(sorted({label for _, label, _ in rows})) for rows in (now, before))
-    if names != known:
-        raise DataError(f"{scan.root} has the classes {names}; the run began with {known}; start afresh without resume")
-    new, gone = sorted(now - before), sorted(before - now)
-    if new or gone:
-        example = (new or gone)[0]
+    saved_rows = {tuple(row) for _, row in read_split_rows(path)}
+    current_rows = {tuple(map(str, row)) for row in build_split_rows(splits, scan)}
+    current_names, saved_names = (
+        ", ".join(sorted({label for _, label, _ in rows})) for rows in (current_rows, saved_rows)
+    )
+    if current_names != saved_names:
         raise DataError(
-            f"{scan.root} is not what the run began with: {len(new)} new and {len(gone)} missing lines of {path}, "
+            f"{scan.root} has the classes {current_names}; the run began with {saved_names}; start afresh without resume"
+        )
+    added, missing = sorted(current_rows - saved_rows), sorted(saved_rows - current_rows)
+    if added or missing:
+        example = (added or missing)[0]
+        raise DataError(
+            f"{scan.root} is not what the run began with: {len(added)} new and {len(missing)} missing lines of {path}, "
             f"such as {','.join(example)}; give the images as they were, or start afresh without resume"
         )
 
 
-def require_same(checkpoint: Path, settings: Mapping[str, Any]) -> None:
+def check_same_hparams(checkpoint: Path, hparams: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless a checkpoint was made of these settings of an `ImageClassifier`."""
     saved = read_checkpoint(checkpoint)["hyper_parameters"]
-    for key, value in settings.items():
+    for key, value in hparams.items():
         if saved[key] != value:
             raise CheckpointError(
                 f"resume={checkpoint}: the checkpoint has {key} {saved[key]}, this run has {value}; "

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.storage import write_whole
+from cnn_classifier.storage import atomic_write
 
-END_OF_ARCHIVE = b"PK\x05\x06"  # it and 16 bytes, then the length of the comment (APPNOTE.TXT 4.3.16)
-LABEL = b"sha256:"
-SEAL_LENGTH = len(LABEL) + 64
-CHUNK = 1 << 20
+ZIP_END_SIGNATURE = b"PK\x05\x06"  # it and 16 bytes, then the length of the comment (APPNOTE.TXT 4.3.16)
+CHECKSUM_PREFIX = b"sha256:"
+CHECKSUM_LENGTH = len(CHECKSUM_PREFIX) + 64
+CHUNK_SIZE = 1 << 20
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+def save_with_checksum(path: Path, content: Mapping[str, Any]) -> None:
     """Write plain data with tensors.
 
     Raises:
@@ -31,26 +31,26 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     archive = bytearray(buffer.getbuffer())
-    if archive[-22:-18] != END_OF_ARCHIVE or archive[-2:] != b"\0\0":
+    if archive[-22:-18] != ZIP_END_SIGNATURE or archive[-2:] != b"\0\0":
         raise RuntimeError("torch no longer ends its archives without a comment")
-    archive[-2:] = struct.pack("<H", SEAL_LENGTH)
-    archive += LABEL
-    write_whole(path, archive, hashlib.sha256(archive).hexdigest().encode())
+    archive[-2:] = struct.pack("<H", CHECKSUM_LENGTH)
+    archive += CHECKSUM_PREFIX
+    atomic_write(path, archive, hashlib.sha256(archive).hexdigest().encode())
 
 
-def require_unchanged(path: Path) -> bool:
+def verify_checksum(path: Path) -> bool:
     """Whether a file is sealed; raise CheckpointError if it is and its bytes are not those that were written."""
     size = path.stat().st_size - 64
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        label = b""
-        for start in range(0, size, CHUNK):
-            chunk = file.read(min(CHUNK, size - start))
+        prefix = b""
+        for start in range(0, size, CHUNK_SIZE):
+            chunk = file.read(min(CHUNK_SIZE, size - start))
             digest.update(chunk)
-            label = (label + chunk)[-len(LABEL) :]
-        told = file.read()
-    if label != LABEL:
+            prefix = (prefix + chunk)[-len(CHECKSUM_PREFIX) :]
+        stored_digest = file.read()
+    if prefix != CHECKSUM_PREFIX:
         return False
-    if told != digest.hexdigest().encode():
+    if stored_digest != digest.hexdigest().encode():
         raise CheckpointError(f"{path} is damaged: its bytes are not those that were written; give another checkpoint")
     return True

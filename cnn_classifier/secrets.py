@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 MASK = "***"
-SECRET = re.compile(r"(?:password|passwd|secret|token|(?:api|access|secret|private)_?key|credential)s?$", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"(?:password|passwd|secret|token|(?:api|access|secret|private)_?key|credential)s?$", re.IGNORECASE
+)
 # `scheme://user:password@host`
-IN_ADDRESS = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
-FROM_ENVIRONMENT = "${oc.env:"
+URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s]+@")
+ENV_INTERPOLATION = "${oc.env:"
 
 
-def masked(resolved: Any, raw: Any = None, key: str = "") -> Any:
+def redact(resolved: Any, raw: Any = None, key: str = "") -> Any:
     """Plain values with what nobody else should read left out.
 
     Args:
@@ -19,24 +21,24 @@ def masked(resolved: Any, raw: Any = None, key: str = "") -> Any:
         raw: The same with their interpolations; what comes from the environment stays one, unless it is in a list.
         key: The name of the value.
     """
-    if isinstance(raw, str) and FROM_ENVIRONMENT in raw:
+    if isinstance(raw, str) and ENV_INTERPOLATION in raw:
         return raw
     if isinstance(resolved, dict):
-        inner = raw if isinstance(raw, dict) else {}
-        return {name: masked(value, inner.get(name), str(name)) for name, value in resolved.items()}
+        raw_children = raw if isinstance(raw, dict) else {}
+        return {name: redact(value, raw_children.get(name), str(name)) for name, value in resolved.items()}
     if isinstance(resolved, list):
-        return [masked(value, None, key) for value in resolved]
-    if resolved not in (None, "") and SECRET.search(key):
+        return [redact(value, None, key) for value in resolved]
+    if resolved not in (None, "") and SECRET_NAME.search(key):
         return MASK
-    return masked_word(resolved) if isinstance(resolved, str) else resolved
+    return redact_override(resolved) if isinstance(resolved, str) else resolved
 
 
-def masked_word(word: str) -> str:
+def redact_override(override: str) -> str:
     """`name=value` and addresses likewise."""
-    name, _, value = word.partition("=")
-    return f"{name}={MASK}" if value and SECRET.search(name) else IN_ADDRESS.sub(rf"\1{MASK}@", word)
+    name, _, value = override.partition("=")
+    return f"{name}={MASK}" if value and SECRET_NAME.search(name) else URL_PASSWORD.sub(rf"\1{MASK}@", override)
 
 
-def masked_words(words: Sequence[str]) -> list[str]:
+def redact_overrides(overrides: Sequence[str]) -> list[str]:
     """The words of a command, likewise."""
-    return [masked_word(word) for word in words]
+    return [redact_override(override) for override in overrides]

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cnn_classifier.checkpoint import write_calibration
+from cnn_classifier.checkpoint import add_calibration
 from cnn_classifier.data.folder import Sample
 from cnn_classifier.data.store import ImageStore
-from cnn_classifier.engines.eager import EagerEngine
-from cnn_classifier.evaluate import evaluate_images, in_batches
-from cnn_classifier.familiarity import MOST_KNOWN, Familiarity, familiarity_of
+from cnn_classifier.engines.eager import PyTorchBackend
+from cnn_classifier.evaluate import evaluate_images, iter_batches
+from cnn_classifier.familiarity import MAX_FEATURES, FeatureBank, build_feature_bank
 from cnn_classifier.predictor import Predictor
 from cnn_classifier.report.calibration import calibrate
 from cnn_classifier.report.evaluation import Evaluation
 
 
-def write_self_knowledge(path: Path, predictor: Predictor, images: ImageStore, samples: Sequence[Sample]) -> Evaluation:
+def calibrate_checkpoint(path: Path, predictor: Predictor, images: ImageStore, samples: Sequence[Sample]) -> Evaluation:
     """Add temperature, thresholds and familiar images to a checkpoint.
 
     Args:
@@ -28,19 +28,21 @@ def write_self_knowledge(path: Path, predictor: Predictor, images: ImageStore, s
         The answers on them, before any of it.
     """
     evaluation = evaluate_images(predictor, images, samples)
-    familiarity = familiar_images(predictor, images, samples)
-    of_known = None if familiarity is None else familiarity.of_known().cpu().numpy()
-    calibration = calibrate(evaluation.labels, evaluation.uncalibrated, of_known)
-    write_calibration(path, asdict(calibration), familiarity)
+    feature_bank = collect_reference_features(predictor, images, samples)
+    reference_similarity = None if feature_bank is None else feature_bank.leave_one_out().cpu().numpy()
+    calibration = calibrate(evaluation.labels, evaluation.uncalibrated, reference_similarity)
+    add_calibration(path, asdict(calibration), feature_bank)
     return evaluation
 
 
-def familiar_images(predictor: Predictor, images: ImageStore, samples: Sequence[Sample]) -> Familiarity | None:
+def collect_reference_features(
+    predictor: Predictor, images: ImageStore, samples: Sequence[Sample]
+) -> FeatureBank | None:
     """What some of these images, evenly spread, make familiar; None of too few, and of models that show no features."""
-    if not isinstance(predictor.engine, EagerEngine):
+    if not isinstance(predictor.backend, PyTorchBackend):
         return None
-    spread = samples[:: -(-len(samples) // MOST_KNOWN)]
-    rows = images.rows([sample.path for sample in spread])
-    batches = images.batches(in_batches(rows, predictor.batch_size))
-    seen = [predictor.engine.seen(pixels)[1] for pixels in batches]
-    return familiarity_of([features for features in seen if features is not None])
+    subset = samples[:: -(-len(samples) // MAX_FEATURES)]
+    rows = images.get_rows([sample.path for sample in subset])
+    batches = images.iter_batches(iter_batches(rows, predictor.batch_size))
+    batch_features = [predictor.backend.forward_with_features(pixels)[1] for pixels in batches]
+    return build_feature_bank([features for features in batch_features if features is not None])

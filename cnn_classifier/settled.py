@@ -9,7 +9,7 @@ from cnn_classifier.budget import AUTO
 
 
 @dataclass(frozen=True)
-class Settled:
+class ResolvedValue:
     """A value that was `auto`.
 
     Args:
@@ -20,10 +20,10 @@ class Settled:
 
     key: str
     value: Any
-    why: str
+    reason: str
 
     def __str__(self) -> str:
-        return f"{self.key}={str(self.value).replace(' ', '')} ({self.why})"
+        return f"{self.key}={str(self.value).replace(' ', '')} ({self.reason})"
 
 
 class Recipe:
@@ -35,7 +35,7 @@ class Recipe:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = copy.deepcopy(dict(values))
-        self.settled: list[Settled] = []
+        self.resolved: list[ResolvedValue] = []
 
     def get(self, key: str) -> Any:
         """The value at a path; None if there is none."""
@@ -44,9 +44,9 @@ class Recipe:
             node = node.get(part) if isinstance(node, Mapping) else None
         return node
 
-    def settle(self, key: str, value: Any, why: str) -> None:
+    def resolve(self, key: str, value: Any, reason: str) -> None:
         """Set what is `auto`; a value that the user gave stays."""
         if self.get(key) == AUTO:
             path, _, name = key.rpartition(".")
             self.get(path)[name] = value
-            self.settled.append(Settled(key, value, why))
+            self.resolved.append(ResolvedValue(key, value, reason))

@@ -11,11 +11,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cnn_classifier.errors import ConfigError, StorageError
-from cnn_classifier.secrets import masked_words
-from cnn_classifier.storage import make_folder, write_json
+from cnn_classifier.secrets import redact_overrides
+from cnn_classifier.storage import ensure_writable_dir, write_json
 
-STATUS = "status.json"
-LOCK = ".lock"
+STATUS_FILE = "status.json"
+LOCK_FILE = ".lock"
 RUNNING, DONE, FAILED, INTERRUPTED, PRUNED, KILLED = "running", "done", "failed", "interrupted", "pruned", "killed"
 FINISHED = (DONE, PRUNED)  # not to be done again
 
@@ -42,7 +42,7 @@ class Status:
     """
 
     run_dir: Path
-    words: Sequence[str] = ()
+    overrides: Sequence[str] = ()
     state: str = RUNNING
     exit_code: int | None = None
     message: str = ""
@@ -63,48 +63,51 @@ class Status:
         """
         content = {name: value for name, value in asdict(self).items() if name != "run_dir"}
         try:
-            write_json(make_folder(self.run_dir) / STATUS, content | {"words": masked_words(self.words)})
+            write_json(
+                ensure_writable_dir(self.run_dir) / STATUS_FILE,
+                content | {"overrides": redact_overrides(self.overrides)},
+            )
         except OSError as error:
-            raise StorageError(f"{self.run_dir / STATUS} cannot be written ({error.strerror})") from error
+            raise StorageError(f"{self.run_dir / STATUS_FILE} cannot be written ({error.strerror})") from error
 
 
 def read_status(run_dir: Path) -> Status | None:
     """How the run of a folder stands; None if the folder does not tell."""
     try:
-        content = json.loads((run_dir / STATUS).read_text(encoding="utf-8"))
-        known = {item.name for item in fields(Status)}
-        status = Status(run_dir=run_dir, **{name: value for name, value in content.items() if name in known})
+        content = json.loads((run_dir / STATUS_FILE).read_text(encoding="utf-8"))
+        field_names = {item.name for item in fields(Status)}
+        status = Status(run_dir=run_dir, **{name: value for name, value in content.items() if name in field_names})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    if status.state == RUNNING and not is_claimed(run_dir):
+    if status.state == RUNNING and not is_locked(run_dir):
         return replace(status, state=KILLED, message="its process is gone")
     return status
 
 
 @contextmanager
-def claimed(run_dir: Path) -> Iterator[None]:
+def run_lock(run_dir: Path) -> Iterator[None]:
     """Hold a run's folder, which is made if need be, for this process alone; a process that dies lets go of it.
 
     Raises:
         ConfigError: If another run holds it.
         StorageError: If it cannot be made.
     """
-    lock = FileLock(make_folder(run_dir) / LOCK)
+    lock = FileLock(ensure_writable_dir(run_dir) / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         status = read_status(run_dir)
-        by = f" by process {status.pid} on {status.host}" if status else ""
-        raise ConfigError(f"run_dir={run_dir} is in use{by}; wait for it, or choose another folder") from error
+        holder = f" by process {status.pid} on {status.host}" if status else ""
+        raise ConfigError(f"run_dir={run_dir} is in use{holder}; wait for it, or choose another folder") from error
     try:
         yield
     finally:
         lock.release()
 
 
-def is_claimed(run_dir: Path) -> bool:
+def is_locked(run_dir: Path) -> bool:
     """Whether a living process holds the folder."""
-    path = run_dir / LOCK
+    path = run_dir / LOCK_FILE
     if not path.exists():
         return False
     lock = FileLock(path)

@@ -20,20 +20,20 @@ _PACKAGED = Path(__file__).parent / "conf"
 CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
 
 
-def own_folders(words: Sequence[str]) -> list[Path]:
+def user_config_dirs(argv: Sequence[str]) -> list[Path]:
     """The user's own configuration: the folders given with `--config-dir DIR` or `--config-dir=DIR`."""
-    apart = [folder for word, folder in pairwise(words) if word in ("--config-dir", "-cd")]
-    joined = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    return [Path(folder) for folder in (*apart, *joined)]
+    separate = [folder for word, folder in pairwise(argv) if word in ("--config-dir", "-cd")]
+    inline = [word.partition("=")[2] for word in argv if word.startswith("--config-dir=")]
+    return [Path(folder) for folder in (*separate, *inline)]
 
 
-def cache_home() -> Path:
+def cache_dir() -> Path:
     """The folder for decoded images and embedded data: `CNN_CLASSIFIER_HOME`, or the user's cache folder."""
-    chosen = os.environ.get("CNN_CLASSIFIER_HOME")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("cnn_classifier")
+    env_dir = os.environ.get("CNN_CLASSIFIER_HOME")
+    return Path(env_dir).expanduser() if env_dir else platformdirs.user_cache_path("cnn_classifier")
 
 
-def write_whole(path: Path, *parts: bytes | bytearray, sync: bool = True) -> None:
+def atomic_write(path: Path, *chunks: bytes | bytearray, sync: bool = True) -> None:
     """Write a file of which nobody ever sees half, whatever stops this process or the machine.
 
     Its folder is made if it is gone. A partial file that an earlier try left behind is written over.
@@ -47,18 +47,18 @@ def write_whole(path: Path, *parts: bytes | bytearray, sync: bool = True) -> Non
         StorageError: If that is not possible; what was there before is there yet.
     """
     partial = path.with_name(f".{path.name}.partial")
-    size = sum(map(len, parts))
+    size = sum(map(len, chunks))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            for part in parts:
-                file.write(part)
+            for chunk in chunks:
+                file.write(chunk)
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
         partial.replace(path)
         if sync:
-            sync_folder(path.parent)
+            fsync_dir(path.parent)
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -68,13 +68,13 @@ def write_whole(path: Path, *parts: bytes | bytearray, sync: bool = True) -> Non
         ) from error
 
 
-def sync_folder(folder: Path) -> None:
+def fsync_dir(folder: Path) -> None:
     """Wait until the disk knows a folder's new names; Windows and some file systems do so by themselves."""
     if os.name == "posix":
-        opened = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         with suppress(OSError):
-            os.fsync(opened)
-        os.close(opened)
+            os.fsync(descriptor)
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -84,7 +84,7 @@ def write_json(path: Path, content: Any) -> None:
         StorageError: If the file cannot be written.
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, text.encode(errors="surrogateescape"), sync=False)
+    atomic_write(path, text.encode(errors="surrogateescape"), sync=False)
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
@@ -95,17 +95,17 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
-    write_whole(path, text.getvalue().encode(errors="surrogateescape"), sync=False)
+    atomic_write(path, text.getvalue().encode(errors="surrogateescape"), sync=False)
 
 
-def require_space(folder: Path, needed: int, way_out: str) -> None:
+def check_free_space(folder: Path, required_bytes: int, hint: str) -> None:
     """Raise StorageError if the disk of a folder has fewer bytes free than needed."""
     free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise StorageError(f"{folder}: {needed:,} bytes are needed, {free:,} are free; {way_out}")
+    if required_bytes > free:
+        raise StorageError(f"{folder}: {required_bytes:,} bytes are needed, {free:,} are free; {hint}")
 
 
-def make_folder(folder: Path) -> Path:
+def ensure_writable_dir(folder: Path) -> Path:
     """Create a folder that we are about to write into.
 
     Raises:

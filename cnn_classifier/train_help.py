@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn_classifier.storage import CONF_DIR, own_folders
+from cnn_classifier.storage import CONF_DIR, user_config_dirs
 
 EXAMPLES = """\
 Train an image classifier on a folder of pictures.
@@ -30,24 +30,24 @@ Tab completion: eval "$(python train.py -sc install=bash)"
 """
 
 
-def train_help(words: Sequence[str] = ()) -> str:
+def format_train_help(argv: Sequence[str] = ()) -> str:
     """What can be chosen, each option with the first line of its file.
 
     Args:
         words: Of the command; a `--config-dir` among them is listed, too.
     """
-    options = [path for folder in (CONF_DIR, *own_folders(words)) for path in folder.glob("*/*.yaml")]
+    options = [path for folder in (CONF_DIR, *user_config_dirs(argv)) for path in folder.glob("*/*.yaml")]
     groups = sorted({path.parent.name for path in options})
-    return "\n".join([EXAMPLES, *(group_help(group, options) for group in groups), FLAGS])
+    return "\n".join([EXAMPLES, *(format_group_help(group, options) for group in groups), FLAGS])
 
 
-def group_help(group: str, options: Sequence[Path]) -> str:
+def format_group_help(group: str, options: Sequence[Path]) -> str:
     """`model` and its options, one a line."""
     width = shutil.get_terminal_size((120, 24)).columns
     lines = [group]
     for path in sorted(path for path in options if path.parent.name == group):
         comments = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match("# [^@]", line)]
-        about = comments[0].removeprefix("# ") if comments else ""
-        short = textwrap.shorten(about, max(width - 24, 24), placeholder=" …")
-        lines.append(f"  {f'{group}={path.stem}':<22}{short}".rstrip())
+        description = comments[0].removeprefix("# ") if comments else ""
+        summary = textwrap.shorten(description, max(width - 24, 24), placeholder=" …")
+        lines.append(f"  {f'{group}={path.stem}':<22}{summary}".rstrip())
     return "\n".join([*lines, ""])

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
-SECONDS, MOST_STEPS = 2.0, 20  # that each way is tried for, and at least two steps
+MIN_TIMING_SECONDS, MAX_TIMED_STEPS = 2.0, 20  # that each way is tried for, and at least two steps
 # Below this gain float32 is kept: numbers that are less exact must pay.
-GAIN = 1.1
+MIN_SPEEDUP = 1.1
 
 
 @dataclass(frozen=True)
-class Choice:
+class Execution:
     """How the steps of a training are computed.
 
     Args:
@@ -30,27 +30,29 @@ class Choice:
     """
 
     precision: str
-    layout: str
+    memory_format: str
     compile: bool
 
     def __str__(self) -> str:
-        return f"{self.precision}, {self.layout.replace('_', ' ')}{', compiled' * self.compile}"
+        return f"{self.precision}, {self.memory_format.replace('_', ' ')}{', compiled' * self.compile}"
 
 
 @dataclass(frozen=True)
-class Measured:
+class Timing:
     """A choice, the seconds of a step, and those before the first."""
 
-    choice: Choice
-    step: float
-    start: float = 0.0
+    execution: Execution
+    seconds_per_step: float
+    startup_seconds: float = 0.0
 
-    def total(self, steps: int) -> float:
+    def total_seconds(self, num_steps: int) -> float:
         """The seconds of a run, float32 being given a start."""
-        return (self.start + self.step * steps) * (GAIN if self.choice.precision != "32-true" else 1)
+        return (self.startup_seconds + self.seconds_per_step * num_steps) * (
+            MIN_SPEEDUP if self.execution.precision != "32-true" else 1
+        )
 
 
-class Trial:
+class StepTimer:
     """What is tried of a network: on a copy, made when it is needed first.
 
     Args:
@@ -90,7 +92,14 @@ class Trial:
             num_classes = self.copy(images).shape[1]
         return images, torch.arange(len(images), device=self.device) % num_classes
 
-    def seconds(self, precision: str, layout: str, *, limit: float = float("inf"), lasting: float = SECONDS) -> float:
+    def measure(
+        self,
+        precision: str,
+        memory_format: str,
+        *,
+        max_step_seconds: float = float("inf"),
+        duration: float = MIN_TIMING_SECONDS,
+    ) -> float:
         """The usual time of a step: forward, backward and the optimiser's.
 
         Args:
@@ -99,42 +108,42 @@ class Trial:
             limit: A way whose second step takes longer, or whose first one four times as long, is given up.
             lasting: How many seconds to try; two are a tenth off now and then, twelve half of that (measured).
         """
-        self.arrange(layout)
-        once = self.step(precision)  # what is made once, such as an algorithm's choice, does not count
-        if once > 4 * limit:
-            return once
-        taken: list[float] = []
-        most_steps = MOST_STEPS * lasting / SECONDS
-        while len(taken) < 2 or (sum(taken) < lasting and len(taken) < most_steps):
-            taken.append(self.step(precision))
-            if taken[0] > limit:
+        self.set_memory_format(memory_format)
+        warmup_seconds = self.time_step(precision)  # what is made once, such as an algorithm's choice, does not count
+        if warmup_seconds > 4 * max_step_seconds:
+            return warmup_seconds
+        step_seconds: list[float] = []
+        max_steps = MAX_TIMED_STEPS * duration / MIN_TIMING_SECONDS
+        while len(step_seconds) < 2 or (sum(step_seconds) < duration and len(step_seconds) < max_steps):
+            step_seconds.append(self.time_step(precision))
+            if step_seconds[0] > max_step_seconds:
                 break
-        return statistics.median(taken[len(taken) // 2 :])  # the first ones are slower by a fifth
+        return statistics.median(step_seconds[len(step_seconds) // 2 :])  # the first ones are slower by a fifth
 
-    def arrange(self, layout: str) -> None:
+    def set_memory_format(self, memory_format: str) -> None:
         """Keep weights and images in memory in this order."""
-        self.layout = LAYOUTS[layout]
-        self.copy.to(memory_format=self.layout)
+        self.memory_format = MEMORY_FORMATS[memory_format]
+        self.copy.to(memory_format=self.memory_format)
 
-    def compile(self, precision: str, layout: str) -> float:
+    def compile(self, precision: str, memory_format: str) -> float:
         """Compile the copy; the seconds until its first step is done."""
-        self.arrange(layout)
+        self.set_memory_format(memory_format)
         self.copy.compile()
-        return self.step(precision)
+        return self.time_step(precision)
 
-    def step(self, precision: str) -> float:
+    def time_step(self, precision: str) -> float:
         """The seconds of one step."""
         images, labels = self.batch
-        started = time.perf_counter()
+        start_time = time.perf_counter()
         dtype = PRECISIONS.get(precision, torch.float32)  # of others the time is a guess
         if self.augment is not None:
             images, labels = self.augment(images, labels)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            loss = functional.cross_entropy(self.copy(images.to(memory_format=self.layout)), labels)
+            loss = functional.cross_entropy(self.copy(images.to(memory_format=self.memory_format)), labels)
         loss.backward()
         if self.optimizer is not None:
             self.optimizer.step(loss.detach().item)  # some ask for the loss
         self.copy.zero_grad()
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
-        return time.perf_counter() - started
+        return time.perf_counter() - start_time

@@ -13,30 +13,34 @@ from typing import Any
 import torch
 
 from cnn_classifier.errors import StorageError
-from cnn_classifier.storage import make_folder, write_json
-from cnn_classifier.trial import Choice, Measured, Trial
+from cnn_classifier.storage import ensure_writable_dir, write_json
+from cnn_classifier.trial import Execution, StepTimer, Timing
 
 # How strongly images are changed, or how much is dropped; steps take as long.
-STRENGTH = re.compile(r"\d+\.\d+")
+FLOAT = re.compile(r"\d+\.\d+")
 
 
-def name_of(trial: Trial, asked: Mapping[str, Any]) -> str:
+def timing_key(timer: StepTimer, requested: Mapping[str, Any]) -> str:
     """What a trial is remembered by: network, batch, changes, machine and versions."""
-    kind = trial.device.type
-    what = [
-        STRENGTH.sub("", str(trial.network)),
-        sum(parameter.numel() for parameter in trial.network.parameters() if parameter.requires_grad),
-        list(trial.batch_shape),
-        STRENGTH.sub("", str(trial.augment)),
-        {key: asked.get(key) for key in ("precision", "layout", "compile", "optimizer")},
+    device_type = timer.device.type
+    key_parts = [
+        FLOAT.sub("", str(timer.network)),
+        sum(parameter.numel() for parameter in timer.network.parameters() if parameter.requires_grad),
+        list(timer.batch_shape),
+        FLOAT.sub("", str(timer.augment)),
+        {key: requested.get(key) for key in ("precision", "layout", "compile", "optimizer")},
         torch.__version__,
         torch.get_num_threads(),
-        processor() if kind == "cpu" else torch.cuda.get_device_name() if kind == "cuda" else kind,
+        describe_processor()
+        if device_type == "cpu"
+        else torch.cuda.get_device_name()
+        if device_type == "cuda"
+        else device_type,
     ]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(key_parts).encode()).hexdigest()[:32]
 
 
-def processor() -> str:
+def describe_processor() -> str:
     """The name of the CPU and what it can do."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -44,15 +48,15 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def recall(path: Path) -> list[Measured]:
+def load_timings(path: Path) -> list[Timing]:
     """An earlier trial; nothing if there was none."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return [Measured(Choice(**row["choice"]), row["step"], row["start"]) for row in rows]
+        return [Timing(Execution(**row["execution"]), row["seconds_per_step"], row["startup_seconds"]) for row in rows]
     return []
 
 
-def remember(path: Path, measured: Sequence[Measured]) -> None:
+def save_timings(path: Path, timings: Sequence[Timing]) -> None:
     with suppress(OSError, StorageError):  # then the next run tries again
-        make_folder(path.parent)
-        write_json(path, [asdict(tried) for tried in measured])
+        ensure_writable_dir(path.parent)
+        write_json(path, [asdict(timing) for timing in timings])

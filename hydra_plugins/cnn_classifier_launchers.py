@@ -18,14 +18,16 @@ class ProcessLauncher(Launcher, ABC):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
         """Run these jobs; the accuracy of each on validation images is what a sweeper gets."""
-        statuses = self.runner().run([filter_overrides(words) for words in job_overrides], first=initial_job_idx)
+        statuses = self.create_launcher().run(
+            [filter_overrides(overrides) for overrides in job_overrides], first=initial_job_idx
+        )
         returns = [JobReturn() for _ in statuses]
-        for returned, status in zip(returns, statuses, strict=True):
-            returned.status, returned.return_value = JobStatus.COMPLETED, status.val_accuracy
+        for job_return, status in zip(returns, statuses, strict=True):
+            job_return.status, job_return.return_value = JobStatus.COMPLETED, status.val_accuracy
         return returns
 
     @abstractmethod
-    def runner(self) -> Any:
+    def create_launcher(self) -> Any:
         """What runs them: its `run` takes the words of each job and the number of the first."""
 
 
@@ -40,11 +42,13 @@ class PoolLauncher(ProcessLauncher):
     def __init__(self, *, jobs: int | str = "auto", patience: float = 30) -> None:
         self.jobs, self.patience = jobs, patience
 
-    def runner(self) -> Any:
-        from cnn_classifier.sweep.pool import Pool
+    def create_launcher(self) -> Any:
+        from cnn_classifier.sweep.pool import LocalLauncher
 
         accelerator = str(self.config.trainer.accelerator)
-        return Pool(self.config.hydra.sweep.dir, jobs=self.jobs, patience=60 * self.patience, accelerator=accelerator)
+        return LocalLauncher(
+            self.config.hydra.sweep.dir, n_jobs=self.jobs, timeout=60 * self.patience, accelerator=accelerator
+        )
 
 
 class SubmititLauncher(ProcessLauncher):
@@ -59,8 +63,8 @@ class SubmititLauncher(ProcessLauncher):
     def __init__(self, *, cluster: str = "slurm", patience: float = 30, parameters: Mapping[str, Any]) -> None:
         self.cluster, self.patience, self.parameters = cluster, patience, dict(parameters)
 
-    def runner(self) -> Any:
-        from cnn_classifier.sweep.cluster import Cluster
+    def create_launcher(self) -> Any:
+        from cnn_classifier.sweep.cluster import SlurmLauncher
 
-        folder = self.config.hydra.sweep.dir
-        return Cluster(folder, cluster=self.cluster, parameters=self.parameters, patience=60 * self.patience)
+        sweep_dir = self.config.hydra.sweep.dir
+        return SlurmLauncher(sweep_dir, cluster=self.cluster, parameters=self.parameters, timeout=60 * self.patience)

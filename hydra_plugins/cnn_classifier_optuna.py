@@ -44,30 +44,30 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until there are enough, or the time is over."""
-        from cnn_classifier.config import keep_words
-        from cnn_classifier.sweep.leaderboard import MULTIRUN
-        from cnn_classifier.sweep.search import Search
+        from cnn_classifier.config import redact_multirun_yaml
+        from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML
+        from cnn_classifier.sweep.search import OptunaSearch
 
         assert self.config is not None
         config = self.config
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config.hydra.overrides, folder / MULTIRUN)
-        keep_words(folder / MULTIRUN)
-        search = Search(
-            folder,
+        sweep_dir = Path(config.hydra.sweep.dir)
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config.hydra.overrides, sweep_dir / MULTIRUN_YAML)
+        redact_multirun_yaml(sweep_dir / MULTIRUN_YAML)
+        search = OptunaSearch(
+            sweep_dir,
             [f"{key}={value}" for key, value in self.params.items()] + arguments,
             storage=config.sweep.storage,
             study=config.sweep.study,
             sampler=self.sampler,
             seed=config.seed,
             prune=self.prune,
-            default=self.default,
+            include_baseline=self.default,
         )
-        search.run(self.launch, trials=self.trials, timeout=self.timeout, at_a_time=self.jobs)
+        search.run(self.launch, n_trials=self.trials, timeout=self.timeout, n_jobs=self.jobs)
 
-    def launch(self, words: list[list[str]], number: int) -> list[float | None]:
+    def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> list[float | None]:
         """Run these jobs and give the accuracy of each on validation images."""
         assert self.launcher is not None
-        self.validate_batch_is_legal(words)
-        return [job.return_value for job in self.launcher.launch(words, initial_job_idx=number)]
+        self.validate_batch_is_legal(job_overrides)
+        return [job.return_value for job in self.launcher.launch(job_overrides, initial_job_idx=initial_job_idx)]

@@ -15,14 +15,14 @@ def main() -> int:
     for lock in LOCKS:
         audit += ["--requirement", str(lock)]
     for command in (install, audit):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode and any(word in done.stderr for word in UNREACHABLE):
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode and any(message in result.stderr for message in UNREACHABLE):
             print("not audited: the advisories cannot be reached from here")
             return 0
-        print(done.stdout, end="")
-        if done.returncode:
-            print(done.stderr, file=sys.stderr)
-            return done.returncode
+        print(result.stdout, end="")
+        if result.returncode:
+            print(result.stderr, file=sys.stderr)
+            return result.returncode
     return 0
 
 

@@ -15,7 +15,7 @@ def build_wheel(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def missing_yaml(wheel: Path) -> list[str]:
+def find_missing_yaml(wheel: Path) -> list[str]:
     """The configuration files that the wheel lacks."""
     packed = set(zipfile.ZipFile(wheel).namelist())
     expected = [f"cnn_classifier/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")]
@@ -24,6 +24,6 @@ def missing_yaml(wheel: Path) -> list[str]:
 
 if __name__ == "__main__":
     built = build_wheel(Path(sys.argv[1]))
-    missing = missing_yaml(built)
+    missing = find_missing_yaml(built)
     print(f"{built}: {'lacks ' + ', '.join(missing) if missing else 'carries every YAML'}")
     sys.exit(bool(missing))

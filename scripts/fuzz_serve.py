@@ -16,69 +16,71 @@ from PIL import Image
 from tqdm import tqdm
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA", "JPEG2000", "AVIF", "PCX")
-TYPES = ("image/jpeg", "application/octet-stream", "multipart/form-data; boundary=x", "application/json", "a")
-AT_ONCE = 16
+CONTENT_TYPES = ("image/jpeg", "application/octet-stream", "multipart/form-data; boundary=x", "application/json", "a")
+CONCURRENCY = 16
 
 
-def pictures() -> list[bytes]:
+def encode_images() -> list[bytes]:
     """One of every format, in colour, grey and with a palette where it takes them."""
     gradient = Image.linear_gradient("L").resize((48, 40))
-    found = []
-    for kind in FORMATS:
+    encoded = []
+    for image_format in FORMATS:
         for mode in ("RGB", "L", "P"):
             buffer = io.BytesIO()
             try:
-                gradient.convert(mode).save(buffer, kind)
+                gradient.convert(mode).save(buffer, image_format)
             except (OSError, KeyError, ValueError):  # not a mode of this format, or not a format of this Pillow
                 continue
-            found.append(buffer.getvalue())
-    return found
+            encoded.append(buffer.getvalue())
+    return encoded
 
 
-def damaged(chance: random.Random, whole: list[bytes]) -> bytes:
+def damage_image(rng: random.Random, originals: list[bytes]) -> bytes:
     """A picture to which something happened."""
-    content = bytearray(chance.choice(whole))
-    for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(content) + 1)
-        what = chance.randrange(5)
-        if what == 0:
-            del content[place:]
-        elif what == 1:
-            content[place : place + chance.choice((1, 2, 4, 8))] = chance.randbytes(chance.choice((1, 2, 4, 8)))
-        elif what == 2:
-            content[place:place] = content[chance.randrange(len(content) + 1) :][:64] * chance.randint(1, 100)
-        elif what == 3:
-            content[place:] = chance.choice(whole)[place:]
+    content = bytearray(rng.choice(originals))
+    for _ in range(rng.randint(1, 4)):
+        offset = rng.randrange(len(content) + 1)
+        mutation = rng.randrange(5)
+        if mutation == 0:
+            del content[offset:]
+        elif mutation == 1:
+            content[offset : offset + rng.choice((1, 2, 4, 8))] = rng.randbytes(rng.choice((1, 2, 4, 8)))
+        elif mutation == 2:
+            content[offset:offset] = content[rng.randrange(len(content) + 1) :][:64] * rng.randint(1, 100)
+        elif mutation == 3:
+            content[offset:] = rng.choice(originals)[offset:]
         else:
-            content[place : place + 4] = chance.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", bytes(4)))
+            content[offset : offset + 4] = rng.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", bytes(4)))
     return bytes(content)
 
 
-async def held(client: httpx2.AsyncClient) -> float:
+async def get_memory_mb(client: httpx2.AsyncClient) -> float:
     """Megabytes of the service."""
-    found = re.search(r"^process_resident_memory_bytes (\S+)", (await client.get("/metrics")).text, re.M)
-    return float(found[1]) / 1e6 if found else 0.0
+    match = re.search(r"^process_resident_memory_bytes (\S+)", (await client.get("/metrics")).text, re.M)
+    return float(match[1]) / 1e6 if match else 0.0
 
 
-async def fuzz(address: str, requests: int, seed: int) -> None:
-    chance, whole, codes = random.Random(seed), pictures(), Counter[int]()
-    async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
-        progress = tqdm(total=50 * AT_ONCE + requests, disable=None)
+async def fuzz(url: str, requests: int, seed: int) -> None:
+    rng, originals, codes = random.Random(seed), encode_images(), Counter[int]()
+    async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+        progress = tqdm(total=50 * CONCURRENCY + requests, disable=None)
 
         async def send(count: int) -> None:
             for _ in range(count):
-                reply = await client.post(
-                    "/predict", content=damaged(chance, whole), headers={"Content-Type": chance.choice(TYPES)}
+                response = await client.post(
+                    "/predict",
+                    content=damage_image(rng, originals),
+                    headers={"Content-Type": rng.choice(CONTENT_TYPES)},
                 )
-                codes[reply.status_code] += 1
+                codes[response.status_code] += 1
                 progress.update()
 
-        await asyncio.gather(*(send(50) for _ in range(AT_ONCE)))
-        before = await held(client)
-        await asyncio.gather(*(send(requests // AT_ONCE) for _ in range(AT_ONCE)))
-        after = await held(client)
-    print(f"{sum(codes.values())} requests of {len(whole)} pictures: {dict(sorted(codes.items()))}")
-    print(f"{before:.0f} MB after the first 800, {after:.0f} MB at the end")
+        await asyncio.gather(*(send(50) for _ in range(CONCURRENCY)))
+        memory_before = await get_memory_mb(client)
+        await asyncio.gather(*(send(requests // CONCURRENCY) for _ in range(CONCURRENCY)))
+        memory_after = await get_memory_mb(client)
+    print(f"{sum(codes.values())} requests of {len(originals)} pictures: {dict(sorted(codes.items()))}")
+    print(f"{memory_before:.0f} MB after the first 800, {memory_after:.0f} MB at the end")
 
 
 if __name__ == "__main__":
@@ -86,5 +88,5 @@ if __name__ == "__main__":
     parser.add_argument("address")
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
-    words = parser.parse_args()
-    asyncio.run(fuzz(words.address, words.requests, words.seed))
+    arguments = parser.parse_args()
+    asyncio.run(fuzz(arguments.address, arguments.requests, arguments.seed))

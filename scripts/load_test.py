@@ -15,12 +15,12 @@ from pathlib import Path
 
 import httpx2
 
-CLIENTS = (1, 2, 4, 8, 16, 32)
-LOADS = (0.5, 0.8, 1.2, 3.0)
+CLIENT_COUNTS = (1, 2, 4, 8, 16, 32)
+LOAD_FRACTIONS = (0.5, 0.8, 1.2, 3.0)
 Reply = tuple[int, float]  # status code, 0 for none; seconds
 
 
-class Load:
+class LoadGenerator:
     """Asks for pictures, again and again.
 
     Args:
@@ -28,82 +28,101 @@ class Load:
         pictures: Files, taken in turn.
     """
 
-    def __init__(self, client: httpx2.AsyncClient, pictures: Sequence[bytes]) -> None:
-        self.client, self.pictures, self.asked = client, pictures, 0
+    def __init__(self, client: httpx2.AsyncClient, images: Sequence[bytes]) -> None:
+        self.client, self.images, self.num_requests = client, images, 0
 
-    async def ask(self) -> Reply:
-        self.asked += 1
-        content, started = self.pictures[self.asked % len(self.pictures)], time.perf_counter()
+    async def send_request(self) -> Reply:
+        self.num_requests += 1
+        content, start_time = self.images[self.num_requests % len(self.images)], time.perf_counter()
         try:
-            reply = await self.client.post("/predict", content=content, headers={"Content-Type": "image/*"})
-            return reply.status_code, time.perf_counter() - started
+            response = await self.client.post("/predict", content=content, headers={"Content-Type": "image/*"})
+            return response.status_code, time.perf_counter() - start_time
         except httpx2.TransportError:
-            return 0, time.perf_counter() - started
+            return 0, time.perf_counter() - start_time
 
-    async def closed(self, clients: int, seconds: float) -> list[Reply]:
+    async def run_closed_loop(self, num_clients: int, seconds: float) -> list[Reply]:
         """So many at once for so long."""
-        until = time.perf_counter() + seconds
+        deadline = time.perf_counter() + seconds
 
-        async def again() -> list[Reply]:
+        async def ask_repeatedly() -> list[Reply]:
             replies = []
-            while time.perf_counter() < until:
-                replies.append(await self.ask())
+            while time.perf_counter() < deadline:
+                replies.append(await self.send_request())
             return replies
 
-        return [reply for replies in await asyncio.gather(*(again() for _ in range(clients))) for reply in replies]
+        return [
+            reply
+            for replies in await asyncio.gather(*(ask_repeatedly() for _ in range(num_clients)))
+            for reply in replies
+        ]
 
-    async def opened(self, rate: float, seconds: float) -> list[Reply]:
+    async def run_open_loop(self, rate: float, seconds: float) -> list[Reply]:
         """So many a second for so long, at random moments; answers may take what they take."""
-        chance, tasks, due = random.Random(0), [], time.perf_counter()
-        until = due + seconds
-        while due < until:
-            due += chance.expovariate(rate)
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            tasks.append(asyncio.create_task(self.ask()))
+        rng, tasks, next_time = random.Random(0), [], time.perf_counter()
+        deadline = next_time + seconds
+        while next_time < deadline:
+            next_time += rng.expovariate(rate)
+            await asyncio.sleep(max(0.0, next_time - time.perf_counter()))
+            tasks.append(asyncio.create_task(self.send_request()))
         return list(await asyncio.gather(*tasks))
 
-    async def memory(self) -> float:
+    async def get_memory_mb(self) -> float:
         """Megabytes that the service holds."""
-        found = re.search(r"^process_resident_memory_bytes (\S+)", (await self.client.get("/metrics")).text, re.M)
-        return float(found[1]) / 1e6 if found else 0.0
+        match = re.search(r"^process_resident_memory_bytes (\S+)", (await self.client.get("/metrics")).text, re.M)
+        return float(match[1]) / 1e6 if match else 0.0
 
 
-def row(name: str, replies: Sequence[Reply], seconds: float, before: float, after: float) -> str:
+def format_row(name: str, replies: Sequence[Reply], seconds: float, memory_before: float, memory_after: float) -> str:
     """One line of the table: goodput, percentiles of what was answered, what was not, memory a thousand requests."""
-    good = sorted(took for code, took in replies if code == 200)
-    busy, lost = (sum(code in codes for code, _ in replies) for codes in ((429, 503), (0, 500, 502, 504)))
-    percentiles = [f"{1000 * good[min(len(good) - 1, int(share * len(good)))]:.1f}" for share in (0.5, 0.95, 0.99)]
-    slope = 1000 * (after - before) / max(1, len(replies))
+    latencies = sorted(seconds_taken for code, seconds_taken in replies if code == 200)
+    num_rejected, num_failed = (sum(code in codes for code, _ in replies) for codes in ((429, 503), (0, 500, 502, 504)))
+    percentiles = [
+        f"{1000 * latencies[min(len(latencies) - 1, int(quantile * len(latencies)))]:.1f}"
+        for quantile in (0.5, 0.95, 0.99)
+    ]
+    slope = 1000 * (memory_after - memory_before) / max(1, len(replies))
     cells = [
         name,
-        f"{len(good) / seconds:.1f}",
+        f"{len(latencies) / seconds:.1f}",
         *percentiles,
-        f"{busy / len(replies):.1%}",
-        f"{lost / len(replies):.1%}",
+        f"{num_rejected / len(replies):.1%}",
+        f"{num_failed / len(replies):.1%}",
     ]
     return f"| {' | '.join([*cells, f'{slope:+.1f}'])} |"
 
 
-async def measure(words: argparse.Namespace) -> None:
-    pictures = [Path(name).read_bytes() for name in words.pictures]
+async def measure(arguments: argparse.Namespace) -> None:
+    images = [Path(name).read_bytes() for name in arguments.pictures]
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2)
-    async with httpx2.AsyncClient(base_url=words.address, limits=limits, timeout=40) as client:
-        load = Load(client, pictures)
-        await load.closed(4, 2)
+    async with httpx2.AsyncClient(base_url=arguments.address, limits=limits, timeout=40) as client:
+        load = LoadGenerator(client, images)
+        await load.run_closed_loop(4, 2)
         print("| load | answers/s | p50 ms | p95 ms | p99 ms | turned away | lost | MB / 1,000 requests |")
         print("| --- | --: | --: | --: | --: | --: | --: | --: |")
         capacity = 0.0
-        for clients in CLIENTS:
-            before, started = await load.memory(), time.perf_counter()
-            replies = await load.closed(clients, words.seconds)
-            took = time.perf_counter() - started
-            capacity = max(capacity, sum(code == 200 for code, _ in replies) / took)
-            print(row(f"{clients} clients", replies, took, before, await load.memory()), flush=True)
-        for share in LOADS:
-            before, started = await load.memory(), time.perf_counter()
-            replies = await load.opened(share * capacity, words.seconds)
-            took = time.perf_counter() - started
-            print(row(f"{share:.0%} of {capacity:.0f}/s", replies, took, before, await load.memory()), flush=True)
+        for clients in CLIENT_COUNTS:
+            memory_before, start_time = await load.get_memory_mb(), time.perf_counter()
+            replies = await load.run_closed_loop(clients, arguments.seconds)
+            elapsed = time.perf_counter() - start_time
+            capacity = max(capacity, sum(code == 200 for code, _ in replies) / elapsed)
+            print(
+                format_row(f"{clients} clients", replies, elapsed, memory_before, await load.get_memory_mb()),
+                flush=True,
+            )
+        for load_fraction in LOAD_FRACTIONS:
+            memory_before, start_time = await load.get_memory_mb(), time.perf_counter()
+            replies = await load.run_open_loop(load_fraction * capacity, arguments.seconds)
+            elapsed = time.perf_counter() - start_time
+            print(
+                format_row(
+                    f"{load_fraction:.0%} of {capacity:.0f}/s",
+                    replies,
+                    elapsed,
+                    memory_before,
+                    await load.get_memory_mb(),
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -14,20 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from cnn_classifier import Predictor
-from cnn_classifier.data.parallel import CORES, DECODE_THREADS
-from cnn_classifier.data.walk import find_images
+from cnn_classifier.data.parallel import NUM_CORES, NUM_DECODE_THREADS
+from cnn_classifier.data.walk import expand_image_paths
 
-BATCH = 32
-ALONE = 50  # answers for one image, of which the median is taken
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+BATCH_SIZE = 32
+NUM_SINGLE_RUNS = 50  # answers for one image, of which the median is taken
 
 
-class Measured:
+def measure_seconds(function: Callable[[], object]) -> float:
+    start_time = time.perf_counter()
+    function()
+    return time.perf_counter() - start_time
+
+
+class ModelTiming:
     """One model's answers to the same images.
 
     Args:
@@ -37,30 +37,30 @@ class Measured:
 
     def __init__(self, model: str, paths: list[Path]) -> None:
         self.name, self.paths = model, paths
-        self.predictor = Predictor.load(model, device="cpu", batch_size=BATCH)
-        self.pixels = np.stack([self.predictor.preprocess.load(path) for path in paths[: 8 * BATCH]])
+        self.predictor = Predictor.load(model, device="cpu", batch_size=BATCH_SIZE)
+        self.pixels = np.stack([self.predictor.preprocess.load(path) for path in paths[: 8 * BATCH_SIZE]])
         self.rates: dict[str, list[float]] = {"decode": [], "network": [], "predict": [], "alone": []}
 
-    def decode(self) -> None:
-        with ThreadPoolExecutor(DECODE_THREADS) as pool:
+    def decode_all(self) -> None:
+        with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
             list(pool.map(self.predictor.preprocess.load, self.paths))
 
-    def network(self) -> None:
-        for start in range(0, len(self.pixels), BATCH):
-            self.predictor.probabilities(self.pixels[start : start + BATCH])
+    def run_network(self) -> None:
+        for start in range(0, len(self.pixels), BATCH_SIZE):
+            self.predictor.predict_proba(self.pixels[start : start + BATCH_SIZE])
 
     def measure(self) -> None:
-        self.rates["decode"].append(len(self.paths) / seconds_of(self.decode))
-        self.rates["network"].append(len(self.pixels) / seconds_of(self.network))
-        self.rates["predict"].append(len(self.paths) / seconds_of(lambda: self.predictor.predict(self.paths)))
-        one = self.pixels[:1]
-        times = [seconds_of(lambda: self.predictor.probabilities(one)) for _ in range(ALONE)]
+        self.rates["decode"].append(len(self.paths) / measure_seconds(self.decode_all))
+        self.rates["network"].append(len(self.pixels) / measure_seconds(self.run_network))
+        self.rates["predict"].append(len(self.paths) / measure_seconds(lambda: self.predictor.predict(self.paths)))
+        single_image = self.pixels[:1]
+        times = [measure_seconds(lambda: self.predictor.predict_proba(single_image)) for _ in range(NUM_SINGLE_RUNS)]
         self.rates["alone"].append(1000 * statistics.median(times))
 
-    def row(self) -> str:
-        decode, network, predict, alone = (statistics.median(values) for values in self.rates.values())
-        share = predict / min(decode, network)
-        return f"| {self.name} | {decode:.0f} | {network:.0f} | {predict:.0f} | {share:.2f} | {alone:.2f} |"
+    def format_row(self) -> str:
+        decode, network, predict, latency = (statistics.median(values) for values in self.rates.values())
+        ratio = predict / min(decode, network)
+        return f"| {self.name} | {decode:.0f} | {network:.0f} | {predict:.0f} | {ratio:.2f} | {latency:.2f} |"
 
 
 def main() -> None:
@@ -69,15 +69,15 @@ def main() -> None:
     parser.add_argument("models", nargs="+")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    paths = find_images([arguments.folder])
-    models = [Measured(model, paths) for model in arguments.models]
+    paths = expand_image_paths([arguments.folder])
+    models = [ModelTiming(model, paths) for model in arguments.models]
     for _ in range(arguments.rounds):
         for model in models:
             model.measure()
-    print(f"{len(paths)} images, batches of {BATCH}, {CORES} cores, medians of {arguments.rounds} rounds\n")
+    print(f"{len(paths)} images, batches of {BATCH_SIZE}, {NUM_CORES} cores, medians of {arguments.rounds} rounds\n")
     print("| model | decode/s | network/s | predict/s | predict ÷ the slower | one image, ms |")
     print("| --- | --- | --- | --- | --- | --- |")
-    print("\n".join(model.row() for model in models))
+    print("\n".join(model.format_row() for model in models))
 
 
 if __name__ == "__main__":

@@ -14,16 +14,18 @@ import time
 from pathlib import Path
 
 TRAIN = Path(__file__).parent.parent / "train.py"
-JOBS = 8
+NUM_JOBS = 8
 # Some seconds a job: what is shared is worth most where little is learnt.
-SHORT = ["trainer.max_epochs=1", "dataset.image_size=64", "model=cnn"]
+SHORT_OVERRIDES = ["trainer.max_epochs=1", "dataset.image_size=64", "model=cnn"]
 
 
-def train(*words: str) -> float:
+def time_command(*overrides: str) -> float:
     """Seconds of one command."""
-    started = time.perf_counter()
-    subprocess.run([sys.executable, TRAIN, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    start_time = time.perf_counter()
+    subprocess.run(
+        [sys.executable, TRAIN, *overrides], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return time.perf_counter() - start_time
 
 
 def main() -> None:
@@ -32,18 +34,20 @@ def main() -> None:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    words = ["dataset=folder", f"dataset.root={arguments.folder.absolute()}", *SHORT, *arguments.words]
-    seeds = range(JOBS)
-    found: dict[str, list[float]] = {"one sweep": [], "separate commands": []}
+    overrides = ["dataset=folder", f"dataset.root={arguments.folder.absolute()}", *SHORT_OVERRIDES, *arguments.words]
+    seeds = range(NUM_JOBS)
+    seconds_by_method: dict[str, list[float]] = {"one sweep": [], "separate commands": []}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        train(*words)
+        time_command(*overrides)
         for _ in range(arguments.rounds):
-            found["one sweep"].append(train("-m", *words, f"seed={','.join(map(str, seeds))}"))
-            found["separate commands"].append(sum(train(*words, f"seed={seed}") for seed in seeds))
-    for name, seconds in found.items():
+            seconds_by_method["one sweep"].append(time_command("-m", *overrides, f"seed={','.join(map(str, seeds))}"))
+            seconds_by_method["separate commands"].append(
+                sum(time_command(*overrides, f"seed={seed}") for seed in seeds)
+            )
+    for name, seconds in seconds_by_method.items():
         print(f"{name}: {statistics.median(seconds):.1f} s, of {', '.join(f'{value:.1f}' for value in seconds)}")
-    sweep, separate = map(statistics.median, found.values())
+    sweep, separate = map(statistics.median, seconds_by_method.values())
     print(f"ratio {sweep / separate:.2f}, medians of {arguments.rounds} rounds")
 
 

@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-SECONDS = 0.2  # between two looks
+POLL_SECONDS = 0.2  # between two looks
 
 
 class PeakMemory(threading.Thread):
@@ -21,8 +21,8 @@ class PeakMemory(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        while not self.stopped.wait(SECONDS):
-            self.megabytes = max(self.megabytes, sum(map(proportional, family(self.pid))))
+        while not self.stopped.wait(POLL_SECONDS):
+            self.megabytes = max(self.megabytes, sum(map(get_pss_megabytes, get_process_tree(self.pid))))
 
     def stop(self) -> float:
         self.stopped.set()
@@ -30,19 +30,19 @@ class PeakMemory(threading.Thread):
         return self.megabytes
 
 
-def family(pid: int) -> list[int]:
+def get_process_tree(pid: int) -> list[int]:
     """A process and its children, and theirs."""
-    found = [pid]
-    for member in found:
+    pids = [pid]
+    for member in pids:
         with suppress(OSError):
             for task in Path(f"/proc/{member}/task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
-    return found
+                pids += [int(child) for child in (task / "children").read_text().split()]
+    return pids
 
 
-def proportional(pid: int) -> float:
+def get_pss_megabytes(pid: int) -> float:
     """The proportional set size in megabytes; 0 once it is gone, or where there is no /proc."""
     with suppress(OSError):
-        found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-        return int(found[1]) / 1000 if found else 0.0
+        match = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+        return int(match[1]) / 1000 if match else 0.0
     return 0.0

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cnn_classifier.trial import Trial
+from cnn_classifier.trial import StepTimer
 
 LONG = ("test_readme", "test_faults", "test_quickstart", "test_packaging", "test_pool", "test_search", "test_ranks")
 MakeFolder = Callable[..., Path]
@@ -45,7 +45,7 @@ def pictures_where_they_are_tested(request: pytest.FixtureRequest, monkeypatch: 
 def speed_of_no_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every machine is given the same step time, so that it chooses the same; tests/test_hardware.py measures."""
     if request.path.stem != "test_hardware":
-        monkeypatch.setattr(Trial, "seconds", lambda self, precision, layout, **limits: 0.02)
+        monkeypatch.setattr(StepTimer, "measure", lambda self, precision, layout, **limits: 0.02)
 
 
 @pytest.fixture
@@ -99,10 +99,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that tells birds, cats and dogs apart by luck."""
     from test_predictor import checkpoint, classifier
 
-    from cnn_classifier.checkpoint import write_calibration
+    from cnn_classifier.checkpoint import add_calibration
 
     path = checkpoint(tmp_path_factory.mktemp("trained") / "best.ckpt", classifier())
-    write_calibration(path, {"temperature": 0.5, "threshold": 0.2})
+    add_calibration(path, {"temperature": 0.5, "threshold": 0.2})
     return path
 
 

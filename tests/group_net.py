@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class GroupNet(nn.Module):
-    size_free = True
+    supports_variable_size = True
 
     def __init__(self, *, num_classes: int, channels: int, image_size: int) -> None:
         super().__init__()

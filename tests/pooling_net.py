@@ -6,7 +6,7 @@ from torch import Tensor, nn
 class PoolingNet(nn.Module):
     """Conv - Norm - ReLU, the mean over the whole image, and a linear layer."""
 
-    size_free = True
+    supports_variable_size = True
 
     def __init__(self, *, num_classes: int, channels: int, image_size: int) -> None:
         super().__init__()

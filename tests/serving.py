@@ -15,10 +15,10 @@ from pathlib import Path
 from cnn_classifier.serve.app import make_app
 from cnn_classifier.serve.bundle import load_bundle
 from cnn_classifier.serve.limits import Limits
-from cnn_classifier.serve.server import listen, serve
+from cnn_classifier.serve.server import create_socket, serve
 limits = Limits(**json.loads(sys.argv[2]))
 predictor, sha256 = load_bundle(Path(sys.argv[1]))
-with listen("127.0.0.1", 0) as listener:
+with create_socket("127.0.0.1", 0) as listener:
     print("at http://127.0.0.1:%d" % listener.getsockname()[1], flush=True)
     serve(make_app(predictor, sha256=sha256, limits=limits), listener, limits)
 """

@@ -11,12 +11,12 @@ import pytest
 from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
-from cnn_classifier.build import bind, locate
-from cnn_classifier.config import load, plain
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.build import check_signature, import_target
+from cnn_classifier.config import load_config, to_container
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.recipe import AUTO
 from cnn_classifier.storage import CONF_DIR
-from cnn_classifier.trainer import OURS
+from cnn_classifier.trainer import NON_LIGHTNING_KEYS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cnn_classifier"
@@ -160,29 +160,29 @@ def test_there_are_as_many_configurations_as_we_think() -> None:
 def test_every_yaml_composes_and_fits_what_it_configures(path: Path) -> None:
     group = path.parent.name
     if group in ("experiment", "search"):
-        load([f"{group}={path.stem}"], run_dir="here")
+        load_config([f"{group}={path.stem}"], run_dir="here")
         return
     if path.parent.parent.name == "hydra":
-        node = plain(OmegaConf.load(path))
-        bind(locate(node.pop("_target_")), node, named=path.name)
+        node = to_container(OmegaConf.load(path))
+        check_signature(import_target(node.pop("_target_")), node, name=path.name)
         return
-    node = without_auto(plain(load([f"{group}={path.stem}"], run_dir="here")[group]))
+    node = without_auto(to_container(load_config([f"{group}={path.stem}"], run_dir="here")[group]))
     if group == "dataset":
-        bind(DatasetOptions, node, named="dataset")
+        check_signature(DatasetConfig, node, name="dataset")
         return
     if group == "trainer":
-        theirs = {key: value for key, value in node.items() if key not in OURS}
-        bind(Trainer, theirs | {"precision": "32-true"}, named="trainer")
+        theirs = {key: value for key, value in node.items() if key not in NON_LIGHTNING_KEYS}
+        check_signature(Trainer, theirs | {"precision": "32-true"}, name="trainer")
         return
     for leaf in [node] if "_target_" in node else filter(None, node.values()):
         skipped = {"_target_"} | NOT_ARGUMENTS.get(group, set())
         arguments = {key: value for key, value in leaf.items() if key not in skipped} | GIVEN.get(group, {})
-        bind(locate(leaf["_target_"]), arguments, named=path.name, skip=GIVEN.get(group, {}))
+        check_signature(import_target(leaf["_target_"]), arguments, name=path.name, skip=GIVEN.get(group, {}))
 
 
 def test_the_data_set_defaults_of_yaml_and_signature_are_the_same() -> None:
     folder = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "dataset" / "folder.yaml"))
-    assert asdict(DatasetOptions()) == folder
+    assert asdict(DatasetConfig()) == folder
 
 
 def without_auto(node: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dockerfile import DEPLOY, instruction
 
-from cnn_classifier.commands import parser
+from cnn_classifier.commands import build_parser
 
 AWS = DEPLOY / "aws"
 
@@ -34,7 +34,7 @@ def test_ecs_takes_the_task_definition(aws: Any) -> None:
     task = aws.client("ecs").register_task_definition(**words_of("task-definition.json"))["taskDefinition"]
     assert task["taskDefinitionArn"].endswith("task-definition/cnn-classifier:1")
     (container,) = task["containerDefinitions"]
-    understood = parser().parse_args(["serve", *container["command"]])
+    understood = build_parser().parse_args(["serve", *container["command"]])
     assert understood.port == container["portMappings"][0]["containerPort"] == 8080
     assert container["readonlyRootFilesystem"]
     assert container["user"] == instruction("serve", "USER")

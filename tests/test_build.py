@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 from torch import nn
 
-from cnn_classifier.build import build, build_all, matches, require_trusted
+from cnn_classifier.build import check_trusted_target, instantiate, instantiate_all, matches_type
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.models.cnn import CNN
 
@@ -16,14 +16,14 @@ WIRED = {"num_classes": 2, "channels": 3, "image_size": 8}
 
 
 def test_a_node_becomes_the_class_it_names_and_values_from_the_code_win() -> None:
-    network = build(CNN_NODE | {"num_classes": 9}, nn.Module, **WIRED)
+    network = instantiate(CNN_NODE | {"num_classes": 9}, nn.Module, **WIRED)
     assert isinstance(network, CNN)
     assert network.head[-1].out_features == 2
 
 
 def test_a_group_is_built_without_what_is_set_to_null() -> None:
     nodes = {"relu": {"_target_": "torch.nn.ReLU"}, "flip": None, "flat": {"_target_": "torch.nn.Flatten"}}
-    assert [type(built) for built in build_all(nodes, nn.Module)] == [nn.ReLU, nn.Flatten]
+    assert [type(built) for built in instantiate_all(nodes, nn.Module)] == [nn.ReLU, nn.Flatten]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_what_is_not_of_the_expected_kind_is_never_called(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as raised:
-        build({"_target_": target, key: value}, nn.Module)
+        instantiate({"_target_": target, key: value}, nn.Module)
     assert str(raised.value) == f"_target_: {target} is not allowed here; expected a subclass of Module"
     assert not (tmp_path / "sentinel").exists()
 
@@ -60,21 +60,21 @@ def test_what_is_not_of_the_expected_kind_is_never_called(
 )
 def test_a_value_that_does_not_fit_is_named_with_what_was_expected(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        build(CNN_NODE | values, nn.Module, **WIRED)
+        instantiate(CNN_NODE | values, nn.Module, **WIRED)
     assert str(raised.value).startswith(f"cnn_classifier.models.cnn.CNN{message}")
 
 
 @pytest.mark.parametrize("name", ["cnn_classifier.models.cnn.CNM", "cnn_classifier.modles.CNN", "CNN", "", "torch.nn."])
 def test_a_name_that_leads_nowhere_is_told(name: str) -> None:
     with pytest.raises(ConfigError, match=r"^_target_: .* cannot be imported \(.*\); expected package\.module\.Class$"):
-        build({"_target_": name}, nn.Module)
+        instantiate({"_target_": name}, nn.Module)
 
 
 def test_the_constructors_own_refusal_comes_through() -> None:
     with pytest.raises(ConfigError, match=r"^model\.dropout=2\.0 is out of range"):
-        build(CNN_NODE | {"dropout": 2.0}, nn.Module, **WIRED)
+        instantiate(CNN_NODE | {"dropout": 2.0}, nn.Module, **WIRED)
     with pytest.raises(ConfigError, match=r"^torch\.nn\.Linear refuses its values: .*missing .* 'out_features'"):
-        build({"_target_": "torch.nn.Linear", "in_features": 2}, nn.Module)
+        instantiate({"_target_": "torch.nn.Linear", "in_features": 2}, nn.Module)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_the_constructors_own_refusal_comes_through() -> None:
     ],
 )
 def test_plain_values_fit_a_type_as_a_yaml_means_them(hint: object, fitting: list[Any], others: list[Any]) -> None:
-    assert all(matches(value, hint) for value in fitting)
-    assert not any(matches(value, hint) for value in others)
+    assert all(matches_type(value, hint) for value in fitting)
+    assert not any(matches_type(value, hint) for value in others)
 
 
 def test_a_checkpoint_may_name_our_networks_and_what_the_caller_vouches_for() -> None:
-    require_trusted(CNN_NODE)
-    require_trusted({"_target_": "mine.nets.Tiny"}, ["mine.nets."])
+    check_trusted_target(CNN_NODE)
+    check_trusted_target({"_target_": "mine.nets.Tiny"}, ["mine.nets."])
     for name in ("os.system", "cnn_classifier.train.train", "cnn_classifier_models.Net", "mine.nets.Tiny"):
         with pytest.raises(
             CheckpointError, match=rf"^the checkpoint names {name}, which is not part of cnn_classifier"
         ):
-            require_trusted({"_target_": name})
+            check_trusted_target({"_target_": name})

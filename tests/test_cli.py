@@ -10,7 +10,7 @@ import pytest
 from conftest import MakeFolder
 
 from cnn_classifier.cli import main
-from cnn_classifier.config import load
+from cnn_classifier.config import load_config
 from cnn_classifier.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -203,7 +203,7 @@ def test_debug_shows_where_an_error_of_a_training_comes_from(
 def test_a_bug_is_told_in_one_line_unless_debug_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cnn_classifier.commands.evaluate.run", lambda arguments: 1 / 0)
+    monkeypatch.setattr("cnn_classifier.commands.evaluate.run_command", lambda arguments: 1 / 0)
 
     assert main(["evaluate", "a.ckpt", "b"]) == 1
     assert "ZeroDivisionError: division by zero (this is a bug; --debug shows where)" in capsys.readouterr().err
@@ -256,18 +256,18 @@ def test_the_shim_is_the_command(empty_folder: Path) -> None:
 
 
 def test_load_composes_for_notebooks_what_the_command_would() -> None:
-    config = load(["dataset=cats_dogs", "model=baseline"], run_dir="here")
+    config = load_config(["dataset=cats_dogs", "model=baseline"], run_dir="here")
 
     assert config.dataset.name == "cats_dogs"
     assert config.callbacks.best.dirpath == "here/checkpoints"
     with pytest.raises(ConfigError, match="did you mean 'model'"):
-        load(["modell.dense=3"])
+        load_config(["modell.dense=3"])
 
 
 def test_digits_choose_an_augmentation_without_flips_unless_told_otherwise() -> None:
-    assert "flip" not in load(["dataset=digits"]).augment
-    assert "flip" in load(["dataset=digits", "augment=strong"]).augment
-    assert "flip" in load(["dataset=folder"]).augment
+    assert "flip" not in load_config(["dataset=digits"]).augment
+    assert "flip" in load_config(["dataset=digits", "augment=strong"]).augment
+    assert "flip" in load_config(["dataset=folder"]).augment
 
 
 def test_predictions_as_json_are_one_list(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,4 +286,4 @@ def test_predictions_as_json_are_one_list(make_folder: MakeFolder, capsys: pytes
 
     answers = json.loads(capsys.readouterr().out)
     assert len(answers) == 10
-    assert answers[0].keys() == {"path", "label", "probability", "familiarity", "top", "error"}
+    assert answers[0].keys() == {"path", "label", "probability", "similarity", "top_k", "error"}

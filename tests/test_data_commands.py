@@ -12,9 +12,9 @@ from conftest import MakeFolder
 from image_bytes import PICTURE
 
 from cnn_classifier.cli import main
-from cnn_classifier.commands.data import page_of
+from cnn_classifier.commands.data import default_page
 from cnn_classifier.data import audit, source
-from cnn_classifier.data.lock import locked
+from cnn_classifier.data.lock import file_lock
 
 Capture = pytest.CaptureFixture[str]
 
@@ -57,7 +57,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    monkeypatch.setattr(audit, "inspect", noted(audit.inspect))
+    monkeypatch.setattr(audit, "read_image_info", noted(audit.read_image_info))
     return names
 
 
@@ -164,7 +164,7 @@ def test_the_page_is_named_after_the_source(
 ) -> None:
     (tmp_path / "above" / "here").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "above" / "here")
-    assert page_of(place) == Path("outputs", "data", folder, "data.html")
+    assert default_page(place) == Path("outputs", "data", folder, "data.html")
 
 
 def test_a_second_check_decodes_nothing_but_what_is_new(
@@ -192,7 +192,7 @@ def test_a_data_set_is_checked_by_its_name(
     make_folder: MakeFolder, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder({str(digit): 2 for digit in range(3)})
-    monkeypatch.setitem(source.GENERATED, "digits", lambda: folder)
+    monkeypatch.setitem(source.BUILTIN_DATASETS, "digits", lambda: folder)
     found = checked("digits", capsys)
     assert (found["source"], found["images"]) == ("digits", 6)
     assert Path("outputs/data/digits/data.html").is_file()
@@ -287,7 +287,11 @@ def test_clean_leaves_what_a_run_is_making(home: Path, capsys: Capture) -> None:
     for name in names:
         (home / name).parent.mkdir(parents=True)
         (home / name).write_bytes(bytes(1_000_000))
-    with locked(home / "packed" / "a"), locked(home / "datasets" / "pets"), locked(home / "downloads" / "c" / "x.zip"):
+    with (
+        file_lock(home / "packed" / "a"),
+        file_lock(home / "datasets" / "pets"),
+        file_lock(home / "downloads" / "c" / "x.zip"),
+    ):
         assert main(["data", "clean", "--yes"]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert [line.split("/")[-1] for line in lines[:4]] == [

@@ -22,7 +22,7 @@ from dockerfile import DEPLOY, STAGES, instruction
 from image_bytes import jpeg
 from serving import COMMAND, Service, serving
 
-from cnn_classifier.commands import parser
+from cnn_classifier.commands import build_parser
 from cnn_classifier.commands.serve import run as serve_command
 
 ROOT = Path(__file__).parent.parent
@@ -133,7 +133,7 @@ def test_the_container_starts_the_service_as_nobody(stage: str) -> None:
     assert instruction(stage, "USER") == f"{NOBODY}:{NOBODY}"
     program, *words = json.loads(instruction(stage, "ENTRYPOINT")) + json.loads(instruction(stage, "CMD"))
     assert program == "cnn-classifier"
-    understood = parser().parse_args(words)
+    understood = build_parser().parse_args(words)
     assert understood.command is serve_command
     assert (str(understood.model), understood.port) == ("/model", 8080)
 
@@ -145,7 +145,7 @@ def test_sagemaker_says_serve_and_finds_the_service_where_it_looks() -> None:
     script = (AWS / "serve").read_text()
     words = shlex.split(script.splitlines()[-1])
     assert words[:2] == ["exec", "cnn-classifier"]
-    understood = parser().parse_args(words[2:])
+    understood = build_parser().parse_args(words[2:])
     assert (str(understood.model), understood.host, understood.port) == ("/opt/ml/model", "0.0.0.0", 8080)
 
 

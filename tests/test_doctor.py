@@ -41,7 +41,7 @@ def test_a_cache_that_cannot_be_written_is_wrong(
 def test_a_disk_that_is_nearly_full_is_noted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "ROOM", 1e9)
+    monkeypatch.setattr(doctor, "MIN_FREE_GIB", 1e9)
     assert main(["doctor", "--json"]) == 0
     assert findings(capsys)["outputs"]["verdict"] == "note"
 
@@ -62,8 +62,8 @@ def test_packages_that_do_not_fit_are_wrong(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = doctor.installed
-    monkeypatch.setattr(doctor, "installed", lambda name: release if name == package else real(name))
+    real = doctor.get_version
+    monkeypatch.setattr(doctor, "get_version", lambda name: release if name == package else real(name))
     assert main(["doctor", "--json"]) == 2
     found = findings(capsys)[subject]
     assert (found["verdict"], found["found"]) == ("wrong", told)

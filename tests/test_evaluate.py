@@ -36,9 +36,9 @@ def test_the_page_is_named_first_and_evaluations_have_a_folder_of_their_own(
 
 
 def test_what_ran_is_told_without_torch_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_torch = environment.environment()
+    with_torch = environment.collect_environment()
     monkeypatch.delitem(sys.modules, "torch")
-    without = environment.environment()
+    without = environment.collect_environment()
     assert without["versions"] == with_torch["versions"]
     assert without["hardware"]["accelerators"] == []
     assert without["hardware"]["threads"] >= 1

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.explain import NO_CONVOLUTION, feature_layer, heat_maps
+from cnn_classifier.explain import NO_CONVOLUTION_MESSAGE, find_target_layer, grad_cam
 from cnn_classifier.module import ImageClassifier
 
 SIDE = 32
@@ -25,7 +25,7 @@ def classifier(name: str, **arguments: Any) -> ImageClassifier:
     return ImageClassifier(
         model={"_target_": f"cnn_classifier.models.{name}", **arguments},
         class_names=["cats", "dogs"],
-        preprocess=preprocess.as_dict(),
+        preprocess=preprocess.to_dict(),
         optimizer={},
         scheduler={},
         loss={"class_weights": None, "label_smoothing": 0.0},
@@ -41,14 +41,14 @@ def test_every_network_of_ours_has_maps_from_0_to_1(name: str) -> None:
             parameter.add_(0.1 * torch.randn_like(parameter))
     pixels = np.random.default_rng(0).integers(0, 256, (20, SIDE, SIDE, 3)).astype(np.uint8)
 
-    maps, remark = heat_maps(network, pixels, [index % 2 for index in range(20)])
+    maps, remark = grad_cam(network, pixels, [index % 2 for index in range(20)])
 
     assert remark == ""
     assert len(maps) == 20
     for heat in maps:
         assert heat.dtype == np.float32
         assert (heat.min(), heat.max()) == (0.0, pytest.approx(1.0))
-    assert not np.allclose(maps[0], heat_maps(network, pixels[:1], [1])[0][0])  # another class, another map
+    assert not np.allclose(maps[0], grad_cam(network, pixels[:1], [1])[0][0])  # another class, another map
     assert network.training is False
 
 
@@ -61,7 +61,7 @@ def test_the_map_lies_where_the_evidence_is() -> None:
     pixels = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     pixels[:, : SIDE // 2, SIDE // 2 :] = 255
 
-    ((heat,), _) = heat_maps(network, pixels, [1])
+    ((heat,), _) = grad_cam(network, pixels, [1])
 
     half = len(heat) // 2
     assert heat[: half - 1, half + 1 :].mean() > 0.8
@@ -70,7 +70,7 @@ def test_the_map_lies_where_the_evidence_is() -> None:
 
 def test_the_last_map_that_is_not_too_coarse_is_taken() -> None:
     network = classifier("resnet.ResNet", widths=[4, 8, 16, 32], stem=4)  # 32 px: 16, 8, 4, 2, 1
-    layer = feature_layer(network, torch.zeros(1, 3, SIDE, SIDE))
+    layer = find_target_layer(network, torch.zeros(1, 3, SIDE, SIDE))
     assert layer is network.network.features[4].conv or layer is network.network.features[5].halve[0]
     found: list[torch.Size] = []
     layer.register_forward_hook(lambda *hooked: found.append(hooked[2].shape))
@@ -89,4 +89,4 @@ def test_the_last_map_that_is_not_too_coarse_is_taken() -> None:
 def test_a_network_that_looks_otherwise_has_none_and_says_so(network: nn.Module) -> None:
     without = classifier("baseline.Baseline", widths=[2])
     without.network = network
-    assert heat_maps(without, np.zeros((1, SIDE, SIDE, 3), np.uint8), [0]) == ([], NO_CONVOLUTION)
+    assert grad_cam(without, np.zeros((1, SIDE, SIDE, 3), np.uint8), [0]) == ([], NO_CONVOLUTION_MESSAGE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.config import load
+from cnn_classifier.config import load_config
 
 PAGE = (Path(__file__).parent.parent / "docs" / "from-keras.md").read_text(encoding="utf-8")
 ROWS = [line.split(" | ")[1] for line in PAGE.splitlines() if line.startswith("| ")]
@@ -18,7 +18,7 @@ def test_every_word_for_a_keras_habit_is_in_the_configuration(words: str) -> Non
     overrides = [
         word.split(",")[0] if words.startswith("-m") else word for word in shlex.split(words.removeprefix("-m "))
     ]
-    load(overrides, run_dir="here")
+    load_config(overrides, run_dir="here")
 
 
 def test_there_are_words_for_most_habits() -> None:

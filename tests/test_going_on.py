@@ -13,7 +13,7 @@ from conftest import MakeFolder
 
 from cnn_classifier.cli import main
 from cnn_classifier.status import read_status
-from scripts.faults.fingerprint import OF_TIME, canonical
+from scripts.faults.fingerprint import TIME_KEYS, to_canonical_bytes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process that is sent SIGTERM")
 EPOCHS, STEPS = 2, 4  # steps an epoch
@@ -56,12 +56,12 @@ def state(run_dir: str) -> dict[str, str]:
 
 
 def digest(value: Any) -> str:
-    return hashlib.sha256(canonical(value)).hexdigest()[:12]
+    return hashlib.sha256(to_canonical_bytes(value)).hexdigest()[:12]
 
 
 def rows(run_dir: str) -> list[dict[str, str]]:
     with Path(run_dir, "metrics.csv").open() as file:
-        return [{key: value for key, value in row.items() if key not in OF_TIME} for row in csv.DictReader(file)]
+        return [{key: value for key, value in row.items() if key not in TIME_KEYS} for row in csv.DictReader(file)]
 
 
 def test_the_losses_of_a_seed_are_those_that_they_have_always_been(images: None) -> None:

@@ -8,7 +8,7 @@ from conftest import TINY, MakeFolder
 from lightning.pytorch.loggers import CSVLogger
 
 from cnn_classifier.cli import main
-from cnn_classifier.guarded import Guarded
+from cnn_classifier.guarded import FaultTolerantLogger
 
 
 class Failing(CSVLogger):
@@ -27,7 +27,7 @@ class Failing(CSVLogger):
 
 def test_a_logger_that_fails_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     failing = Failing(tmp_path)
-    guarded = Guarded(failing)
+    guarded = FaultTolerantLogger(failing)
     for step in range(5):
         guarded.log_metrics({"loss": 1.0}, step)
     guarded.save()

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from cnn_classifier import trial_memory
-from cnn_classifier.hardware import choose, device_of, keep_freed_memory
-from cnn_classifier.trial import Choice, Measured, Trial
+from cnn_classifier.hardware import resolve_device, select_execution, tune_malloc
+from cnn_classifier.trial import Execution, StepTimer, Timing
 
 AUTO = {"precision": "auto", "layout": "auto", "compile": "auto"}
-USUAL = Choice("32-true", "channels_last", compile=False)
+USUAL = Execution("32-true", "channels_last", compile=False)
 LONG = 10**9
 
 
@@ -27,13 +27,15 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
 
-def measured_for(asked: Mapping[str, Any] = AUTO, net: nn.Module | None = None, **more: Any) -> tuple[Measured, str]:
-    return choose(Trial(net or network(), torch.device("cpu"), (4, 3, 8, 8)), asked, **more)
+def measured_for(asked: Mapping[str, Any] = AUTO, net: nn.Module | None = None, **more: Any) -> tuple[Timing, str]:
+    return select_execution(StepTimer(net or network(), torch.device("cpu"), (4, 3, 8, 8)), asked, **more)
 
 
-def chosen(asked: Mapping[str, Any] = AUTO, *, steps: int = LONG, net: nn.Module | None = None) -> tuple[Choice, str]:
-    measured, why = measured_for(asked, net, steps=steps)
-    return measured.choice, why
+def chosen(
+    asked: Mapping[str, Any] = AUTO, *, steps: int = LONG, net: nn.Module | None = None
+) -> tuple[Execution, str]:
+    measured, why = measured_for(asked, net, num_steps=steps)
+    return measured.execution, why
 
 
 @pytest.fixture
@@ -49,16 +51,18 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     }
     compiled = []
 
-    def seconds(self: Trial, precision: str, layout: str, *, limit: float = 0.0, lasting: float = 0.0) -> float:
-        speeds["lasting"] = max(speeds.get("lasting", 0.0), lasting)
+    def seconds(
+        self: StepTimer, precision: str, layout: str, *, max_step_seconds: float = 0.0, duration: float = 0.0
+    ) -> float:
+        speeds["lasting"] = max(speeds.get("lasting", 0.0), duration)
         return speeds["compiled"] if compiled else speeds[f"{precision} {layout}"]
 
-    def compile_copy(self: Trial, precision: str, layout: str) -> float:
+    def compile_copy(self: StepTimer, precision: str, layout: str) -> float:
         compiled.append(layout)
         return speeds["compile"]
 
-    monkeypatch.setattr(Trial, "seconds", seconds)
-    monkeypatch.setattr(Trial, "compile", compile_copy)
+    monkeypatch.setattr(StepTimer, "measure", seconds)
+    monkeypatch.setattr(StepTimer, "compile", compile_copy)
     return speeds
 
 
@@ -79,7 +83,7 @@ def test_a_processor_without_bfloat16_is_not_asked_for_it(
 def test_the_fastest_way_is_taken_and_the_others_are_told(machine: dict[str, float]) -> None:
     machine["bf16-mixed channels_last"] = 0.4
     choice, why = chosen(steps=100)
-    assert choice == Choice("bf16-mixed", "channels_last", compile=False)
+    assert choice == Execution("bf16-mixed", "channels_last", compile=False)
     assert why == (
         "images/s tried: bf16-mixed, channels last 10 · 32-true, channels last 4 · 32-true, contiguous 3 · "
         "bf16-mixed, contiguous 1"
@@ -94,13 +98,15 @@ def test_less_exact_numbers_must_pay(machine: dict[str, float]) -> None:
 def test_what_is_asked_for_is_taken(machine: dict[str, float]) -> None:
     machine["bf16-mixed contiguous"] = 0.1
     assert chosen({**AUTO, "precision": "32-true"}, steps=100)[0] == USUAL
-    assert chosen({**AUTO, "layout": "contiguous"}, steps=100)[0] == Choice("bf16-mixed", "contiguous", compile=False)
+    assert chosen({**AUTO, "layout": "contiguous"}, steps=100)[0] == Execution(
+        "bf16-mixed", "contiguous", compile=False
+    )
     assert chosen({**AUTO, "precision": "16-mixed"}) == (
-        Choice("16-mixed", "channels_last", compile=False),
+        Execution("16-mixed", "channels_last", compile=False),
         "as configured",
     )
     fixed = {"precision": "bf16-mixed", "layout": "contiguous", "compile": True}
-    assert chosen(fixed) == (Choice("bf16-mixed", "contiguous", compile=True), "as configured")
+    assert chosen(fixed) == (Execution("bf16-mixed", "contiguous", compile=True), "as configured")
 
 
 @pytest.mark.parametrize(
@@ -119,12 +125,12 @@ def test_a_trial_is_made_once_a_network_batch_and_machine(
     machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = chosen(steps=100)
-    monkeypatch.delattr(Trial, "seconds")
+    monkeypatch.delattr(StepTimer, "measure")
     assert chosen(steps=100) == first
     assert chosen(steps=10) == first  # what is known costs nothing
     with pytest.raises(AttributeError):
         chosen(steps=100, net=nn.Sequential(network(), nn.ReLU()))
-    monkeypatch.setattr(trial_memory, "processor", lambda: "another")
+    monkeypatch.setattr(trial_memory, "describe_processor", lambda: "another")
     with pytest.raises(AttributeError):
         chosen(steps=100)
 
@@ -133,7 +139,7 @@ def test_how_strongly_images_are_changed_asks_for_no_other_trial(
     machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = chosen(steps=100, net=nn.Sequential(network(), nn.Dropout(0.1)))
-    monkeypatch.delattr(Trial, "seconds")
+    monkeypatch.delattr(StepTimer, "measure")
     assert chosen(steps=100, net=nn.Sequential(network(), nn.Dropout(0.3))) == first
 
 
@@ -142,24 +148,24 @@ def test_the_speed_of_today_counts_but_in_a_sweep_that_of_its_first_job(
 ) -> None:
     for sweep, slower in [(None, 1.1), (tmp_path / "sweep", 1.0), (tmp_path / "another", 1.0)]:
         machine["32-true channels_last"] = 1.0
-        before, _ = measured_for(seconds=100, sweep=sweep)
-        assert before.step == 1.0
+        before, _ = measured_for(max_seconds=100, sweep_dir=sweep)
+        assert before.seconds_per_step == 1.0
         machine["32-true channels_last"] = 1.1
-        assert measured_for(seconds=100, sweep=sweep)[0].step == slower
+        assert measured_for(max_seconds=100, sweep_dir=sweep)[0].seconds_per_step == slower
 
 
 def test_a_trial_that_the_machine_was_busy_in_is_made_again(machine: dict[str, float]) -> None:
-    measured_for(seconds=100)
+    measured_for(max_seconds=100)
     machine["32-true channels_last"] = 0.5
     machine["bf16-mixed contiguous"] = machine["bf16-mixed channels_last"] = 0.1
-    assert measured_for(seconds=100)[0].choice.precision == "bf16-mixed"
+    assert measured_for(max_seconds=100)[0].execution.precision == "bf16-mixed"
 
 
 def test_where_the_usual_way_is_far_too_slow_others_are_not_tried(machine: dict[str, float]) -> None:
     for _ in range(2):
-        assert measured_for(seconds=100, limit=0.2) == (Measured(USUAL, 1.0), "too slow to try others")
+        assert measured_for(max_seconds=100, max_step_seconds=0.2) == (Timing(USUAL, 1.0), "too slow to try others")
     machine["bf16-mixed channels_last"] = 0.2
-    assert measured_for(seconds=100, limit=0.3)[0].step == 0.2
+    assert measured_for(max_seconds=100, max_step_seconds=0.3)[0].seconds_per_step == 0.2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '[{"step": 1}]', '["fast"]'])
@@ -181,15 +187,15 @@ def test_a_home_that_cannot_be_written_is_done_without(machine: dict[str, float]
 def test_a_real_trial_leaves_the_network_as_it_is(precision: str, layout: str) -> None:
     net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    assert Trial(net, torch.device("cpu"), (4, 3, 8, 8)).seconds(precision, layout) > 0
+    assert StepTimer(net, torch.device("cpu"), (4, 3, 8, 8)).measure(precision, layout) > 0
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert net[0].weight.is_contiguous()
     assert net[0].weight.grad is None
 
 
 def test_nothing_is_copied_for_what_is_not_tried(machine: dict[str, float]) -> None:
-    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8))
-    choose(trial, {"precision": "32-true", "layout": "contiguous", "compile": False}, steps=LONG)
+    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8))
+    select_execution(trial, {"precision": "32-true", "layout": "contiguous", "compile": False}, num_steps=LONG)
     assert "copy" not in vars(trial)
 
 
@@ -201,40 +207,40 @@ def test_what_changes_images_is_timed_with_the_step() -> None:
             changed.append(images.shape)
             return images, labels
 
-    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8), augment=Watching())
-    trial.seconds("32-true", "contiguous")
+    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8), augment=Watching())
+    trial.measure("32-true", "contiguous")
     assert set(changed) == {(4, 3, 8, 8)}
     assert len(changed) > 2
 
 
 @pytest.mark.parametrize(("limit", "steps"), [(2.0, 1), (5.0, 2), (10.0, 2)])
 def test_a_way_that_is_too_slow_is_given_up_early(limit: float, steps: int) -> None:
-    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8))
+    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8))
     made = []
-    trial.step = lambda precision: made.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
-    assert trial.seconds("32-true", "contiguous", limit=limit) == 9.0
+    trial.time_step = lambda precision: made.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
+    assert trial.measure("32-true", "contiguous", max_step_seconds=limit) == 9.0
     assert len(made) == steps + (limit == 10.0)
 
 
 def test_a_budget_is_foreseen_with_a_hundredth_of_it(machine: dict[str, float]) -> None:
     for seconds, looked in [(60, 2.0), (900, 9.0)]:
-        measured_for(seconds=seconds)
+        measured_for(max_seconds=seconds)
         assert machine["lasting"] == looked
 
 
 def test_what_foresees_a_long_run_is_looked_at_for_longer() -> None:
-    trial = Trial(network(), torch.device("cpu"), (4, 3, 8, 8))
+    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8))
     made = []
-    trial.step = lambda precision: made.append(precision) or 0.5  # type: ignore[method-assign, func-returns-value]
-    assert trial.seconds("32-true", "contiguous") == trial.seconds("32-true", "contiguous", lasting=9.0) == 0.5
+    trial.time_step = lambda precision: made.append(precision) or 0.5  # type: ignore[method-assign, func-returns-value]
+    assert trial.measure("32-true", "contiguous") == trial.measure("32-true", "contiguous", duration=9.0) == 0.5
     assert len(made) == (1 + 4) + (1 + 18)  # the first step of each does not count
 
 
 def test_the_device_is_the_one_that_lightning_takes() -> None:
-    assert device_of("cpu") == torch.device("cpu")
-    assert device_of("auto").type in ("cpu", "cuda", "mps")
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type in ("cpu", "cuda", "mps")
 
 
 def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:
-    keep_freed_memory()
+    tune_malloc()
     assert torch.ones(2**24).sum() == 2**24

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_classifier.muon import Muon, orthogonal
+from cnn_classifier.muon import Muon, newton_schulz
 from cnn_classifier.optim import build_optimizer
 
 RECIPE = {"_target_": "cnn_classifier.muon.Muon", "lr": 0.1, "weight_decay": 0.0, "adam_lr": 0.01}
@@ -26,8 +26,8 @@ def learn(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 3) -> N
 @pytest.mark.parametrize("shape", [(8, 27), (27, 8), (16, 16)])
 def test_the_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.rand(shape, generator=torch.Generator().manual_seed(2)) - 0.5
-    values = torch.linalg.svdvals(orthogonal(matrix, steps=5))
-    assert orthogonal(matrix, steps=5).shape == shape
+    values = torch.linalg.svdvals(newton_schulz(matrix, ns_steps=5))
+    assert newton_schulz(matrix, ns_steps=5).shape == shape
     assert 0.5 < values.min() <= values.max() < 1.4
 
 

@@ -23,10 +23,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from cnn_classifier.build import build
+from cnn_classifier.build import instantiate
 from cnn_classifier.cli import main
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.sealed import write_sealed
+from cnn_classifier.sealed import save_with_checksum
 
 
 class Payload:
@@ -72,18 +72,22 @@ def mkdir(name: str) -> dict[str, Any]:
 
 
 EVIL: dict[str, Callable[[Path], Any]] = {
-    "code among the weights": lambda path: write_sealed(path, content(state_dict={"weight": Payload()})),
-    "code among the settings": lambda path: write_sealed(path, content(hyper_parameters={"model": Payload()})),
-    "code as a callback": lambda path: write_sealed(path, content(callbacks={"mine": Payload()})),
+    "code among the weights": lambda path: save_with_checksum(path, content(state_dict={"weight": Payload()})),
+    "code among the settings": lambda path: save_with_checksum(path, content(hyper_parameters={"model": Payload()})),
+    "code as a callback": lambda path: save_with_checksum(path, content(callbacks={"mine": Payload()})),
     "a bare pickle": lambda path: path.write_bytes(pickle.dumps(Payload())),
     "torch's old format": lambda path: torch.save(Payload(), path, _use_new_zipfile_serialization=False),
     "torch's oldest format": legacy_tar,
     "a pickle in a zip in a zip": nested,
-    "an instantiator": lambda path: write_sealed(path, content(hyper_parameters=settings(_instantiator="os.mkdir"))),
-    "a class path": lambda path: write_sealed(path, content(hyper_parameters=settings(_class_path="os.mkdir"))),
-    "a target": lambda path: write_sealed(path, content(hyper_parameters=settings(model=mkdir("os.system")))),
-    "an alias": lambda path: write_sealed(path, content(hyper_parameters=settings(model=mkdir("shutil.os.mkdir")))),
-    "a target in a target": lambda path: write_sealed(
+    "an instantiator": lambda path: save_with_checksum(
+        path, content(hyper_parameters=settings(_instantiator="os.mkdir"))
+    ),
+    "a class path": lambda path: save_with_checksum(path, content(hyper_parameters=settings(_class_path="os.mkdir"))),
+    "a target": lambda path: save_with_checksum(path, content(hyper_parameters=settings(model=mkdir("os.system")))),
+    "an alias": lambda path: save_with_checksum(
+        path, content(hyper_parameters=settings(model=mkdir("shutil.os.mkdir")))
+    ),
+    "a target in a target": lambda path: save_with_checksum(
         path, content(hyper_parameters=settings(model=settings()["model"] | {"dropout": mkdir("os.mkdir")}))
     ),
 }
@@ -185,7 +189,7 @@ def test_only_the_parts_of_a_training_are_called(kind: type) -> None:
     assert len(NAMES) >= 40
     for name in NAMES:
         with pytest.raises(ConfigError, match=rf"_target_: {name} (is not allowed here|cannot be imported)"):
-            build({"_target_": name, "path": "sentinel"}, kind)
+            instantiate({"_target_": name, "path": "sentinel"}, kind)
     assert not Path("sentinel").exists()
 
 
@@ -203,8 +207,8 @@ def test_a_word_of_the_command_calls_nothing_else(
 
 
 def test_a_saved_configuration_refers_to_nothing(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnn_classifier.config import read_saved
+    from cnn_classifier.config import load_saved_config
 
     monkeypatch.setenv("MY_SECRET", "secret")
     Path("config.yaml").write_text("seed: 1\nkey: ${oc.env:MY_SECRET}\n")
-    assert "secret" not in json.dumps(read_saved(Path("config.yaml")))
+    assert "secret" not in json.dumps(load_saved_config(Path("config.yaml")))

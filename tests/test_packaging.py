@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnn_classifier import __version__
-from scripts.check_wheel import build_wheel, missing_yaml
+from scripts.check_wheel import build_wheel, find_missing_yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_carries_every_yaml(wheel: Path) -> None:
-    assert missing_yaml(wheel) == []
+    assert find_missing_yaml(wheel) == []
     assert not [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(("tests", "scripts", "train.py"))]
 
 

@@ -12,8 +12,8 @@ from conftest import MakeFolder
 
 from cnn_classifier.cli import main
 from cnn_classifier.status import read_status
-from cnn_classifier.sweep.child import LOG, Child
-from cnn_classifier.sweep.pool import places
+from cnn_classifier.sweep.child import LOG_NAME, JobProcess
+from cnn_classifier.sweep.pool import worker_slots
 
 TESTS = Path(__file__).parent
 
@@ -48,13 +48,13 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    silence = Child.silence
+    silence = JobProcess.seconds_since_output
 
-    def without_waiting(child: Child) -> float:  # half an hour is long for a test
-        return 1e9 if b"hanging" in (child.folder / LOG).read_bytes() else silence(child)
+    def without_waiting(child: JobProcess) -> float:  # half an hour is long for a test
+        return 1e9 if b"hanging" in (child.run_dir / LOG_NAME).read_bytes() else silence(child)
 
-    monkeypatch.setattr(Child, "silence", without_waiting)
-    monkeypatch.setattr("cnn_classifier.sweep.child.SECONDS_TO_STOP", 5.0)
+    monkeypatch.setattr(JobProcess, "seconds_since_output", without_waiting)
+    monkeypatch.setattr("cnn_classifier.sweep.child.STOP_TIMEOUT_SECONDS", 5.0)
     monkeypatch.setattr(sys, "argv", ["train.py", *words[1:]])
 
     assert main([*words, "model.trouble=none,'is killed',diverges,hangs"]) != 0
@@ -70,7 +70,7 @@ def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left
 
     best = Path("sweep/best.ckpt").stat().st_mtime_ns
     monkeypatch.setenv("NO_TROUBLE", "1")
-    monkeypatch.setattr(Child, "silence", silence)
+    monkeypatch.setattr(JobProcess, "seconds_since_output", silence)
     assert main([*words, "model.trouble=none,'is killed',diverges,hangs", "sweep.resume=sweep"]) == 0
     assert Path("sweep/best.ckpt").stat().st_mtime_ns == best
     assert "sweep/0: done already" in capsys.readouterr().out
@@ -82,7 +82,7 @@ def test_a_sweep_that_is_stopped_stops_its_jobs(words: list[str]) -> None:
     jobs = ["trainer.max_epochs=10000", "model.trouble='is slow',none"]
     command = [sys.executable, "-m", "cnn_classifier", *words, *jobs]
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    log = Path("sweep/0", LOG)
+    log = Path("sweep/0", LOG_NAME)
     while not (log.is_file() and b"epoch" in log.read_bytes()):
         assert sweep.poll() is None
         time.sleep(0.2)
@@ -96,10 +96,10 @@ def test_a_sweep_that_is_stopped_stops_its_jobs(words: list[str]) -> None:
 
 def test_each_job_has_cores_or_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert [place["cores"] for place in places(2, [])] == [[0, 2, 4, 6], [1, 3, 5, 7]]
-    assert len(places("auto", [])) == 2
-    assert [place["gpu"] for place in places("auto", ["3", "5"])] == ["3", "5"]
-    assert [place["gpu"] for place in places(4, ["3", "5"])] == ["3", "5", "3", "5"]
+    assert [place["cores"] for place in worker_slots(2, [])] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert len(worker_slots("auto", [])) == 2
+    assert [place["gpu"] for place in worker_slots("auto", ["3", "5"])] == ["3", "5"]
+    assert [place["gpu"] for place in worker_slots(4, ["3", "5"])] == ["3", "5", "3", "5"]
 
 
 def test_a_number_of_jobs_is_a_number(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

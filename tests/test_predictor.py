@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_classifier.card import Card
-from cnn_classifier.checkpoint import write_calibration
-from cnn_classifier.data.walk import find_images
-from cnn_classifier.engines.eager import EagerEngine
+from cnn_classifier.card import ModelMetadata
+from cnn_classifier.checkpoint import add_calibration
+from cnn_classifier.data.walk import expand_image_paths
+from cnn_classifier.engines.eager import PyTorchBackend
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import UNKNOWN, Prediction, Predictor
@@ -42,8 +42,8 @@ def checkpoint(path: Path, module: ImageClassifier, **changed: Any) -> Path:
 
 def of(module: ImageClassifier, *, batch_size: int = 32, **known: Any) -> Predictor:
     """The predictor of a module that was not saved."""
-    card = Card(class_names=module.class_names, preprocess=module.preprocess, **known)
-    return Predictor(EagerEngine(module, card, device="cpu"), card, batch_size=batch_size)
+    card = ModelMetadata(class_names=module.class_names, preprocess=module.preprocess, **known)
+    return Predictor(PyTorchBackend(module, card, device="cpu"), card, batch_size=batch_size)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_checkpoint_answers_as_the_module_that_it_was_made_of(predictor: Predi
     module = of(classifier())
     assert probabilities(predictor.predict(files)) == pytest.approx(probabilities(module.predict(files)))
     assert predictor.class_names == ["birds", "cats", "dogs"]
-    assert not predictor.engine.classifier.training
+    assert not predictor.backend.classifier.training
 
 
 def test_files_as_paths_or_words_and_arrays_give_the_same_answer(predictor: Predictor, files: list[Path]) -> None:
@@ -77,38 +77,38 @@ def test_files_as_paths_or_words_and_arrays_give_the_same_answer(predictor: Pred
 
 def test_the_likeliest_classes_come_first_and_sum_to_one(predictor: Predictor, files: list[Path]) -> None:
     answer = predictor.predict(files[0])[0]
-    shares = [share for _, share in answer.top]
-    assert sorted(name for name, _ in answer.top) == ["birds", "cats", "dogs"]
+    shares = [share for _, share in answer.top_k]
+    assert sorted(name for name, _ in answer.top_k) == ["birds", "cats", "dogs"]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1)
-    assert (answer.label, answer.probability) == answer.top[0]
-    assert predictor.predict(files[0], top=2)[0].top == answer.top[:2]
+    assert (answer.label, answer.probability) == answer.top_k[0]
+    assert predictor.predict(files[0], top_k=2)[0].top_k == answer.top_k[:2]
 
 
 def test_below_the_threshold_the_answer_is_unknown_and_the_likeliest_classes_are_still_told(files: list[Path]) -> None:
     doubtful = of(classifier(), threshold=0.99)
     answer, surer = doubtful.predict(files[0])[0], doubtful.predict(files[0], threshold=0.0)[0]
-    assert (answer.label, surer.label) == (UNKNOWN, surer.top[0][0])
-    assert (answer.top, answer.probability) == (surer.top, surer.probability)
+    assert (answer.label, surer.label) == (UNKNOWN, surer.top_k[0][0])
+    assert (answer.top_k, answer.probability) == (surer.top_k, surer.probability)
 
 
 def test_what_validation_told_travels_in_the_checkpoint_and_tempers_the_answers(
     tmp_path: Path, predictor: Predictor, files: list[Path]
 ) -> None:
     path = tmp_path / "best.ckpt"
-    write_calibration(path, {"temperature": 2.0, "threshold": 0.4})
+    add_calibration(path, {"temperature": 2.0, "threshold": 0.4})
     tempered = Predictor.load(path, device="cpu")
-    before, after = (dict(one.predict(files[0], threshold=0.0)[0].top) for one in (predictor, tempered))
+    before, after = (dict(one.predict(files[0], threshold=0.0)[0].top_k) for one in (predictor, tempered))
     shares = np.sqrt(list(before.values()))  # logits divided by two
     assert list(after.values()) == pytest.approx(shares / shares.sum())
-    assert (tempered.card.temperature, tempered.card.threshold) == (2.0, 0.4)
+    assert (tempered.metadata.temperature, tempered.metadata.threshold) == (2.0, 0.4)
     assert [file.name for file in tmp_path.iterdir() if "ckpt" in file.name] == ["best.ckpt"]
 
 
 def test_answers_can_be_averaged_with_those_of_the_mirror_images(predictor: Predictor, files: list[Path]) -> None:
     pixels = predictor.preprocess.load(files[0])
-    seen, mirrored = (predictor.probabilities(side[np.newaxis].copy()) for side in (pixels, pixels[:, ::-1]))
-    (averaged,) = predictor.stream([pixels], flip=True)
+    seen, mirrored = (predictor.predict_proba(side[np.newaxis].copy()) for side in (pixels, pixels[:, ::-1]))
+    (averaged,) = predictor.predict_iter([pixels], flip=True)
     assert averaged.probability == pytest.approx(((seen + mirrored) / 2).max())
 
 
@@ -133,20 +133,20 @@ def test_no_more_images_are_asked_for_than_a_batch_needs(files: list[Path]) -> N
             asked.append(files[0])
             yield files[0]
 
-    next(of(classifier(), batch_size=2).stream(camera()))
+    next(of(classifier(), batch_size=2).predict_iter(camera()))
     assert len(asked) == 2
 
 
 def test_images_are_found_by_file_folder_and_pattern(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = files[0].parent.parent
     (root / "cats" / "notes.txt").write_text("no image", encoding="utf-8")
-    assert find_images([str(root)]) == files
-    assert find_images([str(root / "cats" / "*.png"), str(files[0])]) == [files[2], files[3], files[0]]
-    assert find_images([str(root / "**" / "001.png")]) == files[1::2]
+    assert expand_image_paths([str(root)]) == files
+    assert expand_image_paths([str(root / "cats" / "*.png"), str(files[0])]) == [files[2], files[3], files[0]]
+    assert expand_image_paths([str(root / "**" / "001.png")]) == files[1::2]
     monkeypatch.chdir(root)
-    assert find_images(["cats/*1.png"]) == [Path("cats", "001.png")]
+    assert expand_image_paths(["cats/*1.png"]) == [Path("cats", "001.png")]
     odd = files[0].rename(files[0].with_name("photo[1].png"))  # a file named like a pattern is that file
-    assert find_images([str(odd)]) == [odd]
+    assert expand_image_paths([str(odd)]) == [odd]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_images_are_found_by_file_folder_and_pattern(files: list[Path], monkeypa
 )
 def test_words_that_lead_to_no_image_are_named(tmp_path: Path, word: str, told: str) -> None:
     with pytest.raises(DataError) as raised:
-        find_images([str(tmp_path / word)])
+        expand_image_paths([str(tmp_path / word)])
     assert str(raised.value) == f"{tmp_path / word} {told}; give an image, a folder of images or a pattern"
 
 

@@ -13,9 +13,9 @@ import torchvision
 from conftest import MakeFolder
 
 from cnn_classifier.cli import main
-from cnn_classifier.data.loader import EpochOrder
+from cnn_classifier.data.loader import EpochSampler
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.ranks import processes_for
+from cnn_classifier.ranks import num_processes
 from cnn_classifier.status import read_status
 
 TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
@@ -82,8 +82,8 @@ def test_what_is_wrong_is_told_once_with_its_exit_code(words: list[str], capfd: 
 @pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
 def test_two_orders_are_one_order(sampler: str) -> None:
     labels = np.array([0] * 11 + [1] * 4)
-    whole = EpochOrder(labels, seed=3, sampler=sampler).indices()
-    parts = [EpochOrder(labels, seed=3, sampler=sampler, rank=rank, world_size=2).indices() for rank in (0, 1)]
+    whole = EpochSampler(labels, seed=3, mode=sampler).indices()
+    parts = [EpochSampler(labels, seed=3, mode=sampler, rank=rank, world_size=2).indices() for rank in (0, 1)]
     assert [len(part) for part in parts] == [7, 7]
     for step in range(0, 7, 3):  # batches of 3 and 3 are a batch of 6
         both = np.concatenate([part[step : step + 3] for part in parts])
@@ -92,15 +92,15 @@ def test_two_orders_are_one_order(sampler: str) -> None:
 
 def test_no_image_is_evaluated_twice() -> None:
     labels = np.zeros(7, dtype=np.int64)
-    parts = [EpochOrder(labels, seed=3, sampler=None, rank=rank, world_size=2) for rank in (0, 1)]
+    parts = [EpochSampler(labels, seed=3, mode=None, rank=rank, world_size=2) for rank in (0, 1)]
     assert sorted(np.concatenate([part.indices() for part in parts])) == list(range(7))
     assert [len(part) for part in parts] == [4, 3]
 
 
 def test_how_many_processes_a_training_has() -> None:
     asked = {"accelerator": "cpu", "strategy": "auto", "devices": "auto"}
-    assert processes_for(asked) == 1
-    assert processes_for(asked | {"devices": 3}) == 3
-    assert processes_for(asked | {"devices": [1, 2]}) == 2
+    assert num_processes(asked) == 1
+    assert num_processes(asked | {"devices": 3}) == 3
+    assert num_processes(asked | {"devices": [1, 2]}) == 2
     with pytest.raises(ConfigError, match="say how many processes"):
-        processes_for(asked | {"strategy": "ddp"})
+        num_processes(asked | {"strategy": "ddp"})

@@ -11,7 +11,7 @@ from cnn_classifier import rate_test
 from cnn_classifier.cli import main
 from cnn_classifier.errors import DataError
 from cnn_classifier.module import ImageClassifier
-from cnn_classifier.rate_test import raised, steepest
+from cnn_classifier.rate_test import lr_range_test, steepest_lr
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def test_layers_that_a_training_would_freeze_stay_as_they_are(
 
     def watched(module: ImageClassifier, *values: Any, **more: Any) -> list[float]:
         before = {name: parameter.clone() for name, parameter in module.network.named_parameters()}
-        raised(module, *values, **more)
+        lr_range_test(module, *values, **more)
         changed.extend(n for n, parameter in module.network.named_parameters() if not parameter.equal(before[n]))
         return [3.0, 2.9, 2.0, 1.0, 0.9, 3.0]
 
-    monkeypatch.setattr(rate_test, "raised", watched)
+    monkeypatch.setattr(rate_test, "lr_range_test", watched)
     frozen = ["model=pretrained", "model.backbone=resnet18", "model.weights=null", "model.freeze=1.0", "trainer=cpu"]
     data = [word for word in words[1:] if word.startswith("dataset")]
     assert main(["lr-find", *data, *frozen, "dataset.image_size=32", "trainer.max_epochs=1", "--steps=6"]) == 0
@@ -67,6 +67,6 @@ def test_layers_that_a_training_would_freeze_stay_as_they_are(
 
 
 def test_it_is_where_the_loss_falls_fastest_before_it_rises() -> None:
-    assert steepest([1, 2, 4, 8, 16, 32], [5.0, 4.9, 4.0, 3.0, 2.9, 9.0]) == 4
+    assert steepest_lr([1, 2, 4, 8, 16, 32], [5.0, 4.9, 4.0, 3.0, 2.9, 9.0]) == 4
     with pytest.raises(DataError, match="does not fall at any rate"):
-        steepest([1, 2, 4], [1.0, 2.0, 3.0])
+        steepest_lr([1, 2, 4], [1.0, 2.0, 3.0])

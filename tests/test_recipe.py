@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 from conftest import MakeFolder
 
-from cnn_classifier.budget import seconds_of
-from cnn_classifier.config import load, plain
-from cnn_classifier.data.census import train_images
-from cnn_classifier.data.folder import Scan, scan_root
+from cnn_classifier.budget import parse_duration
+from cnn_classifier.config import load_config, to_container
+from cnn_classifier.data.census import estimate_train_size
+from cnn_classifier.data.folder import DatasetIndex, scan_root
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.recipe import resolve
+from cnn_classifier.recipe import resolve_recipe
 from cnn_classifier.settled import Recipe
 
 
-def recipe_for(scan: Scan, *words: str, step: float = 0.1) -> Recipe:
+def recipe_for(scan: DatasetIndex, *words: str, step: float = 0.1) -> Recipe:
     """The recipe for a folder on a machine whose steps take so many seconds at 128 px, and less for smaller images."""
-    values = plain(load(["dataset=folder", "dataset.root=photos", *words], run_dir="run"))
+    values = to_container(load_config(["dataset=folder", "dataset.root=photos", *words], run_dir="run"))
 
     def step_seconds(values: Mapping[str, Any], limit: float) -> float:
         side = max(values["trainer"]["sizes"] or [values["dataset"]["image_size"]])
         return step * (side / 128) ** 2
 
-    return resolve(values, scan, step_seconds)
+    return resolve_recipe(values, scan, step_seconds)
 
 
-def photos(make_folder: MakeFolder, *, size: int = 200, count: int = 20) -> Scan:
+def photos(make_folder: MakeFolder, *, size: int = 200, count: int = 20) -> DatasetIndex:
     return scan_root(make_folder({"cats": count, "dogs": count}, size=size))
 
 
@@ -83,7 +83,7 @@ def test_what_the_user_gives_stays(make_folder: MakeFolder) -> None:
     assert recipe.get("trainer.max_epochs") == 3
     assert recipe.get("trainer.sizes") == [48, 64]
     assert recipe.get("optimizer.lr") == 0.5
-    assert "optimizer.lr" not in [settled.key for settled in recipe.settled]
+    assert "optimizer.lr" not in [settled.key for settled in recipe.resolved]
 
 
 def test_a_network_for_one_size_gets_one(make_folder: MakeFolder) -> None:
@@ -135,7 +135,7 @@ def test_a_backbone_sees_larger_images_where_there_is_time_for_all_epochs_that_h
 def test_epochs_are_counted_for_the_image_size_that_a_user_gives(make_folder: MakeFolder) -> None:
     scan, words = photos(make_folder, size=200), [*PRETRAINED, "budget=2m", "model.freeze=0.25"]
     asked, twice = (recipe_for(scan, *words, f"dataset.image_size={side}") for side in (128, 256))
-    whys = [why for recipe in (asked, twice) for key, _, why in map(astuple, recipe.settled) if key.endswith("epochs")]
+    whys = [why for recipe in (asked, twice) for key, _, why in map(astuple, recipe.resolved) if key.endswith("epochs")]
     fits, fewer = (int(why.split("; ")[-1].split(" fit")[0]) for why in whys)
     assert fits == pytest.approx(4 * fewer, rel=0.01)
 
@@ -177,7 +177,7 @@ def test_pixels_of_tiny_images_are_not_thrown_away(make_folder: MakeFolder) -> N
 
 
 def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
-    told = [str(settled) for settled in recipe_for(photos(make_folder)).settled]
+    told = [str(settled) for settled in recipe_for(photos(make_folder)).resolved]
     assert "trainer.sizes=[64,96,128] (small images first, which are quick)" in told
     assert any(line.startswith("trainer.max_epochs=") for line in told)
 
@@ -186,22 +186,27 @@ def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
     ("budget", "seconds"), [("90s", 90), ("15m", 900), ("1h30m", 5400), ("0.5h", 1800), ("auto", 900)]
 )
 def test_a_budget_is_a_time(budget: str, seconds: float) -> None:
-    assert seconds_of(budget, 100) == seconds
-    assert seconds_of("auto", 16_000) == 1800
+    assert parse_duration(budget, 100) == seconds
+    assert parse_duration("auto", 16_000) == 1800
 
 
 @pytest.mark.parametrize("budget", ["soon", "15", "m15", "-3m", "15 m", ""])
 def test_what_is_no_time_is_refused(budget: str) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read; expected a time such as 90s, 15m or 1h30m"):
-        seconds_of(budget, 100)
+        parse_duration(budget, 100)
 
 
 def test_the_images_to_train_on_are_counted_before_the_split(make_folder: MakeFolder) -> None:
-    values = plain(load(["dataset=folder", "dataset.root=photos"], run_dir="run"))
-    assert train_images(values, photos(make_folder, count=50)) == 70
+    values = to_container(load_config(["dataset=folder", "dataset.root=photos"], run_dir="run"))
+    assert estimate_train_size(values, photos(make_folder, count=50)) == 70
     given = scan_root(make_folder({"train/a": 20, "train/b": 20, "test/a": 5, "test/b": 5}, name="given"))
-    assert train_images(values, given) == 36
+    assert estimate_train_size(values, given) == 36
     values["dataset"]["limit_per_class"] = 5
-    assert train_images(values, given) == 9
+    assert estimate_train_size(values, given) == 9
     learn_and_val = scan_root(make_folder({"train/a": 50, "train/b": 50, "val/a": 5, "val/b": 5}, name="learn_and_val"))
-    assert train_images(plain(load(["dataset=folder", "dataset.root=photos"], run_dir="run")), learn_and_val) == 80
+    assert (
+        estimate_train_size(
+            to_container(load_config(["dataset=folder", "dataset.root=photos"], run_dir="run")), learn_and_val
+        )
+        == 80
+    )

@@ -8,18 +8,18 @@ import torch
 
 from cnn_classifier.checkpoint import read_checkpoint
 from cnn_classifier.errors import CheckpointError, StorageError
-from cnn_classifier.sealed import require_unchanged, write_sealed
-from cnn_classifier.storage import write_whole
+from cnn_classifier.sealed import save_with_checksum, verify_checksum
+from cnn_classifier.storage import atomic_write
 
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> Path:
-    write_sealed(tmp_path / "last.ckpt", {"weights": torch.arange(100.0), "step": 7})
+    save_with_checksum(tmp_path / "last.ckpt", {"weights": torch.arange(100.0), "step": 7})
     return tmp_path / "last.ckpt"
 
 
 def test_torch_reads_what_was_sealed(sealed: Path) -> None:
-    assert require_unchanged(sealed)
+    assert verify_checksum(sealed)
     assert torch.load(sealed, weights_only=True)["step"] == 7
     assert [path.name for path in sealed.parent.iterdir()] == ["last.ckpt"]
 
@@ -41,7 +41,7 @@ def test_every_end_that_is_missing_is_seen(sealed: Path) -> None:
 def is_refused(path: Path) -> bool:
     """A file that is not sealed is refused by whoever reads its format from it."""
     try:
-        return not require_unchanged(path)
+        return not verify_checksum(path)
     except CheckpointError:
         return True
 
@@ -51,7 +51,7 @@ def test_what_was_there_stays_until_all_of_the_new_is_written(tmp_path: Path, mo
     sync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), sync(descriptor)))
     monkeypatch.setattr(Path, "replace", lambda path, target: (calls.append("replace"), replace(path, target)))
-    write_whole(tmp_path / "file", b"old")
+    atomic_write(tmp_path / "file", b"old")
     assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
 
     def full(descriptor: int) -> None:
@@ -59,7 +59,7 @@ def test_what_was_there_stays_until_all_of_the_new_is_written(tmp_path: Path, mo
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match=r"file cannot be written \(No space left on device, 3 bytes\); what was"):
-        write_whole(tmp_path / "file", b"new")
+        atomic_write(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -73,6 +73,6 @@ def test_the_format_before_this_one_is_read_and_the_next_one_is_not(tmp_path: Pa
     with pytest.raises(CheckpointError, match=r"stripped\.ckpt is damaged: its end is missing"):
         read_checkpoint(tmp_path / "stripped.ckpt")
 
-    write_sealed(tmp_path / "next.ckpt", content | {"cnn_classifier": {"format": 3, "version": "9.0"}})
+    save_with_checksum(tmp_path / "next.ckpt", content | {"cnn_classifier": {"format": 3, "version": "9.0"}})
     with pytest.raises(CheckpointError, match=r"next\.ckpt was written by cnn_classifier 9\.0; upgrade to read it"):
         read_checkpoint(tmp_path / "next.ckpt")

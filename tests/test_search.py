@@ -15,8 +15,8 @@ from conftest import TINY, MakeFolder
 from cnn_classifier.cli import main
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.status import Status, read_status
-from cnn_classifier.sweep.search import Search
-from cnn_classifier.sweep.space import Space
+from cnn_classifier.sweep.search import OptunaSearch
+from cnn_classifier.sweep.space import SearchSpace
 from cnn_classifier.sweep.study import open_storage
 
 
@@ -48,18 +48,18 @@ def test_a_search_tries_values_and_ranks_them(words: list[str]) -> None:
 
 
 def test_what_mattered_is_drawn(tmp_path: Path) -> None:
-    search = Search(tmp_path, ["optimizer.lr=interval(0.0,1.0)", "seed=1,2"])
+    search = OptunaSearch(tmp_path, ["optimizer.lr=interval(0.0,1.0)", "seed=1,2"])
 
     def launch(words: list[list[str]], number: int) -> list[float]:
         rate = float(words[0][0].removeprefix("optimizer.lr="))
         return [1 - (rate - 0.4) ** 2]
 
-    search.run(launch, trials=12, timeout=None, at_a_time=1)
+    search.run(launch, n_trials=12, timeout=None, n_jobs=1)
 
     found = json.loads((tmp_path / "importance.json").read_text())
     assert found["optimizer.lr"] > 2 * found["seed"]
-    Status(run_dir=tmp_path / "0", state="done", val_accuracy=0.9, val_loss=0.3, words=["seed=1"]).write()
-    search.board.write()
+    Status(run_dir=tmp_path / "0", state="done", val_accuracy=0.9, val_loss=0.3, overrides=["seed=1"]).write()
+    search.leaderboard.write()
     assert "What mattered" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
 
 
@@ -74,9 +74,11 @@ def test_the_default_comes_first_and_the_others_are_chosen(tmp_path: Path) -> No
         return [float(words[0][-1].removeprefix("optimizer.lr=")) if len(words[0]) > 1 else 0.5]
 
     with pytest.raises(KeyboardInterrupt):
-        Search(tmp_path, space, prune=False, default=True).run(launch, trials=12, timeout=None, at_a_time=1)
-    Status(run_dir=tmp_path / "0", state="interrupted", words=["seed=1"]).write()
-    Search(tmp_path, space, prune=False, default=True).run(launch, trials=12, timeout=None, at_a_time=1)
+        OptunaSearch(tmp_path, space, prune=False, include_baseline=True).run(
+            launch, n_trials=12, timeout=None, n_jobs=1
+        )
+    Status(run_dir=tmp_path / "0", state="interrupted", overrides=["seed=1"]).write()
+    OptunaSearch(tmp_path, space, prune=False, include_baseline=True).run(launch, n_trials=12, timeout=None, n_jobs=1)
 
     assert tried[:2] == [["seed=1"], ["seed=1"]]  # it was cut off, and came first again
     assert all(words[1].startswith("optimizer.lr=") for words in tried[2:])
@@ -86,11 +88,11 @@ def test_the_default_comes_first_and_the_others_are_chosen(tmp_path: Path) -> No
 
 def test_a_trial_that_failed_after_good_epochs_is_no_good_trial(tmp_path: Path) -> None:
     def launch(words: list[list[str]], number: int) -> list[float]:
-        Status(run_dir=tmp_path / "0", state="failed", exit_code=6, words=words[0], val_accuracy=0.9).write()
+        Status(run_dir=tmp_path / "0", state="failed", exit_code=6, overrides=words[0], val_accuracy=0.9).write()
         return [0.9]  # of its last epoch, which is what processes of their own tell
 
-    search = Search(tmp_path, ["optimizer.lr=interval(0.1,1.0)"], prune=False)
-    search.run(launch, trials=1, timeout=None, at_a_time=1)
+    search = OptunaSearch(tmp_path, ["optimizer.lr=interval(0.1,1.0)"], prune=False)
+    search.run(launch, n_trials=1, timeout=None, n_jobs=1)
 
     assert states(search.study) == ["FAIL"]
 
@@ -101,8 +103,8 @@ def test_a_search_goes_on_with_what_was_cut_off(words: list[str]) -> None:
     told = json.loads(Path("sweep/1/status.json").read_text())
     cut_off = study().ask({"optimizer.lr": optuna.distributions.FloatDistribution(0.001, 0.1)})
     Path("sweep/2").mkdir()
-    changed = [*told["words"][:-1], f"optimizer.lr={cut_off.params['optimizer.lr']}"]
-    Path("sweep/2/status.json").write_text(json.dumps(told | {"state": "running", "words": changed}))
+    changed = [*told["overrides"][:-1], f"optimizer.lr={cut_off.params['optimizer.lr']}"]
+    Path("sweep/2/status.json").write_text(json.dumps(told | {"state": "running", "overrides": changed}))
     more = [word.replace("trials=2", "trials=3") for word in words]
 
     assert main([*more, "sweep.resume=sweep"]) == 0
@@ -159,7 +161,7 @@ def test_one_of_two_workers_is_killed_and_no_result_is_lost(words: list[str]) ->
 
 
 def test_the_words_of_hydra_are_the_space_of_a_search() -> None:
-    space = Space(
+    space = SearchSpace(
         [
             "model=cnn,resnet",
             "optimizer.lr=tag(log,interval(0.001,0.1))",
@@ -176,7 +178,7 @@ def test_the_words_of_hydra_are_the_space_of_a_search() -> None:
     assert (found["dataset.batch_size"].low, found["dataset.batch_size"].high) == (16, 64)
     assert isinstance(found["seed"], optuna.distributions.IntDistribution)
     assert found["augment.affine.crop"].choices == ("[0.5,1.0]", "[0.7,1.0]")
-    assert space.words({"seed": 3}) == ["trainer.max_epochs=3", "seed=3"]
+    assert space.to_overrides({"seed": 3}) == ["trainer.max_epochs=3", "seed=3"]
 
 
 @pytest.mark.parametrize(
@@ -188,14 +190,14 @@ def test_the_words_of_hydra_are_the_space_of_a_search() -> None:
 )
 def test_a_space_that_is_none_is_told(words: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        Space(words)
+        SearchSpace(words)
 
 
 def test_a_sampler_or_storage_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sampler=best is unknown; expected one of: tpe, random"):
-        Search(tmp_path, ["seed=1,2"], sampler="best")
+        OptunaSearch(tmp_path, ["seed=1,2"], sampler="best")
     with pytest.raises(ConfigError, match=r"sweep.storage cannot be reached") as error:
-        Search(tmp_path, ["seed=1,2"], storage="sqlite:////nowhere/secret/study.db")
+        OptunaSearch(tmp_path, ["seed=1,2"], storage="sqlite:////nowhere/secret/study.db")
     assert "secret" not in str(error.value) or "sqlite://…" in str(error.value)
 
 

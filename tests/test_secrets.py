@@ -6,19 +6,19 @@ import pytest
 from conftest import TINY, MakeFolder
 
 from cnn_classifier.cli import main
-from cnn_classifier.secrets import masked, masked_words
+from cnn_classifier.secrets import redact, redact_overrides
 
 
 def test_names_and_addresses_tell_what_is_secret() -> None:
-    assert masked({"api_key": "abc", "key": "k", "tokens": ["a"], "password": None, "depth": {"Secret": 7}}) == {
+    assert redact({"api_key": "abc", "key": "k", "tokens": ["a"], "password": None, "depth": {"Secret": 7}}) == {
         "api_key": "***", "key": "k", "tokens": ["***"], "password": None, "depth": {"Secret": "***"}
     }  # fmt: skip
-    assert masked({"aws_secret_access_key": "abc", "words": ["lr=1", "api_key=abc", "api_key="]}) == {
+    assert redact({"aws_secret_access_key": "abc", "words": ["lr=1", "api_key=abc", "api_key="]}) == {
         "aws_secret_access_key": "***", "words": ["lr=1", "api_key=***", "api_key="]
     }  # fmt: skip
-    assert masked("postgresql://me:pass@word@host/trials") == "postgresql://me:***@host/trials"
-    assert masked("https://host/path@2x") == "https://host/path@2x"
-    assert masked_words(["train", "logger.api_key=abc", "seed=1", "sweep.storage=postgresql://me:pw@host/db"]) == [
+    assert redact("postgresql://me:pass@word@host/trials") == "postgresql://me:***@host/trials"
+    assert redact("https://host/path@2x") == "https://host/path@2x"
+    assert redact_overrides(["train", "logger.api_key=abc", "seed=1", "sweep.storage=postgresql://me:pw@host/db"]) == [
         "train", "logger.api_key=***", "seed=1", "sweep.storage=postgresql://me:***@host/db"
     ]  # fmt: skip
 

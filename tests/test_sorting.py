@@ -6,7 +6,7 @@ import pytest
 
 from cnn_classifier.errors import DataError
 from cnn_classifier.predictor import UNKNOWN, Prediction
-from cnn_classifier.sorting import Sorter, folder_name, unsort
+from cnn_classifier.sorting import Sorter, to_folder_name, undo_sort
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def photos(tmp_path: Path) -> list[Path]:
 def sort(photos: list[Path], root: Path, way: str) -> Sorter:
     sorter = Sorter(root, way)
     for path, label in zip(photos, ["cats", "cats", UNKNOWN, None], strict=True):
-        sorter.place(Prediction(str(path), label, error=None if label else "no picture"))
+        sorter.add(Prediction(str(path), label, error=None if label else "no picture"))
     return sorter
 
 
@@ -48,7 +48,7 @@ def test_files_are_sorted_and_everything_is_as_before_once_it_is_undone(
     assert [path.exists() for path in photos] == [way != "move"] * 4
     assert f"2  {tmp_path / 'sorted' / 'cats'}" in sorter.summary()
 
-    told = unsort(tmp_path / "sorted")
+    told = undo_sort(tmp_path / "sorted")
 
     assert told.startswith("4 files are back" if way == "move" else "0 files are back where they were, 4 copies")
     assert {path: path.read_text() for path in photos} == before
@@ -65,7 +65,7 @@ def test_sorting_twice_adds_and_never_replaces(photos: list[Path], tmp_path: Pat
 
     assert kept.read_text() == "mine"
     assert len(found(tmp_path / "sorted" / "cats")) == 5
-    unsort(tmp_path / "sorted")
+    undo_sort(tmp_path / "sorted")
     assert found(tmp_path / "sorted") == ["cats/1.jpg"]
 
 
@@ -74,21 +74,21 @@ def test_a_move_that_cannot_be_undone_says_so_and_loses_nothing(photos: list[Pat
     photos[2].write_text("another")
 
     with pytest.raises(DataError, match=r"odd\.jpg is there again, so .*uncertain/odd\.jpg cannot go back to it"):
-        unsort(tmp_path / "sorted")
+        undo_sort(tmp_path / "sorted")
 
     assert photos[2].read_text() == "another"
     assert (tmp_path / "sorted" / "uncertain" / "odd.jpg").exists()
     photos[2].unlink()
-    assert unsort(tmp_path / "sorted").startswith("3 files are back")
+    assert undo_sort(tmp_path / "sorted").startswith("3 files are back")
     assert all(path.exists() for path in photos)
 
 
 def test_only_what_was_sorted_into_can_be_undone(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"was not sorted into .* give the DIR of --sort-into"):
-        unsort(tmp_path)
+        undo_sort(tmp_path)
     (tmp_path / ".sorted.csv").write_text("copy,/a.jpg,../../b.jpg\n")
     with pytest.raises(DataError, match=r"which is not below it; it is not a log that we wrote"):
-        unsort(tmp_path)
+        undo_sort(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_only_what_was_sorted_into_can_be_undone(tmp_path: Path) -> None:
     [("cats", "cats"), ("../../etc", "_.._etc"), ("a/b", "a_b"), ("..", "_"), ("uncertain", "uncertain_")],
 )
 def test_a_class_cannot_lead_out_of_the_folder(class_name: str, folder: str) -> None:
-    assert folder_name(class_name) == folder
+    assert to_folder_name(class_name) == folder

@@ -8,7 +8,7 @@ import torch
 from conftest import MakeFolder
 from host_reads import CountReads
 
-from cnn_classifier.averaging import MovingAverage
+from cnn_classifier.averaging import WeightEMA
 from cnn_classifier.cli import main
 from cnn_classifier.errors import ConfigError
 
@@ -102,7 +102,7 @@ def test_a_resumed_run_goes_on_with_its_average(photos: Path) -> None:
 
 
 def test_an_average_follows_at_once_and_is_calm_later() -> None:
-    callback = MovingAverage(decay=0.9)
+    callback = WeightEMA(decay=0.9)
     averages, weights = [torch.zeros(2), torch.zeros(1)], [torch.ones(2), torch.full((1,), 2.0)]
     callback.update(averages, weights, 0)
     torch.testing.assert_close(averages[0], torch.full((2,), 0.9))
@@ -112,7 +112,7 @@ def test_an_average_follows_at_once_and_is_calm_later() -> None:
     callback.update(counts, [torch.tensor(7)], 5)
     assert counts == [torch.tensor(7)]
     with pytest.raises(ConfigError, match=r"^callbacks\.average\.decay=1\.0 is out of range"):
-        MovingAverage(decay=1.0)
+        WeightEMA(decay=1.0)
 
 
 @pytest.mark.parametrize("words", [["augment=strong"], [*CNN, "augment=light"]], ids=["resnet", "cnn"])
@@ -120,7 +120,7 @@ def test_a_steady_step_reads_nothing_back_from_the_device(
     photos: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = "+callbacks.count._target_=host_reads.CountReads"
-    monkeypatch.setattr("cnn_classifier.divergence.reading_waits", lambda device: True)  # as on a GPU
+    monkeypatch.setattr("cnn_classifier.divergence.requires_sync", lambda device: True)  # as on a GPU
     counter_on_the_cpu = "callbacks.average=null"  # of the average: to read it waits for nothing
     train(photos, *words, "dataset.batch_size=4", "trainer.max_epochs=2", count, counter_on_the_cpu)
     assert CountReads.steps == 2 * 5  # of 28 images

@@ -10,9 +10,9 @@ import pytest
 from conftest import TINY, MakeFolder
 
 from cnn_classifier.cli import main
-from cnn_classifier.report.parallel import MOST_TICKS
-from cnn_classifier.report.seeds import grouped
-from cnn_classifier.status import Status, claimed, is_claimed, read_status
+from cnn_classifier.report.parallel import MAX_TICKS
+from cnn_classifier.report.seeds import group_by_config
+from cnn_classifier.status import Status, is_locked, read_status, run_lock
 from cnn_classifier.sweep.leaderboard import Leaderboard
 
 SWEEP = ["train", "-m", *TINY, "dataset=folder", "trainer.max_epochs=1", "optimizer.lr=0.01,0.02"]
@@ -33,7 +33,7 @@ def rows() -> list[dict[str, str]]:
 
 def ended(folder: Path, name: str, words: Sequence[str], accuracy: float | None = None, **more: str) -> Status:
     state = {"state": "done" if accuracy is not None else "failed", **more}
-    status = Status(run_dir=folder / name, words=words, val_accuracy=accuracy, val_loss=0.5, seconds=60.0, **state)
+    status = Status(run_dir=folder / name, overrides=words, val_accuracy=accuracy, val_loss=0.5, seconds=60.0, **state)
     status.write()
     return status
 
@@ -106,16 +106,16 @@ def test_what_cannot_be_resumed_is_told(words: list[str], capsys: pytest.Capture
 
 
 def test_a_run_without_a_living_process_was_killed(tmp_path: Path) -> None:
-    Status(run_dir=tmp_path / "run", words=["seed=1"]).write()
-    with claimed(tmp_path / "run"):
-        assert is_claimed(tmp_path / "run")
+    Status(run_dir=tmp_path / "run", overrides=["seed=1"]).write()
+    with run_lock(tmp_path / "run"):
+        assert is_locked(tmp_path / "run")
         assert read_status(tmp_path / "run").state == "running"
     assert read_status(tmp_path / "run").state == "killed"
 
 
 def test_two_runs_do_not_share_a_folder(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     alone = [word for word in words if word != "-m" and not word.startswith("optimizer")]
-    with claimed(Path("run")):
+    with run_lock(Path("run")):
         Status(run_dir=Path("run"), message="mine").write()
         assert main([*alone, "run_dir=run"]) == 2
         assert read_status(Path("run")).message == "mine"
@@ -153,15 +153,15 @@ def test_long_numbers_are_shortened_and_what_a_job_leaves_is_called_default(tmp_
     assert '<td data-name="optimizer.lr" title="default">default</td>' in page
     assert '<td data-name="optimizer.lr" title="0.033789470000">0.0338</td>' in page
     labels = re.findall(r'text-anchor="end">([^<%]+)</text>', page.split('class="parallel"')[1].split("</svg>")[0])
-    assert len(labels) == MOST_TICKS
+    assert len(labels) == MAX_TICKS
     assert labels[0] == "default"
     assert labels[-1] == "0.0518"
 
 
 def test_a_page_looks_again_by_itself_until_the_end(tmp_path: Path) -> None:
     ended(tmp_path, "0", ["seed=1"], 0.8)
-    Status(run_dir=tmp_path / "1", words=["seed=2"], epoch=3, max_epochs=9).write()
-    with claimed(tmp_path / "1"):
+    Status(run_dir=tmp_path / "1", overrides=["seed=2"], epoch=3, max_epochs=9).write()
+    with run_lock(tmp_path / "1"):
         Leaderboard(tmp_path).write()
     page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
     assert 'http-equiv="refresh"' in page
@@ -172,14 +172,14 @@ def test_a_page_looks_again_by_itself_until_the_end(tmp_path: Path) -> None:
 
 def test_seeds_tell_whether_a_difference_is_real() -> None:
     good, bad, close = (0.90, 0.91, 0.92), (0.80, 0.81, 0.83), (0.895, 0.915, 0.92)
-    groups = grouped(
+    groups = group_by_config(
         [
             ([f"model={name}", f"seed={seed}"], value)
             for name, values in {"good": good, "bad": bad, "close": close, "once": (0.5,)}.items()
             for seed, value in enumerate(values)
         ]
     )
-    assert [group.words for group in groups] == [("model=good",), ("model=close",), ("model=bad",), ("model=once",)]
-    assert [group.is_really_worse for group in groups] == [False, False, True, False]
-    assert groups[3].sd is None
-    assert groups[3].p is None
+    assert [group.overrides for group in groups] == [("model=good",), ("model=close",), ("model=bad",), ("model=once",)]
+    assert [group.is_significantly_worse for group in groups] == [False, False, True, False]
+    assert groups[3].std is None
+    assert groups[3].p_value is None

@@ -17,18 +17,18 @@ class OneLineParser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; {self.prog} --help shows what is expected")
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands but `train`."""
-    top = OneLineParser(
+    root_parser = OneLineParser(
         prog="cnn-classifier",
         description="From a folder of images to a trained, tested, reusable classifier.",
     )
-    top.add_argument("--version", action="version", version=f"cnn_classifier {__version__}")
-    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser(
+    root_parser.add_argument("--version", action="version", version=f"cnn_classifier {__version__}")
+    root_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    subparsers = root_parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers.add_parser(
         "train", help="train and test a classifier; `train --help` lists the configuration", add_help=False
     )
-    for command in COMMANDS:
-        command.add_words(commands)
-    return top
+    for module in COMMANDS:
+        module.add_parser(subparsers)
+    return root_parser

@@ -4,24 +4,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.commands.words import positive
-from cnn_classifier.storage import make_folder
+from cnn_classifier.commands.words import positive_int
+from cnn_classifier.storage import ensure_writable_dir
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def add_words(commands: Any) -> None:
+def add_parser(subparsers: Any) -> None:
     """Add `lr-find` to the command line; `commands` are argparse's sub-parsers."""
-    command = commands.add_parser("lr-find", help="raise the learning rate step by step, and see where the loss falls")
-    command.add_argument(
+    parser = subparsers.add_parser("lr-find", help="raise the learning rate step by step, and see where the loss falls")
+    parser.add_argument(
         "words", metavar="WORD", nargs="*", help="as for train, such as dataset=folder dataset.root=PATH"
     )
-    command.add_argument("--steps", metavar="N", type=positive, default=100, help="default: 100")
-    command.add_argument("--out", metavar="FILE", type=picture, default=Path("lr_find.png"), help="the picture")
-    command.set_defaults(command=run)
+    parser.add_argument("--steps", metavar="N", type=positive_int, default=100, help="default: 100")
+    parser.add_argument("--out", metavar="FILE", type=image_path, default=Path("lr_find.png"), help="the picture")
+    parser.set_defaults(command=run)
 
 
-def picture(text: str) -> Path:
+def image_path(text: str) -> Path:
     """A file to draw into."""
     path = Path(text)
     if path.suffix.lower() not in SUFFIXES:
@@ -31,20 +31,20 @@ def picture(text: str) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Find it, draw the picture, and say how to use it."""
-    from cnn_classifier.config import load, plain
-    from cnn_classifier.data.options import DatasetOptions
+    from cnn_classifier.config import load_config, to_container
+    from cnn_classifier.data.options import DatasetConfig
     from cnn_classifier.data.source import scan_source
 
-    config = load(arguments.words)
-    scan = scan_source(DatasetOptions(**plain(config.dataset)))
+    config = load_config(arguments.words)
+    scan = scan_source(DatasetConfig(**to_container(config.dataset)))
 
-    from cnn_classifier.rate_test import find_rate
-    from cnn_classifier.report.figures import rate_curve
+    from cnn_classifier.rate_test import find_lr
+    from cnn_classifier.report.figures import plot_lr_finder
 
-    make_folder(arguments.out.parent)
-    found = find_rate(config, scan, steps=arguments.steps)
-    print(f"the loss falls fastest at {found.found:.2g}; a training takes {found.usual:.2g} by itself")
-    rate_curve(found.rates, found.losses, found.found, found.usual).savefig(arguments.out, dpi=120)
+    ensure_writable_dir(arguments.out.parent)
+    result = find_lr(config, scan, steps=arguments.steps)
+    print(f"the loss falls fastest at {result.suggested_lr:.2g}; a training takes {result.default_lr:.2g} by itself")
+    plot_lr_finder(result.lrs, result.losses, result.suggested_lr, result.default_lr).savefig(arguments.out, dpi=120)
     print(f"  see    {arguments.out}")
-    print(f"  use it optimizer.lr={found.found:.2g}")
+    print(f"  use it optimizer.lr={result.suggested_lr:.2g}")
     return 0

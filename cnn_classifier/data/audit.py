@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_classifier.data.cache import Packing
-from cnn_classifier.data.duplicates import THUMBNAIL_SIZE, near_duplicates
-from cnn_classifier.data.inspection import Inspection, digest_of, inspect
-from cnn_classifier.data.ledger import Ledger, open_ledger, state
+from cnn_classifier.data.cache import PixelCacheWriter
+from cnn_classifier.data.duplicates import THUMBNAIL_SIZE, group_near_duplicates
+from cnn_classifier.data.inspection import ImageInfo, compute_digest, read_image_info
+from cnn_classifier.data.ledger import CheckCache, file_state, open_check_cache
 from cnn_classifier.data.oddities import is_misnamed
 from cnn_classifier.data.parallel import parallel_map
 from cnn_classifier.data.preprocess import Pixels, Preprocess
 from cnn_classifier.errors import DataError
 
 # A check that is interrupted goes on from the last so many images.
-REMEMBER_EVERY = 2000
+SAVE_EVERY_N_IMAGES = 2000
 
 
 @dataclass(frozen=True)
-class Audit:
+class CheckResult:
     """What was found in a set of files.
 
     Args:
@@ -33,32 +33,32 @@ class Audit:
     """
 
     digests: Mapping[Path, str] = field(default_factory=dict)
-    inspections: Mapping[str, Inspection] = field(default_factory=dict)
-    decoded: int = field(default=0, compare=False)
+    image_infos: Mapping[str, ImageInfo] = field(default_factory=dict)
+    num_decoded: int = field(default=0, compare=False)
 
-    def __getitem__(self, path: Path) -> Inspection:
-        return self.inspections[self.digests[path]]
+    def __getitem__(self, path: Path) -> ImageInfo:
+        return self.image_infos[self.digests[path]]
 
-    def __or__(self, other: "Audit") -> "Audit":
-        return Audit(
+    def __or__(self, other: "CheckResult") -> "CheckResult":
+        return CheckResult(
             {**self.digests, **other.digests},
-            {**self.inspections, **other.inspections},
-            self.decoded + other.decoded,
+            {**self.image_infos, **other.image_infos},
+            self.num_decoded + other.num_decoded,
         )
 
-    def notes(self, path: Path) -> list[str]:
+    def get_warnings(self, path: Path) -> list[str]:
         """What is odd about a file and yet handled; its name is no part of its content."""
-        found = self[path]
-        return [*found.notes, *["misnamed"] * is_misnamed(found.format, path)] if not found.reason else []
+        info = self[path]
+        return [*info.warnings, *["misnamed"] * is_misnamed(info.format, path)] if not info.decode_error else []
 
     @cached_property
-    def bad(self) -> dict[Path, str]:
+    def unreadable(self) -> dict[Path, str]:
         """The files that cannot be read, and why."""
-        reasons = {path: self[path].reason for path in self.digests}
+        reasons = {path: self[path].decode_error for path in self.digests}
         return {path: reason for path, reason in reasons.items() if reason}
 
 
-def inspect_files(paths: Sequence[Path], packing: Packing | None = None) -> Audit:
+def inspect_files(paths: Sequence[Path], cache_writer: PixelCacheWriter | None = None) -> CheckResult:
     """Inspect every file that is not known from an earlier check.
 
     Args:
@@ -69,87 +69,91 @@ def inspect_files(paths: Sequence[Path], packing: Packing | None = None) -> Audi
         DataError: If a process that decodes dies.
         StorageError: If the memory of earlier checks is damaged, or the packing's folder cannot be written.
     """
-    with open_ledger() as ledger:
-        digests = read_digests(paths, ledger)
-        contents = set(digests.values())
-        inspections = ledger.inspections(contents)
-        if packing and len(inspections) < len(contents):
-            packing.claim(contents)
-            inspections = ledger.inspections(contents)  # while we waited another run may have found them
-        first_of: dict[str, Path] = {}  # copies are decoded once
+    with open_check_cache() as check_cache:
+        digests = read_digests(paths, check_cache)
+        unique_digests = set(digests.values())
+        image_infos = check_cache.get_image_infos(unique_digests)
+        if cache_writer and len(image_infos) < len(unique_digests):
+            cache_writer.acquire(unique_digests)
+            image_infos = check_cache.get_image_infos(unique_digests)  # while we waited another run may have found them
+        first_path: dict[str, Path] = {}  # copies are decoded once
         for path, digest in digests.items():
-            if digest not in inspections:
-                first_of.setdefault(digest, path)
-        look = partial(inspect, preprocess=packing.preprocess if packing and packing.keeps else None)
-        found: dict[str, Inspection] = {}
-        for path, (inspection, pixels) in parallel_map(look, list(first_of.values()), "checking images"):
+            if digest not in image_infos:
+                first_path.setdefault(digest, path)
+        read_info = partial(
+            read_image_info, preprocess=cache_writer.preprocess if cache_writer and cache_writer.enabled else None
+        )
+        new_infos: dict[str, ImageInfo] = {}
+        for path, (info, pixels) in parallel_map(read_info, list(first_path.values()), "checking images"):
             digest = digests[path]
-            found[digest] = inspection
-            if packing and pixels is not None:
-                packing.add(digest, pixels)
-            if len(found) == REMEMBER_EVERY:
-                ledger.add_inspections(found)
-                inspections |= found
-                found = {}
-        ledger.add_inspections(found)
-    return Audit(digests, inspections | found, len(first_of))
+            new_infos[digest] = info
+            if cache_writer and pixels is not None:
+                cache_writer.add(digest, pixels)
+            if len(new_infos) == SAVE_EVERY_N_IMAGES:
+                check_cache.add_image_infos(new_infos)
+                image_infos |= new_infos
+                new_infos = {}
+        check_cache.add_image_infos(new_infos)
+    return CheckResult(digests, image_infos | new_infos, len(first_path))
 
 
-def read_digests(paths: Sequence[Path], ledger: Ledger) -> dict[Path, str]:
+def read_digests(paths: Sequence[Path], check_cache: CheckCache) -> dict[Path, str]:
     """The digest of every file: remembered where the file has not changed since, else from its bytes."""
-    digests = ledger.digests(paths)
-    new = {path: state(path) for path in paths if path not in digests}
-    if new:
-        read = dict(parallel_map(digest_of, list(new), "reading images"))
-        ledger.add_digests(read, new)
-        digests |= read
+    digests = check_cache.get_digests(paths)
+    new_states = {path: file_state(path) for path in paths if path not in digests}
+    if new_states:
+        computed = dict(parallel_map(compute_digest, list(new_states), "reading images"))
+        check_cache.add_digests(computed, new_states)
+        digests |= computed
     return digests
 
 
-def find_copies(audit: Audit, paths: Iterable[Path]) -> list[tuple[str, list[Path]]]:
+def find_duplicates(check_result: CheckResult, paths: Iterable[Path]) -> list[tuple[str, list[Path]]]:
     """Groups of readable files that show the same picture.
 
     Returns:
         For each group its kind and its files: `exact` for the same bytes; `near` for the same picture encoded anew,
         resized or mirrored, together with exact copies of it.
     """
-    files: defaultdict[str, list[Path]] = defaultdict(list)
+    paths_by_digest: defaultdict[str, list[Path]] = defaultdict(list)
     for path in sorted(paths, key=str):
-        if path not in audit.bad:
-            files[audit.digests[path]].append(path)
-    exact = [("exact", members) for members in files.values() if len(members) > 1]
+        if path not in check_result.unreadable:
+            paths_by_digest[check_result.digests[path]].append(path)
+    exact = [("exact", members) for members in paths_by_digest.values() if len(members) > 1]
     near = [
-        ("near", sorted(path for digest in group for path in files[digest]))
-        for group in near_copies(audit, {digest: members[0] for digest, members in files.items()})
+        ("near", sorted(path for digest in group for path in paths_by_digest[digest]))
+        for group in find_near_duplicates(
+            check_result, {digest: members[0] for digest, members in paths_by_digest.items()}
+        )
     ]
     return exact + near
 
 
-def near_copies(audit: Audit, first_of: Mapping[str, Path]) -> list[list[str]]:
+def find_near_duplicates(check_result: CheckResult, first_path: Mapping[str, Path]) -> list[list[str]]:
     """Groups of digests of different contents that show the same picture, searched for once a set of contents."""
-    digests = sorted(first_of)
+    digests = sorted(first_path)
     if len(digests) < 2:
         return []
-    name = hashlib.sha256(" ".join(digests).encode()).hexdigest()
-    with open_ledger() as ledger:
-        known = ledger.copies(name)
-    if known is not None:
-        return known
-    grey = b"".join(audit.inspections[digest].thumbnail for digest in digests)
-    thumbnails = np.frombuffer(grey, np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-    confirm = Preprocess(image_size=64, channels=3, resize="squash", mean=(0.0,), std=(1.0,))
+    digests_hash = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    with open_check_cache() as check_cache:
+        cached = check_cache.get_duplicate_groups(digests_hash)
+    if cached is not None:
+        return cached
+    gray = b"".join(check_result.image_infos[digest].thumbnail for digest in digests)
+    thumbnails = np.frombuffer(gray, np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    preprocess = Preprocess(image_size=64, channels=3, resize="squash", mean=(0.0,), std=(1.0,))
 
-    lost: list[int] = []
+    failed: list[int] = []
 
     def load(index: int) -> Pixels:
         try:
-            return confirm.load(first_of[digests[index]])
+            return preprocess.load(first_path[digests[index]])
         except DataError:
-            lost.append(index)
+            failed.append(index)
             raise
 
-    groups = [[digests[index] for index in group] for group in near_duplicates(thumbnails, load)]
-    if not lost:  # otherwise a file that can be read tomorrow would never be compared
-        with open_ledger() as ledger:
-            ledger.add_copies(name, groups)
+    groups = [[digests[index] for index in group] for group in group_near_duplicates(thumbnails, load)]
+    if not failed:  # otherwise a file that can be read tomorrow would never be compared
+        with open_check_cache() as check_cache:
+            check_cache.add_duplicate_groups(digests_hash, groups)
     return groups

@@ -9,9 +9,9 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.data.transforms import BatchTransform, RandomAffine
+from cnn_classifier.data.transforms import PerSampleTransform, RandomAffineCrop
 
-Mix = v2.MixUp | v2.CutMix
+MixTransform = v2.MixUp | v2.CutMix
 
 
 class Augmentation(nn.Module):
@@ -25,8 +25,8 @@ class Augmentation(nn.Module):
 
     def __init__(self, transforms: Sequence[nn.Module], *, num_classes: int) -> None:
         super().__init__()
-        self.single = nn.ModuleList(t for t in transforms if not isinstance(t, Mix))
-        mixing = [transform for transform in transforms if isinstance(transform, Mix)]
+        self.single = nn.ModuleList(t for t in transforms if not isinstance(t, MixTransform))
+        mixing = [transform for transform in transforms if isinstance(transform, MixTransform)]
         for transform in mixing:
             transform.num_classes = num_classes
         self.mixing = nn.ModuleList(mixing)
@@ -44,9 +44,9 @@ class Augmentation(nn.Module):
         """
         size = size or images.shape[-1]
         for transform in self.single:
-            if isinstance(transform, RandomAffine):
+            if isinstance(transform, RandomAffineCrop):
                 transform.size = size
-            if isinstance(transform, BatchTransform):
+            if isinstance(transform, PerSampleTransform):
                 images = transform(images)
             else:
                 images = torch.stack([transform(image) for image in images])
@@ -62,14 +62,14 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)
 
 
-def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
+def normalize(images: Tensor, preprocess: Preprocess) -> Tensor:
     """Float images (B, C, H, W) in [0, 1] -> the network's input."""
-    shift, scale = shift_and_scale(preprocess.mean, preprocess.std, images.device)
+    shift, scale = normalize_constants(preprocess.mean, preprocess.std, images.device)
     return torch.addcmul(shift, images, scale)
 
 
 @lru_cache
-def shift_and_scale(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
+def normalize_constants(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
     """What turns x into (x - mean) / std; kept on the device, since sending it there in every step would wait."""
     shift = [-m / s for m, s in zip(mean, std, strict=True)]
     scale = [1 / s for s in std]

@@ -6,41 +6,41 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from cnn_classifier.data.folder import Scan
-from cnn_classifier.data.preprocess import opened
+from cnn_classifier.data.folder import DatasetIndex
+from cnn_classifier.data.preprocess import open_image
 from cnn_classifier.errors import UnreadableImageError
 
 SAMPLED_IMAGES = 100
-UNKNOWN_SIDE = 128  # where none of the samples can be read
+DEFAULT_IMAGE_SIZE = 128  # where none of the samples can be read
 
 
-def train_images(values: Mapping[str, Any], scan: Scan) -> int:
+def estimate_train_size(config: Mapping[str, Any], scan: DatasetIndex) -> int:
     """About how many images there will be to train on, as `split_samples` divides them.
 
     Args:
         values: The plain configuration.
         scan: What the folder holds.
     """
-    options = values["dataset"]
-    by_class = Counter((sample.split, sample.label) for sample in scan.samples)
-    found: Counter[str] = Counter()
-    for (split, _), members in by_class.items():
-        found[split or "train"] += min(members, options["limit_per_class"] or members)
-    count = float(found["train"])
+    options = config["dataset"]
+    class_counts = Counter((sample.split, sample.label) for sample in scan.samples)
+    split_counts: Counter[str] = Counter()
+    for (split, _), num_images in class_counts.items():
+        split_counts[split or "train"] += min(num_images, options["limit_per_class"] or num_images)
+    train_size = float(split_counts["train"])
     if options["folds"]:
-        held_out = "val" if found["test"] else "test"
-        count = (count + found[held_out]) * (1 - 1 / options["folds"])
-        found[held_out] = 1
-    val_fraction = options["val_fraction"] / (1 if found["test"] else 1 - options["test_fraction"])
-    count *= 1 if found["test"] else 1 - options["test_fraction"]
-    count *= 1 if found["val"] else 1 - val_fraction
-    return max(1, round(count))
+        held_out = "val" if split_counts["test"] else "test"
+        train_size = (train_size + split_counts[held_out]) * (1 - 1 / options["folds"])
+        split_counts[held_out] = 1
+    val_fraction = options["val_fraction"] / (1 if split_counts["test"] else 1 - options["test_fraction"])
+    train_size *= 1 if split_counts["test"] else 1 - options["test_fraction"]
+    train_size *= 1 if split_counts["val"] else 1 - val_fraction
+    return max(1, round(train_size))
 
 
-def typical_side(scan: Scan) -> int:
+def median_image_size(scan: DatasetIndex) -> int:
     """The median of the shorter sides of some images, in pixels."""
-    sides = []
+    sizes = []
     for sample in scan.samples[:: max(1, len(scan.samples) // SAMPLED_IMAGES)]:
-        with suppress(UnreadableImageError), opened(sample.path) as image:
-            sides.append(min(image.size))
-    return int(statistics.median(sides)) if sides else UNKNOWN_SIDE
+        with suppress(UnreadableImageError), open_image(sample.path) as image:
+            sizes.append(min(image.size))
+    return int(statistics.median(sizes)) if sizes else DEFAULT_IMAGE_SIZE

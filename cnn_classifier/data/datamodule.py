@@ -9,13 +9,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
-from cnn_classifier.data.augment import Augmentation, normalise, to_float
-from cnn_classifier.data.folder import Scan
+from cnn_classifier.data.augment import Augmentation, normalize, to_float
+from cnn_classifier.data.folder import DatasetIndex
 from cnn_classifier.data.loader import Batch, BatchLoader
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.prepare import PreparedImages, prepare
+from cnn_classifier.data.options import DatasetConfig
+from cnn_classifier.data.prepare import PreparedDataset, prepare_images
 from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.data.resident import ResidentLoader, resident_pixels
+from cnn_classifier.data.resident import DeviceLoader, pixels_on_device
 from cnn_classifier.data.split import Splits
 
 
@@ -33,8 +33,8 @@ class ImageFolderDataModule(LightningDataModule):
     def __init__(
         self,
         *,
-        scan: Scan,
-        options: DatasetOptions,
+        scan: DatasetIndex,
+        options: DatasetConfig,
         augment: Sequence[nn.Module],
         seed: int,
         sizes: Sequence[int] = (),
@@ -43,7 +43,7 @@ class ImageFolderDataModule(LightningDataModule):
         self.scan, self.options, self.seed, self.sizes = scan, options, seed, sizes
         self.class_names = scan.class_names
         self.augment = Augmentation(augment, num_classes=len(scan.class_names))
-        self.prepared: PreparedImages | None = None
+        self.prepared: PreparedDataset | None = None
         self.resident: Tensor | None = None
 
     def setup(self, stage: str) -> None:
@@ -56,10 +56,10 @@ class ImageFolderDataModule(LightningDataModule):
             DataError: If too many images cannot be read, or no split is possible.
         """
         if self.prepared is None:
-            self.prepared = prepare(self.scan, self.options, self.seed)
+            self.prepared = prepare_images(self.scan, self.options, self.seed)
 
     @property
-    def ready(self) -> PreparedImages:
+    def ready(self) -> PreparedDataset:
         """What `decode` made."""
         if self.prepared is None:
             raise RuntimeError("decode() comes first")
@@ -98,7 +98,7 @@ class ImageFolderDataModule(LightningDataModule):
         samples = self.splits[split]
         return BatchLoader(
             self.ready.store,
-            self.ready.store.rows([sample.path for sample in samples]),
+            self.ready.store.get_rows([sample.path for sample in samples]),
             np.array([sample.label for sample in samples]),
             batch_size=int(self.options.batch_size),
             seed=self.seed,
@@ -107,30 +107,30 @@ class ImageFolderDataModule(LightningDataModule):
             world_size=self.trainer.world_size if self.trainer is not None else 1,
         )
 
-    def train_dataloader(self) -> BatchLoader | ResidentLoader:
+    def train_dataloader(self) -> BatchLoader | DeviceLoader:
         loader = self.loader("train", sampler=self.options.sampler)
         if self.trainer is not None:
             progress = self.trainer.fit_loop.epoch_loop.batch_progress
-            loader.done = lambda: progress.current.ready
+            loader.batches_done = lambda: progress.current.ready
         return self.near_device(loader)
 
     def files_of(self, epoch: int, batch: int) -> list[Path]:
         """The images of a batch of the training, both counted from 0."""
         loader = self.loader("train", sampler=self.options.sampler)
         loader.sampler.set_epoch(epoch)
-        return [self.splits["train"][index].path for index in loader.chosen()[batch]]
+        return [self.splits["train"][index].path for index in loader.batch_indices()[batch]]
 
-    def val_dataloader(self) -> BatchLoader | ResidentLoader:
+    def val_dataloader(self) -> BatchLoader | DeviceLoader:
         return self.near_device(self.loader("val"))
 
-    def near_device(self, loader: BatchLoader) -> BatchLoader | ResidentLoader:
+    def near_device(self, loader: BatchLoader) -> BatchLoader | DeviceLoader:
         """The same batches from the memory of the GPU, or else from memory that it can fetch from as it computes."""
         device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
         if self.resident is None:
-            self.resident = resident_pixels(self.ready.store, device)
+            self.resident = pixels_on_device(self.ready.store, device)
         if self.resident is not None:
-            return ResidentLoader(loader, self.resident)
-        loader.pinned = device.type == "cuda"
+            return DeviceLoader(loader, self.resident)
+        loader.pin_memory = device.type == "cuda"
         return loader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -147,7 +147,7 @@ class ImageFolderDataModule(LightningDataModule):
             )
             torch.manual_seed(int(np.random.SeedSequence(position).generate_state(1)[0]))
             images, labels = self.augment(images, labels, self.train_size)
-        return normalise(images, self.preprocess), labels
+        return normalize(images, self.preprocess), labels
 
     @property
     def train_size(self) -> int:

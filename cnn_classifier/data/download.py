@@ -10,13 +10,13 @@ from urllib.parse import unquote
 from tqdm import tqdm
 
 from cnn_classifier.data.https import TIMEOUT
-from cnn_classifier.data.lock import locked
-from cnn_classifier.data.transfer import TRIES, transfer, validator_file
+from cnn_classifier.data.lock import file_lock
+from cnn_classifier.data.transfer import MAX_ATTEMPTS, transfer, validator_path
 from cnn_classifier.errors import ConfigError, DataError, StorageError
-from cnn_classifier.storage import make_folder
+from cnn_classifier.storage import ensure_writable_dir
 
 
-def fetch(url: str, folder: Path, *, checksum: str | None = None, mirror: str | None = None) -> Path:
+def download_file(url: str, folder: Path, *, checksum: str | None = None, mirror: str | None = None) -> Path:
     """Download a file into a folder unless it is there, verified, and return its path.
 
     Args:
@@ -31,25 +31,25 @@ def fetch(url: str, folder: Path, *, checksum: str | None = None, mirror: str | 
         DataError: If the file cannot be had, or is not the one that the checksum names.
         StorageError: If it cannot be written.
     """
-    checksum = require_checksum(checksum)
+    checksum = normalize_checksum(checksum)
     key = hashlib.sha256(f"{url} {checksum}".encode()).hexdigest()[:16]
-    path = folder / key / file_name(url)
+    path = folder / key / filename_from_url(url)
     if path.is_file():
         return path
     mirror = mirror or os.environ.get("CNN_CLASSIFIER_MIRROR")
     try:
-        make_folder(path.parent)
-        with locked(path):
+        ensure_writable_dir(path.parent)
+        with file_lock(path):
             if not path.is_file():  # otherwise another run fetched it while we waited
                 partial = path.with_name(f"{path.name}.partial")
-                if is_drive(url):
-                    from_drive(url, partial, verifiable=checksum is not None)
+                if is_drive_url(url):
+                    download_from_drive(url, partial, has_checksum=checksum is not None)
                 else:
-                    address = f"{mirror.rstrip('/')}/{path.name}" if mirror else url
-                    transfer(address, partial, verifiable=checksum is not None)
-                verify(partial, url, checksum)
+                    download_url = f"{mirror.rstrip('/')}/{path.name}" if mirror else url
+                    transfer(download_url, partial, has_checksum=checksum is not None)
+                verify_checksum(partial, url, checksum)
                 partial.replace(path)
-                validator_file(partial).unlink(missing_ok=True)
+                validator_path(partial).unlink(missing_ok=True)
     except OSError as error:  # the network's are told from these where they happen
         raise StorageError(
             f"{path.parent}: {error.strerror or error}; free space there or set CNN_CLASSIFIER_HOME"
@@ -57,7 +57,7 @@ def fetch(url: str, folder: Path, *, checksum: str | None = None, mirror: str | 
     return path
 
 
-def require_checksum(checksum: str | None) -> str | None:
+def normalize_checksum(checksum: str | None) -> str | None:
     """The checksum in small letters."""
     if checksum is None:
         return None
@@ -66,35 +66,35 @@ def require_checksum(checksum: str | None) -> str | None:
     return checksum.lower()
 
 
-def file_name(url: str) -> str:
+def filename_from_url(url: str) -> str:
     """The last part of the address's path, in letters that every file system takes."""
-    last = unquote(re.split(r"[?#]", url)[0].rpartition("/")[2])
-    return re.sub(r"(?a)[^\w.-]", "_", last)[-100:].strip(".") or "download"
+    basename = unquote(re.split(r"[?#]", url)[0].rpartition("/")[2])
+    return re.sub(r"(?a)[^\w.-]", "_", basename)[-100:].strip(".") or "download"
 
 
-def verify(partial: Path, url: str, checksum: str | None) -> None:
+def verify_checksum(partial: Path, url: str, checksum: str | None) -> None:
     """Check what is on the disk, and see that it is on the disk; a wrong file is removed."""
     algorithm = checksum.partition(":")[0] if checksum else "sha256"
     with partial.open("rb+") as file:  # Windows syncs only what is open for writing
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
         os.fsync(file.fileno())
-    found = f"{algorithm}:{digest.hexdigest()}"
+    actual = f"{algorithm}:{digest.hexdigest()}"
     if checksum is None:
-        tqdm.write(f"{url} is {found}; set dataset.checksum={found} to always get this file", file=sys.stderr)
-    elif found != checksum:
+        tqdm.write(f"{url} is {actual}; set dataset.checksum={actual} to always get this file", file=sys.stderr)
+    elif actual != checksum:
         partial.unlink()
-        validator_file(partial).unlink(missing_ok=True)
+        validator_path(partial).unlink(missing_ok=True)
         raise DataError(
-            f"{url}: expected {checksum}, found {found}; it was damaged on its way or replaced at its source: "
+            f"{url}: expected {checksum}, found {actual}; it was damaged on its way or replaced at its source: "
             "run again, or correct dataset.checksum"
         )
 
 
-def is_drive(url: str) -> bool:
+def is_drive_url(url: str) -> bool:
     return url.startswith("https://drive.google.com/")
 
 
-def from_drive(url: str, partial: Path, *, verifiable: bool) -> None:
+def download_from_drive(url: str, partial: Path, *, has_checksum: bool) -> None:
     """Fetch what a Google Drive link shows, by the library that knows Drive's pages."""
     try:
         import gdown
@@ -103,7 +103,7 @@ def from_drive(url: str, partial: Path, *, verifiable: bool) -> None:
         raise ConfigError(f'{url} needs the drive extra: pip install "cnn_classifier[drive]"') from error
     if gdown.parse_url.parse_url(url=url)[0] is None:
         raise DataError(f"{url} is no link to a file; expected one like https://drive.google.com/file/d/ID/view")
-    if not verifiable:  # what a killed run left may be of another version
+    if not has_checksum:  # what a killed run left may be of another version
         for stale in partial.parent.glob(f"{partial.name}*.part"):
             stale.unlink()
     try:
@@ -112,10 +112,10 @@ def from_drive(url: str, partial: Path, *, verifiable: bool) -> None:
             str(partial),
             quiet=not sys.stderr.isatty(),
             use_cookies=False,
-            resume=verifiable,
+            resume=has_checksum,
             timeout=TIMEOUT,
-            retries=TRIES - 1,
+            retries=MAX_ATTEMPTS - 1,
         )
     except (gdown.exceptions.DownloadError, RequestException) as error:
-        told = " ".join(str(error).split())
-        raise DataError(f"{url}: {told}; share it with everyone, or give the file as dataset.source=PATH") from error
+        message = " ".join(str(error).split())
+        raise DataError(f"{url}: {message}; share it with everyone, or give the file as dataset.source=PATH") from error

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from cnn_classifier.data.parallel import in_threads
+from cnn_classifier.data.parallel import map_in_threads
 from cnn_classifier.data.preprocess import Pixels
 from cnn_classifier.errors import DataError
 
-Reals = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Pair = tuple[int, int, bool]  # two indices, and whether one of the pictures is mirrored
 
@@ -30,13 +30,13 @@ MIN_CONTRAST = 5.0  # standard deviation of a thumbnail, in grey levels
 # The low spatial frequencies (down, across), without the mean: most of what a thumbnail holds.
 FREQUENCIES = [(down, across) for down in range(6) for across in range(6) if 0 < down + across <= 5]
 # Mirrored left to right, a cosine of odd frequency changes its sign; the last entry is what the cosines leave over.
-MIRROR = np.array([(-1) ** across for _, across in FREQUENCIES] + [1], np.float32)
+MIRROR_SIGNS = np.array([(-1) ** across for _, across in FREQUENCIES] + [1], np.float32)
 # Compared at a time: bounds the memory, whatever the number of pictures.
-ROWS, COLUMNS = 1024, 8192
-LOADED = 512  # pictures kept while their pairs are compared
+ROW_BLOCK_SIZE, COLUMN_BLOCK_SIZE = 1024, 8192
+PIXELS_CACHE_SIZE = 512  # pictures kept while their pairs are compared
 
 
-def thumbnail(picture: Image.Image) -> Pixels:
+def make_thumbnail(image: Image.Image) -> Pixels:
     """What `near_duplicates` compares first.
 
     The triangle filter, not the box: Pillow's box takes whole pixels, so that the thumbnails of a 200 px photo and of
@@ -48,11 +48,11 @@ def thumbnail(picture: Image.Image) -> Pixels:
     Returns:
         uint8 (16, 16), grey, squashed: neither size nor aspect ratio counts.
     """
-    grey = picture.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(grey, dtype=np.uint8)
+    gray = image.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(gray, dtype=np.uint8)
 
 
-def near_duplicates(thumbnails: Pixels, load: Callable[[int], Pixels]) -> list[tuple[int, ...]]:
+def group_near_duplicates(thumbnails: Pixels, load: Callable[[int], Pixels]) -> list[tuple[int, ...]]:
     """Groups of pictures that are the same to the eye.
 
     A group holds every picture that is linked to another of it by a chain of likenesses. Pictures without contrast are
@@ -66,23 +66,25 @@ def near_duplicates(thumbnails: Pixels, load: Callable[[int], Pixels]) -> list[t
     Returns:
         Sorted indices of each group, in the order of their first.
     """
-    pairs = sorted(pair for found in similar_pairs(thumbnails) for pair in found)
-    compare = partial(confirmed, load=lru_cache(LOADED)(load))
-    answers = tqdm(in_threads(compare, pairs), "comparing copies", len(pairs), disable=None, leave=False)
-    return connected((first, second) for (first, second, _), same in zip(pairs, answers, strict=True) if same)
+    pairs = sorted(pair for block in find_similar_pairs(thumbnails) for pair in block)
+    compare = partial(confirm_pair, load=lru_cache(PIXELS_CACHE_SIZE)(load))
+    confirmations = tqdm(map_in_threads(compare, pairs), "comparing copies", len(pairs), disable=None, leave=False)
+    return connected_components(
+        (first, second) for (first, second, _), is_match in zip(pairs, confirmations, strict=True) if is_match
+    )
 
 
-def similar_pairs(thumbnails: Pixels) -> Iterator[list[Pair]]:
+def find_similar_pairs(thumbnails: Pixels) -> Iterator[list[Pair]]:
     """Pairs whose thumbnails are alike, each as it is or with the second mirrored."""
-    contrasts, features = describe(thumbnails)
-    kept = np.flatnonzero(contrasts >= MIN_CONTRAST)
-    for rows, columns, mirrored in possible_pairs(features[kept]):
-        first, second = kept[rows], kept[columns]
-        same = alike(thumbnails[first], flipped(thumbnails[second]) if mirrored else thumbnails[second])
-        yield [(int(i), int(j), mirrored) for i, j in np.sort(np.stack([first, second], 1)[same], 1)]
+    contrasts, features = dct_features(thumbnails)
+    candidates = np.flatnonzero(contrasts >= MIN_CONTRAST)
+    for rows, columns, mirrored in candidate_pairs(features[candidates]):
+        first, second = candidates[rows], candidates[columns]
+        is_match = is_similar(thumbnails[first], flip(thumbnails[second]) if mirrored else thumbnails[second])
+        yield [(int(i), int(j), mirrored) for i, j in np.sort(np.stack([first, second], 1)[is_match], 1)]
 
 
-def describe(thumbnails: Pixels) -> tuple[Reals, Reals]:
+def dct_features(thumbnails: Pixels) -> tuple[FloatArray, FloatArray]:
     """The contrast of each thumbnail (N,), and its features (N, F): the product of two bounds their correlation.
 
     The features are the low frequencies of the thumbnail without its mean, at length 1, and the length of the rest.
@@ -92,70 +94,70 @@ def describe(thumbnails: Pixels) -> tuple[Reals, Reals]:
     waves = [np.outer(np.cos(down * grid), np.cos(across * grid)).ravel() for down, across in FREQUENCIES]
     basis = np.array([wave / np.linalg.norm(wave) for wave in waves], np.float32).T
     contrasts = np.zeros(len(thumbnails), np.float32)
-    features = np.zeros((len(thumbnails), len(MIRROR)), np.float32)
-    for start in range(0, len(thumbnails), COLUMNS):
-        part = slice(start, start + COLUMNS)
-        grey = thumbnails[part].reshape(-1, THUMBNAIL_SIZE**2).astype(np.float32)
-        contrasts[part] = grey.std(axis=1)
-        features[part, :-1] = grey @ basis / np.maximum(contrasts[part, None] * THUMBNAIL_SIZE, 1)
-        features[part, -1] = np.sqrt(np.maximum(1 - np.square(features[part, :-1]).sum(axis=1), 0))
+    features = np.zeros((len(thumbnails), len(MIRROR_SIGNS)), np.float32)
+    for start in range(0, len(thumbnails), COLUMN_BLOCK_SIZE):
+        block = slice(start, start + COLUMN_BLOCK_SIZE)
+        gray = thumbnails[block].reshape(-1, THUMBNAIL_SIZE**2).astype(np.float32)
+        contrasts[block] = gray.std(axis=1)
+        features[block, :-1] = gray @ basis / np.maximum(contrasts[block, None] * THUMBNAIL_SIZE, 1)
+        features[block, -1] = np.sqrt(np.maximum(1 - np.square(features[block, :-1]).sum(axis=1), 0))
     return contrasts, features
 
 
-def possible_pairs(features: Reals) -> Iterator[tuple[Indices, Indices, bool]]:
+def candidate_pairs(features: FloatArray) -> Iterator[tuple[Indices, Indices, bool]]:
     """For each picture, in each block of those after it, the one whose bound is highest, if that is high enough.
 
     Features of length 1 with such a product lie within a radius, and so does each of their entries: sorted by one that
     mirroring leaves alone, only a band is to be compared. One a block is enough to chain any number of copies together.
     """
-    key = FREQUENCIES.index((1, 0))
-    order = np.argsort(features[:, key], kind="stable")
+    sort_column = FREQUENCIES.index((1, 0))
+    order = np.argsort(features[:, sort_column], kind="stable")
     features = features[order]
     radius = np.sqrt(2 * (1 - MIN_CORRELATION)) + 1e-3
-    for start in tqdm(range(0, len(features), ROWS), "searching copies", disable=None, leave=False):
-        rows = features[start : start + ROWS]
-        stop = int(np.searchsorted(features[:, key], rows[-1, key] + radius, side="right"))
-        for left in range(start, stop, COLUMNS):
-            columns = features[left : min(left + COLUMNS, stop)]
+    for start in tqdm(range(0, len(features), ROW_BLOCK_SIZE), "searching copies", disable=None, leave=False):
+        rows = features[start : start + ROW_BLOCK_SIZE]
+        stop = int(np.searchsorted(features[:, sort_column], rows[-1, sort_column] + radius, side="right"))
+        for left in range(start, stop, COLUMN_BLOCK_SIZE):
+            columns = features[left : min(left + COLUMN_BLOCK_SIZE, stop)]
             for mirrored in (False, True):
-                bounds = (rows * MIRROR if mirrored else rows) @ columns.T
+                bounds = (rows * MIRROR_SIGNS if mirrored else rows) @ columns.T
                 if left == start:
                     bounds[np.tril_indices(len(rows))] = -1  # itself, and those that it was compared with before
                 best = bounds.argmax(axis=1)
-                found = np.flatnonzero(bounds[np.arange(len(rows)), best] >= MIN_CORRELATION - 1e-3)
-                if len(found):
-                    yield order[start + found], order[left + best[found]], mirrored
+                matches = np.flatnonzero(bounds[np.arange(len(rows)), best] >= MIN_CORRELATION - 1e-3)
+                if len(matches):
+                    yield order[start + matches], order[left + best[matches]], mirrored
 
 
-def alike(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
+def is_similar(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
     """Whether pictures are the same but for their brightness and some noise, (N,); of both (N, ...) of one shape."""
     one, other = (pixels.reshape(len(pixels), -1).astype(np.float32) for pixels in (first, second))
-    one, other = (grey - grey.mean(axis=1, keepdims=True) for grey in (one, other))
-    together, lengths = (one * other).sum(axis=1), np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return (together >= MIN_CORRELATION * lengths) & ((one - other).std(axis=1) <= MAX_DIFFERENCE)
+    one, other = (gray - gray.mean(axis=1, keepdims=True) for gray in (one, other))
+    dot_products, norms = (one * other).sum(axis=1), np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return (dot_products >= MIN_CORRELATION * norms) & ((one - other).std(axis=1) <= MAX_DIFFERENCE)
 
 
-def flipped(pictures: Pixels) -> Pixels:
+def flip(images: Pixels) -> Pixels:
     """Each of (N, H, W, ...) mirrored left to right."""
-    return pictures[:, :, ::-1]
+    return images[:, :, ::-1]
 
 
-def confirmed(pair: Pair, *, load: Callable[[int], Pixels]) -> bool:
+def confirm_pair(pair: Pair, *, load: Callable[[int], Pixels]) -> bool:
     """Whether the pixels are alike, too."""
     first, second, mirrored = pair
     try:
         one, other = load(first)[None], load(second)[None]
     except DataError:
         return False
-    return bool(alike(one, flipped(other) if mirrored else other)[0])
+    return bool(is_similar(one, flip(other) if mirrored else other)[0])
 
 
-def connected(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
+def connected_components(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
     """The connected components of these pairs."""
-    group_of: dict[int, list[int]] = {}
+    group_by_index: dict[int, list[int]] = {}
     for first, second in pairs:
-        larger, smaller = sorted((group_of.setdefault(i, [i]) for i in (first, second)), key=len, reverse=True)
+        larger, smaller = sorted((group_by_index.setdefault(i, [i]) for i in (first, second)), key=len, reverse=True)
         if larger is not smaller:
             larger += smaller
-            group_of |= dict.fromkeys(smaller, larger)
-    return sorted({id(group): tuple(sorted(group)) for group in group_of.values()}.values())
+            group_by_index |= dict.fromkeys(smaller, larger)
+    return sorted({id(group): tuple(sorted(group)) for group in group_by_index.values()}.values())

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from cnn_classifier.data.classes import require_classes, require_same_classes
-from cnn_classifier.data.layout import is_unlabelled, refuse_splits, require_folder, split_folders, split_of, unwrapped
-from cnn_classifier.data.walk import Claims, count_loose, image_files, real_path, subfolders
+from cnn_classifier.data.classes import check_same_classes, get_class_names
+from cnn_classifier.data.layout import (
+    check_dataset_folder,
+    check_not_splits,
+    find_split_folders,
+    is_unlabeled,
+    parse_split_name,
+    skip_wrapper_dirs,
+)
+from cnn_classifier.data.walk import VisitedDirs, count_unlabeled, iter_image_files, list_subfolders, real_path
 from cnn_classifier.errors import DataError
 
 
@@ -31,7 +38,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Scan:
+class DatasetIndex:
     """What a folder holds.
 
     Args:
@@ -47,7 +54,7 @@ class Scan:
     ignored: Counter[str]
 
 
-def scan_root(root: Path, key: str = "dataset.root") -> Scan:
+def scan_root(root: Path, key: str = "dataset.root") -> DatasetIndex:
     """Scan `root/class`, `root/{train,test}/class` or `root/{train,val,test}/class`, also below an archive's wrapper.
 
     Args:
@@ -57,37 +64,37 @@ def scan_root(root: Path, key: str = "dataset.root") -> Scan:
     Raises:
         DataError: If there is no such folder, no class or no image in it, or its splits have other classes.
     """
-    require_folder(root, key)
-    root = unwrapped(root)
-    by_split = split_folders(root)
+    check_dataset_folder(root, key)
+    root = skip_wrapper_dirs(root)
+    by_split = find_split_folders(root)
     if by_split:
-        unlabelled = [folder for split, folder in by_split.items() if is_unlabelled(folder, split)]
-        scan = scan_splits({split: folder for split, folder in by_split.items() if folder not in unlabelled}, root)
-        for folder in unlabelled:
-            scan.ignored[f"in {folder.name}, which has no class folders"] = sum(1 for _ in image_files(folder))
+        unlabeled = [folder for split, folder in by_split.items() if is_unlabeled(folder, split)]
+        scan = scan_splits({split: folder for split, folder in by_split.items() if folder not in unlabeled}, root)
+        for folder in unlabeled:
+            scan.ignored[f"in {folder.name}, which has no class folders"] = sum(1 for _ in iter_image_files(folder))
         return scan
-    return scan_layout(root, {None: root}, {None: subfolders(root)}, loose_in=[root])
+    return scan_layout(root, {None: root}, {None: list_subfolders(root)}, count_unlabeled_in=[root])
 
 
-def scan_labelled(root: Path) -> Scan:
+def scan_eval_folder(root: Path) -> DatasetIndex:
     """Scan `root/test/class` where that is there, else `root/class`; a single class will do."""
-    require_folder(root, "FOLDER")
-    root = unwrapped(root)
-    tests = [folder for folder in subfolders(root) if split_of(folder.name) == "test"]
-    root = next((unwrapped(folder, "test") for folder in tests if subfolders(folder)), root)
-    classes = subfolders(root)
-    names = [folder.name for folder in classes] or require_classes(classes, root)
-    return scan_classes(root, {None: classes}, names, loose_in=[root])
+    check_dataset_folder(root, "FOLDER")
+    root = skip_wrapper_dirs(root)
+    test_folders = [folder for folder in list_subfolders(root) if parse_split_name(folder.name) == "test"]
+    root = next((skip_wrapper_dirs(folder, "test") for folder in test_folders if list_subfolders(folder)), root)
+    classes = list_subfolders(root)
+    class_names = [folder.name for folder in classes] or get_class_names(classes, root)
+    return scan_classes(root, {None: classes}, class_names, count_unlabeled_in=[root])
 
 
-def scan_splits(folders: Mapping[str, Path], root: Path | None) -> Scan:
+def scan_splits(folders: Mapping[str, Path], root: Path | None) -> DatasetIndex:
     """Scan one folder a split; each must have the same classes."""
     for split, folder in folders.items():
-        require_folder(folder, f"dataset.{split}_dir")
+        check_dataset_folder(folder, f"dataset.{split}_dir")
     root = root or common_root(folders.values())
-    inner: dict[str | None, Path] = {split: unwrapped(folder, split) for split, folder in folders.items()}
-    classes = {split: subfolders(folder) for split, folder in inner.items()}
-    return scan_layout(root, inner, classes, loose_in={root, *inner.values()})
+    split_roots: dict[str | None, Path] = {split: skip_wrapper_dirs(folder, split) for split, folder in folders.items()}
+    classes = {split: list_subfolders(folder) for split, folder in split_roots.items()}
+    return scan_layout(root, split_roots, classes, count_unlabeled_in={root, *split_roots.values()})
 
 
 def scan_layout(
@@ -95,8 +102,8 @@ def scan_layout(
     folders: Mapping[str | None, Path],
     classes: Mapping[str | None, list[Path]],
     *,
-    loose_in: Iterable[Path] = (),
-) -> Scan:
+    count_unlabeled_in: Iterable[Path] = (),
+) -> DatasetIndex:
     """Scan the class folders of every split.
 
     Args:
@@ -108,40 +115,40 @@ def scan_layout(
     Raises:
         DataError: If there is nothing to train on, splits look like classes, or have other classes.
     """
-    first = None if None in classes else "train"
-    if first not in classes:
+    first_split = None if None in classes else "train"
+    if first_split not in classes:
         raise DataError(f"{root} has {', '.join(map(str, classes))} but no train; add it or give dataset.train_dir")
-    class_names = require_classes(classes[first], folders[first])
-    if first is None:
-        refuse_splits(root, classes[first])
-    for split, found in classes.items():
-        names = [folder.name for folder in found]
-        require_same_classes(class_names, names, expected_in=folders[first], found_in=folders[split])
-    return scan_classes(root, classes, class_names, loose_in=loose_in)
+    class_names = get_class_names(classes[first_split], folders[first_split])
+    if first_split is None:
+        check_not_splits(root, classes[first_split])
+    for split, class_folders in classes.items():
+        names = [folder.name for folder in class_folders]
+        check_same_classes(class_names, names, expected_in=folders[first_split], actual_in=folders[split])
+    return scan_classes(root, classes, class_names, count_unlabeled_in=count_unlabeled_in)
 
 
 def scan_classes(
-    root: Path, classes: Mapping[str | None, list[Path]], class_names: list[str], *, loose_in: Iterable[Path]
-) -> Scan:
+    root: Path, classes: Mapping[str | None, list[Path]], class_names: list[str], *, count_unlabeled_in: Iterable[Path]
+) -> DatasetIndex:
     """Every image below every class folder."""
-    places: dict[Path, Path] = {}
-    for place in chain.from_iterable(classes.values()):
-        other = places.setdefault(real_path(place), place)
-        if other is not place:  # by a link, or by options
-            raise DataError(f"{place} and {other} are one folder; give each split images of its own")
+    folder_by_real_path: dict[Path, Path] = {}
+    for class_folder in chain.from_iterable(classes.values()):
+        other = folder_by_real_path.setdefault(real_path(class_folder), class_folder)
+        if other is not class_folder:  # by a link, or by options
+            raise DataError(f"{class_folder} and {other} are one folder; give each split images of its own")
     samples: list[Sample] = []
     ignored: Counter[str] = Counter()
-    for folder in loose_in:
-        count_loose(folder, ignored)
-    claims = Claims(places)
+    for folder in count_unlabeled_in:
+        count_unlabeled(folder, ignored)
+    visited = VisitedDirs(folder_by_real_path)
     labels = {name: label for label, name in enumerate(class_names)}
     for split, folders in classes.items():
-        for place in folders:
-            found = sorted(image_files(place, ignored, claims), key=str)
-            if not found:
-                raise DataError(f"{place} holds no images; fill this class folder or remove it")
-            samples += [Sample(path, labels[place.name], split) for path in found]
-    return Scan(root, samples, class_names, ignored)
+        for class_folder in folders:
+            paths = sorted(iter_image_files(class_folder, ignored, visited), key=str)
+            if not paths:
+                raise DataError(f"{class_folder} holds no images; fill this class folder or remove it")
+            samples += [Sample(path, labels[class_folder.name], split) for path in paths]
+    return DatasetIndex(root, samples, class_names, ignored)
 
 
 def common_root(folders: Iterable[Path]) -> Path:

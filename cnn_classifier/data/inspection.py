@@ -6,18 +6,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnn_classifier.data.duplicates import thumbnail
-from cnn_classifier.data.modes import upright_size
-from cnn_classifier.data.oddities import notes_of
-from cnn_classifier.data.preprocess import Pixels, Preprocess, converted, is_special, opened
+from cnn_classifier.data.duplicates import make_thumbnail
+from cnn_classifier.data.modes import oriented_size
+from cnn_classifier.data.oddities import find_warnings
+from cnn_classifier.data.preprocess import Pixels, Preprocess, convert_image, is_special, open_image
 from cnn_classifier.errors import UnreadableImageError
 
 # How the digest of a file begins whose bytes cannot be read.
-UNREAD = "unread "
+UNREADABLE_PREFIX = "unread "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspection:
+class ImageInfo:
     """What a file turned out to hold.
 
     Args:
@@ -29,38 +29,38 @@ class Inspection:
         thumbnail: Grey bytes (16 * 16) to tell copies by; empty if it cannot be read.
     """
 
-    reason: str | None = None
+    decode_error: str | None = None
     format: str = ""
     width: int = 0
     height: int = 0
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     thumbnail: bytes = b""
 
 
-def digest_of(path: Path) -> str:
+def compute_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes; a name of its own where they cannot be read, which its inspection will say."""
     if not is_special(path):
         with suppress(OSError), path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    return UNREAD + hashlib.sha256(os.fsencode(path)).hexdigest()
+    return UNREADABLE_PREFIX + hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
-def inspect(path: Path, *, preprocess: Preprocess | None = None) -> tuple[Inspection, Pixels | None]:
+def read_image_info(path: Path, *, preprocess: Preprocess | None = None) -> tuple[ImageInfo, Pixels | None]:
     """What the file holds and, if asked for, its final pixels: both from decoding it once.
 
     Returns:
         The inspection, and uint8 (image_size, image_size, channels) where `preprocess` is given and the file readable.
     """
-    channels, least = (preprocess.channels, preprocess.image_size) if preprocess else (3, 1)
+    channels, min_size = (preprocess.channels, preprocess.image_size) if preprocess else (3, 1)
     try:
-        with opened(path) as image:
-            notes = notes_of(image)
-            width, height = upright_size(image)
+        with open_image(path) as image:
+            warnings = find_warnings(image)
+            width, height = oriented_size(image)
             image_format = str(image.format)
-            picture = converted(image, channels, least=least)
+            decoded = convert_image(image, channels, min_size=min_size)
     except UnreadableImageError as error:
-        return Inspection(reason=str(error)), None
-    found = Inspection(
-        format=image_format, width=width, height=height, notes=notes, thumbnail=thumbnail(picture).tobytes()
+        return ImageInfo(decode_error=str(error)), None
+    info = ImageInfo(
+        format=image_format, width=width, height=height, warnings=warnings, thumbnail=make_thumbnail(decoded).tobytes()
     )
-    return found, preprocess.resized(picture) if preprocess else None
+    return info, preprocess.resize_image(decoded) if preprocess else None

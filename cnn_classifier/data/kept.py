@@ -4,17 +4,17 @@ import hashlib
 import re
 from pathlib import Path
 
-from cnn_classifier.storage import cache_home
+from cnn_classifier.storage import cache_dir
 
 
-def kept_in(what: str, *key: str) -> Path:
+def dataset_cache_dir(name: str, *key: str) -> Path:
     """The folder of a source: its name is readable, and no other key has it."""
-    readable = re.sub(r"[^\w.-]+", "_", what).strip("._")[:60]
+    slug = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60]
     digest = hashlib.sha256(chr(0).join(key).encode("utf-8", "surrogateescape")).hexdigest()
-    return cache_home() / "datasets" / f"{readable}-{digest[:12]}"
+    return cache_dir() / "datasets" / f"{slug}-{digest[:12]}"
 
 
-def version_of(path: Path) -> list[str]:
+def file_fingerprint(path: Path) -> list[str]:
     """The key of a local file: another path, size or time of change is another source."""
-    status = path.stat()
-    return [str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
+    stat_result = path.stat()
+    return [str(path.resolve()), str(stat_result.st_size), str(stat_result.st_mtime_ns)]

@@ -13,7 +13,7 @@ Batch = tuple[Tensor, Tensor]
 Indices = npt.NDArray[np.int64]
 
 
-class EpochOrder:
+class EpochSampler:
     """The order of an epoch, derived from (seed, epoch) alone; Lightning calls `set_epoch`.
 
     Args:
@@ -25,38 +25,38 @@ class EpochOrder:
         world_size: How many processes there are.
     """
 
-    def __init__(self, labels: Indices, *, seed: int, sampler: str | None, rank: int = 0, world_size: int = 1) -> None:
-        self.labels, self.seed, self.sampler, self.epoch = labels, seed, sampler, 0
+    def __init__(self, labels: Indices, *, seed: int, mode: str | None, rank: int = 0, world_size: int = 1) -> None:
+        self.labels, self.seed, self.mode, self.epoch = labels, seed, mode, 0
         self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.end, self.world_size))
+        return len(range(self.rank, self.total_size, self.world_size))
 
     @property
-    def end(self) -> int:
+    def total_size(self) -> int:
         """How many samples all processes have: in training each as many, or they would wait for each other."""
-        return len(self.labels) // self.world_size * self.world_size if self.sampler else len(self.labels)
+        return len(self.labels) // self.world_size * self.world_size if self.mode else len(self.labels)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def indices(self) -> Indices:
         """Of this process: together, a step's batches are what one process would see in a larger batch."""
-        return self.all_indices()[: self.end][self.rank :: self.world_size]
+        return self.global_indices()[: self.total_size][self.rank :: self.world_size]
 
-    def all_indices(self) -> Indices:
-        if self.sampler is None:
+    def global_indices(self) -> Indices:
+        if self.mode is None:
             return np.arange(len(self.labels))
-        random = np.random.default_rng([self.seed, self.epoch])
-        if self.sampler == "shuffle":
-            return random.permutation(len(self.labels))
+        generator = np.random.default_rng([self.seed, self.epoch])
+        if self.mode == "shuffle":
+            return generator.permutation(len(self.labels))
         classes = [np.flatnonzero(self.labels == label) for label in np.unique(self.labels)]
         quota = -(-len(self.labels) // len(classes))
-        drawn = [
-            np.concatenate([random.permutation(members) for _ in range(-(-quota // len(members)))])[:quota]
+        sampled = [
+            np.concatenate([generator.permutation(members) for _ in range(-(-quota // len(members)))])[:quota]
             for members in classes
         ]
-        return random.permutation(np.concatenate(drawn))[: len(self.labels)]
+        return generator.permutation(np.concatenate(sampled))[: len(self.labels)]
 
 
 class BatchLoader:
@@ -79,7 +79,7 @@ class BatchLoader:
         done: How many batches of the epoch were seen before the run was interrupted; asked when an epoch begins.
     """
 
-    pinned = False  # a GPU fetches batches from page-locked memory while it computes
+    pin_memory = False  # a GPU fetches batches from page-locked memory while it computes
     batch_sampler = None  # Lightning looks for it beside `sampler`, whose epoch it sets
 
     def __init__(
@@ -93,25 +93,25 @@ class BatchLoader:
         sampler: str | None = None,
         rank: int = 0,
         world_size: int = 1,
-        done: Callable[[], int] = lambda: 0,
+        batches_done: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.done = done
+        self.batches_done = batches_done
         self.images, self.rows, self.labels, self.batch_size = images, rows, labels, batch_size
-        self.sampler = EpochOrder(labels, seed=seed, sampler=sampler, rank=rank, world_size=world_size)
+        self.sampler = EpochSampler(labels, seed=seed, mode=sampler, rank=rank, world_size=world_size)
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size)
-        return whole if whole and self.sampler.sampler else whole + (rest > 0)
+        num_full, remainder = divmod(len(self.sampler), self.batch_size)
+        return num_full if num_full and self.sampler.mode else num_full + (remainder > 0)
 
-    def chosen(self) -> list[Indices]:
+    def batch_indices(self) -> list[Indices]:
         """The samples of each batch of the epoch."""
         order = self.sampler.indices()
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)][: len(self)]
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self.chosen()[self.done() :]
-        pixels = self.images.batches(self.rows[chosen] for chosen in batches)
-        for chosen, images in zip(batches, pixels, strict=False):
-            batch = torch.from_numpy(images), torch.from_numpy(self.labels[chosen])
-            uint8, labels = (part.pin_memory() for part in batch) if self.pinned else batch
-            yield uint8.permute(0, 3, 1, 2), labels
+        batches = self.batch_indices()[self.batches_done() :]
+        pixel_batches = self.images.iter_batches(self.rows[indices] for indices in batches)
+        for indices, pixels in zip(batches, pixel_batches, strict=False):
+            batch = torch.from_numpy(pixels), torch.from_numpy(self.labels[indices])
+            images, labels = (part.pin_memory() for part in batch) if self.pin_memory else batch
+            yield images.permute(0, 3, 1, 2), labels

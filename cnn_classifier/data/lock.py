@@ -13,9 +13,9 @@ PARTIAL = ".partial-"
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold `path` against other processes, which may be making it; the operating system lets go of a killed one's."""
-    lock = FileLock(lock_of(path))
+    lock = FileLock(lock_path(path))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -27,14 +27,14 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def lock_of(path: Path) -> Path:
+def lock_path(path: Path) -> Path:
     """The file that is locked while `path` or its partial is made."""
     return path.with_name(f"{path.name.removeprefix(PARTIAL).removesuffix('.lock')}.lock")
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a run is making this now."""
-    lock = lock_of(path)
+    lock = lock_path(path)
     if not lock.exists():
         return False
     try:
@@ -44,8 +44,8 @@ def is_held(path: Path) -> bool:
         return True
 
 
-def remove_abandoned(folder: Path) -> None:
+def remove_stale_partials(folder: Path) -> None:
     """Delete what runs that were killed have left half made in a folder."""
     for partial in folder.glob(f"{PARTIAL}*"):
-        if not is_held(partial):
+        if not is_locked(partial):
             shutil.rmtree(partial, ignore_errors=True)

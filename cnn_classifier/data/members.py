@@ -18,13 +18,13 @@ from typing import IO, Any, NamedTuple, cast
 
 from cnn_classifier.errors import DataError
 
-CHUNK = 2**20
+CHUNK_BYTES = 2**20
 # Photos hardly shrink; deflate reaches 1,032. Small archives are let be: a blank page may well shrink that far.
 MAX_RATIO = 200
 MAX_RATIO_FREE_BYTES = 2**20
 # Names, dates and attributes of one tar member: a kilobyte or two in practice.
 MAX_TAR_HEADER_BYTES = 2**16
-ZIP_STARTS = (b"PK\3\4", b"PK\5\6")
+ZIP_MAGICS = (b"PK\3\4", b"PK\5\6")
 ZIP_HEADER_BYTES = 30
 ZIP_ENCRYPTED = 0x01 | 0x40
 DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -59,22 +59,22 @@ class Member(NamedTuple):
     chunks: Iterator[bytes]
 
 
-def refused(archive: Path, name: str, why: str) -> DataError:
+def unsafe_member_error(archive: Path, name: str, reason: str) -> DataError:
     """The error for a member that we do not unpack."""
     return DataError(
-        f"{archive}: {name[:100]!r} {why}; nothing was unpacked. "
+        f"{archive}: {name[:100]!r} {reason}; nothing was unpacked. "
         "If you trust the archive, unpack it yourself and give the folder"
     )
 
 
 @contextmanager
-def reading(archive: Path) -> Iterator[None]:
+def archive_errors(archive: Path) -> Iterator[None]:
     """What goes wrong inside is the archive's fault; in a generator, what its consumer does is not inside."""
     try:
         yield
     except READER_ERRORS as error:
-        told = getattr(error, "strerror", None) or error
-        raise DataError(f"{archive} is no zip or tar archive, or a damaged one ({told}); get it again") from error
+        detail = getattr(error, "strerror", None) or error
+        raise DataError(f"{archive} is no zip or tar archive, or a damaged one ({detail}); get it again") from error
 
 
 def read_zip(archive: Path, file: IO[bytes]) -> tuple[int, Iterator[Member]]:
@@ -84,24 +84,24 @@ def read_zip(archive: Path, file: IO[bytes]) -> tuple[int, Iterator[Member]]:
         DataError: If it is no zip; then, while members are read, if one is encrypted, overlaps another, is no file or
             folder, packs more than MAX_RATIO bytes into one, or has another checksum.
     """
-    with reading(archive):
-        opened = zipfile.ZipFile(file)
-    infos = sorted(opened.infolist(), key=lambda info: info.header_offset)
-    return sum(info.file_size for info in infos), zip_members(archive, opened, infos)
+    with archive_errors(archive):
+        zip_file = zipfile.ZipFile(file)
+    infos = sorted(zip_file.infolist(), key=lambda info: info.header_offset)
+    return sum(info.file_size for info in infos), iter_zip_members(archive, zip_file, infos)
 
 
-def zip_members(archive: Path, opened: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> Iterator[Member]:
-    ends = [*(info.header_offset for info in infos[1:]), opened.start_dir]
+def iter_zip_members(archive: Path, zip_file: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> Iterator[Member]:
+    ends = [*(info.header_offset for info in infos[1:]), zip_file.start_dir]
     for info, end in zip(infos, ends, strict=False):
         # Not `filename`: that is cut at a NUL, and spelt differently by Windows and by newer Pythons.
         name = info.orig_filename
-        if why := zip_trouble(info, end):
-            raise refused(archive, name, why)
+        if problem := check_zip_member(info, end):
+            raise unsafe_member_error(archive, name, problem)
         size = None if name.endswith("/") else info.file_size
-        yield Member(name, size, zip_chunks(archive, opened, info))
+        yield Member(name, size, read_zip_chunks(archive, zip_file, info))
 
 
-def zip_trouble(info: zipfile.ZipInfo, end: int) -> str | None:
+def check_zip_member(info: zipfile.ZipInfo, end: int) -> str | None:
     """Why this member is not to be unpacked; `end` is where the next one starts."""
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a device"
@@ -117,10 +117,10 @@ def zip_trouble(info: zipfile.ZipInfo, end: int) -> str | None:
     return None
 
 
-def zip_chunks(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+def read_zip_chunks(archive: Path, zip_file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
     info.file_size += 1  # zipfile cuts a member off at its declared size; one byte more shows that it has more
-    with reading(archive), opened.open(info) as stream:
-        while chunk := stream.read(CHUNK):
+    with archive_errors(archive), zip_file.open(info) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
             yield chunk
 
 
@@ -128,15 +128,15 @@ class TarStream:
     """The decompressed tar, read once from front to back: the file object that tarfile reads its headers from."""
 
     def __init__(self, archive: Path, file: IO[bytes]) -> None:
-        start = file.read(6)
+        header = file.read(6)
         self.archive, self.stream = archive, file
-        self.most = max(MAX_RATIO_FREE_BYTES, MAX_RATIO * file.seek(0, 2))
+        self.max_bytes = max(MAX_RATIO_FREE_BYTES, MAX_RATIO * file.seek(0, 2))
         file.seek(0)
         for magic, decompress in DECOMPRESSORS.items():
-            if start.startswith(magic):
+            if header.startswith(magic):
                 self.stream = decompress(file)
         self.position = self.header_bytes = 0
-        self.block = b""
+        self.last_block = b""
 
     def tell(self) -> int:
         return self.position
@@ -145,7 +145,7 @@ class TarStream:
         """Skip; a size below zero would lead back, and round and round (CVE-2025-8194)."""
         if position < self.position:
             raise tarfile.ReadError("a member lies before the one ahead of it")
-        while self.position < position and self.take(position - self.position):
+        while self.position < position and self.read_raw(position - self.position):
             pass
 
     def read(self, size: int) -> bytes:
@@ -153,45 +153,47 @@ class TarStream:
         self.header_bytes += size
         if size < 0 or self.header_bytes > MAX_TAR_HEADER_BYTES:
             raise tarfile.ReadError(f"a header claims to be below zero or above {MAX_TAR_HEADER_BYTES:,} bytes")
-        self.block = self.take(size)
-        return self.block
+        self.last_block = self.read_raw(size)
+        return self.last_block
 
-    def take(self, size: int) -> bytes:
+    def read_raw(self, size: int) -> bytes:
         """The next bytes, at most a chunk; none at the end."""
-        taken = self.stream.read(min(size, CHUNK))
-        self.position += len(taken)
-        if self.position > self.most:
-            raise refused(self.archive, self.archive.name, f"unpacks to more than {MAX_RATIO} times its size")
-        return taken
+        chunk = self.stream.read(min(size, CHUNK_BYTES))
+        self.position += len(chunk)
+        if self.position > self.max_bytes:
+            raise unsafe_member_error(
+                self.archive, self.archive.name, f"unpacks to more than {MAX_RATIO} times its size"
+            )
+        return chunk
 
 
-def tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
+def iter_tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
     """The members in order.
 
     Raises:
         DataError: While members are read, if one is no file or folder, if the archive is cut off or has another
             checksum, or unpacks to more than MAX_RATIO times its size.
     """
-    with reading(archive):
+    with archive_errors(archive):
         stream = TarStream(archive, file)
-        opened = tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8")
-        for info in iter(opened.next, None):
+        tar_file = tarfile.TarFile(fileobj=cast(IO[bytes], stream), encoding="utf-8")
+        for info in iter(tar_file.next, None):
             if info.size < 0:
                 raise tarfile.ReadError("a member has a negative size")
             if info.issparse() or not (info.isreg() or info.isdir()):
-                raise refused(archive, info.name, "is a link, a device or a sparse file")
-            yield Member(info.name, info.size if info.isreg() else None, tar_chunks(archive, stream, info.size))
+                raise unsafe_member_error(archive, info.name, "is a link, a device or a sparse file")
+            yield Member(info.name, info.size if info.isreg() else None, read_tar_chunks(archive, stream, info.size))
             stream.header_bytes = 0
-            opened.members = []  # type: ignore[attr-defined]  # tarfile keeps each, and each global header
-            opened.pax_headers = {}
-        if stream.block != bytes(tarfile.BLOCKSIZE):  # tarfile takes any broken header for the end
+            tar_file.members = []  # type: ignore[attr-defined]  # tarfile keeps each, and each global header
+            tar_file.pax_headers = {}
+        if stream.last_block != bytes(tarfile.BLOCKSIZE):  # tarfile takes any broken header for the end
             raise tarfile.ReadError("unexpected end")
-        while stream.take(CHUNK):  # the checksum comes last
+        while stream.read_raw(CHUNK_BYTES):  # the checksum comes last
             pass
 
 
-def tar_chunks(archive: Path, stream: TarStream, size: int) -> Iterator[bytes]:
-    with reading(archive):
-        while size > 0 and (chunk := stream.take(size)):
+def read_tar_chunks(archive: Path, stream: TarStream, size: int) -> Iterator[bytes]:
+    with archive_errors(archive):
+        while size > 0 and (chunk := stream.read_raw(size)):
             size -= len(chunk)
             yield chunk

@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, ImageCms
 from cnn_classifier.data.reasons import DECODER_ERRORS
 
 # Values of the EXIF tag Orientation (Exif 3.0, 4.6.5.1.6): what turns such a picture upright.
-TURNS = {
+EXIF_TRANSPOSE_OPS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -17,30 +17,32 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SWAPPING = (TURNS[5], TURNS[6], TURNS[7], TURNS[8])
+AXIS_SWAPPING_OPS = (EXIF_TRANSPOSE_OPS[5], EXIF_TRANSPOSE_OPS[6], EXIF_TRANSPOSE_OPS[7], EXIF_TRANSPOSE_OPS[8])
 
 
-def turn_of(image: Image.Image) -> Image.Transpose | None:
+def exif_transpose_op(image: Image.Image) -> Image.Transpose | None:
     """What would turn the image upright; None if it is, or if its EXIF data cannot be read."""
     try:
-        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return EXIF_TRANSPOSE_OPS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except DECODER_ERRORS:
         return None
 
 
-def upright(image: Image.Image) -> Image.Image:
+def apply_exif_orientation(image: Image.Image) -> Image.Image:
     """A loaded image as the camera was held."""
-    turn = turn_of(image)
-    return image if turn is None else image.transpose(turn)
+    transpose_op = exif_transpose_op(image)
+    return image if transpose_op is None else image.transpose(transpose_op)
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
+def oriented_size(image: Image.Image) -> tuple[int, int]:
     """(width, height) that an opened image will have once it is upright."""
-    swapped = turn_of(image) in SWAPPING and image.format != "TIFF"  # there, Pillow tells the upright size itself
-    return image.size[::-1] if swapped else image.size
+    is_swapped = (
+        exif_transpose_op(image) in AXIS_SWAPPING_OPS and image.format != "TIFF"
+    )  # there, Pillow tells the upright size itself
+    return image.size[::-1] if is_swapped else image.size
 
 
-def to_8_bits(image: Image.Image) -> Image.Image:
+def to_uint8(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits, or floats in [0, 1], as 8 bits; Pillow's own conversion clips, to all white or black."""
     pixels = np.asarray(image)
     if image.mode == "F":
@@ -51,17 +53,17 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
-def on_white(image: Image.Image) -> Image.Image:
+def flatten_alpha(image: Image.Image) -> Image.Image:
     """Without transparency: what was hidden behind it stays hidden."""
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
-def print_to_rgb(image: Image.Image) -> Image.Image:
+def cmyk_to_rgb(image: Image.Image) -> Image.Image:
     """CMYK as its colour profile says it looks; without a usable one, by Pillow's plain formula."""
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"]))
-        seen = ImageCms.profileToProfile(
+        converted = ImageCms.profileToProfile(
             image,
             profile,
             ImageCms.createProfile("sRGB"),
@@ -69,5 +71,5 @@ def print_to_rgb(image: Image.Image) -> Image.Image:
             outputMode="RGB",
         )
     except (KeyError, TypeError, OSError, ImageCms.PyCMSError):
-        seen = None
-    return seen or image.convert("RGB")
+        converted = None
+    return converted or image.convert("RGB")

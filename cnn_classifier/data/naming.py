@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cnn_classifier.data.classes import require_usable
-from cnn_classifier.data.folder import Scan
+from cnn_classifier.data.classes import check_class_names
+from cnn_classifier.data.folder import DatasetIndex
 from cnn_classifier.errors import ConfigError
 
 
-def renamed(scan: Scan, class_names: Mapping[str | int, str | int] | None) -> Scan:
+def rename_classes(scan: DatasetIndex, class_names: Mapping[str | int, str | int] | None) -> DatasetIndex:
     """The same images under other class names, sorted anew; classes that are given one name become one.
 
     Args:
@@ -23,15 +23,15 @@ def renamed(scan: Scan, class_names: Mapping[str | int, str | int] | None) -> Sc
     if not class_names:
         return scan
     new_names = {str(old): str(new) for old, new in class_names.items()}  # YAML reads 0 as a number
-    told = [new_names.get(name, name) for name in scan.class_names]
-    names = sorted(set(told))
-    require_usable(names, where="dataset.class_names")
+    renamed_classes = [new_names.get(name, name) for name in scan.class_names]
+    names = sorted(set(renamed_classes))
+    check_class_names(names, where="dataset.class_names")
     labels = {name: label for label, name in enumerate(names)}
-    samples = [replace(sample, label=labels[told[sample.label]]) for sample in scan.samples]
+    samples = [replace(sample, label=labels[renamed_classes[sample.label]]) for sample in scan.samples]
     return replace(scan, samples=samples, class_names=names)
 
 
-def grouped(scan: Scan, pattern: str | None) -> Scan:
+def assign_groups(scan: DatasetIndex, pattern: str | None) -> DatasetIndex:
     """The same images, each in the group that its path names.
 
     Args:
@@ -48,14 +48,14 @@ def grouped(scan: Scan, pattern: str | None) -> Scan:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"dataset.group_pattern={pattern} is no regular expression: {error}") from error
-    top = f"{scan.root.absolute().as_posix()}/"
+    root_prefix = f"{scan.root.absolute().as_posix()}/"
 
-    def group_of(path: Path) -> str | None:
-        match = expression.search(path.absolute().as_posix().removeprefix(top))
+    def find_group(path: Path) -> str | None:
+        match = expression.search(path.absolute().as_posix().removeprefix(root_prefix))
         return match[min(1, expression.groups)] if match else None
 
-    samples = [replace(sample, group=group_of(sample.path)) for sample in scan.samples]
+    samples = [replace(sample, group=find_group(sample.path)) for sample in scan.samples]
     if not any(sample.group for sample in samples):
-        first = samples[0].path.absolute().as_posix().removeprefix(top)
-        raise ConfigError(f"dataset.group_pattern={pattern} names no group in any path, such as {first}")
+        example = samples[0].path.absolute().as_posix().removeprefix(root_prefix)
+        raise ConfigError(f"dataset.group_pattern={pattern} names no group in any path, such as {example}")
     return replace(scan, samples=samples)

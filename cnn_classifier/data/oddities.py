@@ -4,11 +4,11 @@ from pathlib import Path
 
 from PIL.ImageFile import ImageFile
 
-from cnn_classifier.data.modes import turn_of
+from cnn_classifier.data.modes import exif_transpose_op
 from cnn_classifier.data.preprocess import EXTENSIONS
 
 # What `notes_of` can say -> what is done.
-TREATMENTS = {
+WARNINGS = {
     "animated": "the first frame is used",
     "multi-page": "the first page is used",
     "cmyk": "converted to RGB, by its colour profile if it has one",
@@ -23,49 +23,49 @@ TREATMENTS = {
     "extreme-aspect": "one side is over 10 times the other; dataset.resize says how it becomes a square",
     "huge": "over 50 megapixels, reduced to the image size",
 }
-TINY = 16
-EXTREME_ASPECT = 10
-HUGE = 50_000_000
-ANIMATIONS = ("GIF", "PNG", "WEBP", "AVIF")
+TINY_SIZE = 16
+EXTREME_ASPECT_RATIO = 10
+HUGE_NUM_PIXELS = 50_000_000
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 # Photos with several pictures in them, of which phones show the first, are JPEGs to everyone.
-SAME_FORMAT = {"MPO": "JPEG"}
+FORMAT_ALIASES = {"MPO": "JPEG"}
 
 
-def notes_of(image: ImageFile, source: Path | None = None) -> tuple[str, ...]:
+def find_warnings(image: ImageFile, source: Path | None = None) -> tuple[str, ...]:
     """What is odd about an image, though it is read all the same: keys of `TREATMENTS`, in their order.
 
     Args:
         image: As Pillow opened it. Ask before anything else is asked of it: what is decoded has forgotten its depth.
         source: The file, for its extension; without it nothing is misnamed.
     """
-    several, deep = getattr(image, "is_animated", False), is_deep(image)
-    odd = {
-        "animated": several and image.format in ANIMATIONS,
-        "multi-page": several and image.format == "TIFF",
+    is_multi_frame, high_bit_depth = getattr(image, "is_animated", False), is_high_bit_depth(image)
+    flags = {
+        "animated": is_multi_frame and image.format in ANIMATED_FORMATS,
+        "multi-page": is_multi_frame and image.format == "TIFF",
         "cmyk": image.mode == "CMYK",
-        "16-bit": deep,
+        "16-bit": high_bit_depth,
         "float": image.mode == "F",
         "1-bit": image.mode == "1",
         "palette": image.mode == "P",
-        "exif-rotated": turn_of(image) is not None,
+        "exif-rotated": exif_transpose_op(image) is not None,
         "misnamed": source is not None and is_misnamed(str(image.format), source),
-        "tiny": min(image.size) < TINY,
-        "extreme-aspect": max(image.size) > EXTREME_ASPECT * min(image.size),
-        "huge": image.width * image.height > HUGE,
+        "tiny": min(image.size) < TINY_SIZE,
+        "extreme-aspect": max(image.size) > EXTREME_ASPECT_RATIO * min(image.size),
+        "huge": image.width * image.height > HUGE_NUM_PIXELS,
         "transparent": image.mode[0] not in "IF" and is_transparent(image),  # last: it decodes the pixels
     }
-    return tuple(note for note in TREATMENTS if odd[note])
+    return tuple(warning for warning in WARNINGS if flags[warning])
 
 
-def is_deep(image: ImageFile) -> bool:
+def is_high_bit_depth(image: ImageFile) -> bool:
     """Whether a channel has more than 8 bits; Pillow cuts those of colour while decoding, so ask its decoder."""
     return image.mode.startswith("I") or any(f";16{order}" in str(tile[3]) for tile in image.tile for order in "BLN")
 
 
 def is_misnamed(image_format: str, source: Path) -> bool:
     """Whether the extension promises another format than the content has."""
-    promised = EXTENSIONS.get(source.suffix.lower())
-    return promised not in (None, SAME_FORMAT.get(image_format, image_format))
+    expected = EXTENSIONS.get(source.suffix.lower())
+    return expected not in (None, FORMAT_ALIASES.get(image_format, image_format))
 
 
 def is_transparent(image: ImageFile) -> bool:

@@ -10,12 +10,12 @@ from cnn_classifier.errors import ConfigError
 
 CACHE_MODES = ("auto", "ram", "disk", "none")
 SAMPLERS = ("shuffle", "balanced")
-ON_BAD = ("skip", "error")
+UNREADABLE_POLICIES = ("skip", "error")
 SPLIT_NAMES = ("train", "val", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetOptions:
+class DatasetConfig:
     """The values under `dataset.`, checked without importing torch.
 
     Args:
@@ -86,37 +86,37 @@ class DatasetOptions:
     bad_limit: float = 0.05
 
     def __post_init__(self) -> None:
-        self._require(0 < self.val_fraction < 1, "val_fraction", "a share between 0 and 1, such as 0.1")
-        self._require(0 < self.test_fraction < 1, "test_fraction", "a share between 0 and 1, such as 0.2")
-        self._require(
+        self._check(0 < self.val_fraction < 1, "val_fraction", "a share between 0 and 1, such as 0.1")
+        self._check(0 < self.test_fraction < 1, "test_fraction", "a share between 0 and 1, such as 0.2")
+        self._check(
             self.val_fraction + self.test_fraction < 1,
             "val_fraction",
             "less than 1 together with test_fraction",
         )
-        self._require(self.limit_per_class is None or self.limit_per_class >= 1, "limit_per_class", "at least 1")
-        self._require(self.folds is None or self.folds >= 2, "folds", "at least 2")
-        self._require(0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}")
-        self._require(self.image_size == "auto" or 1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
-        self._require(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grey)")
-        self._require(self.resize in RESIZE_POLICIES, "resize", " or ".join(RESIZE_POLICIES))
+        self._check(self.limit_per_class is None or self.limit_per_class >= 1, "limit_per_class", "at least 1")
+        self._check(self.folds is None or self.folds >= 2, "folds", "at least 2")
+        self._check(0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}")
+        self._check(self.image_size == "auto" or 1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
+        self._check(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grey)")
+        self._check(self.resize in RESIZE_POLICIES, "resize", " or ".join(RESIZE_POLICIES))
         for key, values in (("mean", self.mean), ("std", self.std)):
-            self._require(values is None or len(values) in (1, self.channels), key, f"1 or {self.channels} values")
-        self._require(all(std > 0 for std in self.std or ()), "std", "values above 0")
-        self._require(
+            self._check(values is None or len(values) in (1, self.channels), key, f"1 or {self.channels} values")
+        self._check(all(std > 0 for std in self.std or ()), "std", "values above 0")
+        self._check(
             self.batch_size == "auto" or self.batch_size >= 2,
             "batch_size",
             "at least 2 (batch normalisation needs two images)",
         )
-        self._require(self.sampler in SAMPLERS, "sampler", " or ".join(SAMPLERS))
-        self._require(self.cache in CACHE_MODES, "cache", " or ".join(CACHE_MODES))
-        self._require(self.cache_limit_gb > 0, "cache_limit_gb", "a size in gigabytes above 0")
-        self._require(self.on_bad in ON_BAD, "on_bad", " or ".join(ON_BAD))
-        self._require(0 <= self.bad_limit <= 1, "bad_limit", "a share from 0 to 1, such as 0.05")
+        self._check(self.sampler in SAMPLERS, "sampler", " or ".join(SAMPLERS))
+        self._check(self.cache in CACHE_MODES, "cache", " or ".join(CACHE_MODES))
+        self._check(self.cache_limit_gb > 0, "cache_limit_gb", "a size in gigabytes above 0")
+        self._check(self.on_bad in UNREADABLE_POLICIES, "on_bad", " or ".join(UNREADABLE_POLICIES))
+        self._check(0 <= self.bad_limit <= 1, "bad_limit", "a share from 0 to 1, such as 0.05")
         if len(self.sources) > 1:
-            self._require(len(self.checksums) in (0, len(self.sources)), "checksum", "one for each of dataset.source")
+            self._check(len(self.checksums) in (0, len(self.sources)), "checksum", "one for each of dataset.source")
 
-    def _require(self, holds: bool, key: str, expected: str) -> None:
-        if not holds:
+    def _check(self, condition: bool, key: str, expected: str) -> None:
+        if not condition:
             raise ConfigError(f"dataset.{key}={getattr(self, key)} is out of range; expected {expected}")
 
     @property
@@ -126,33 +126,33 @@ class DatasetOptions:
             image_size=int(self.image_size),
             channels=self.channels,
             resize=self.resize,
-            mean=one_a_channel(self.mean or [0.0], self.channels),
-            std=one_a_channel(self.std or [1.0], self.channels),
+            mean=per_channel(self.mean or [0.0], self.channels),
+            std=per_channel(self.std or [1.0], self.channels),
         )
 
     @property
     def sources(self) -> list[str]:
         """`source` as a list."""
-        return listed(self.source)
+        return as_list(self.source)
 
     @property
     def checksums(self) -> list[str]:
         """`checksum` as a list."""
-        return listed(self.checksum)
+        return as_list(self.checksum)
 
     @property
-    def named_folders(self) -> dict[str, Path]:
+    def split_dirs(self) -> dict[str, Path]:
         """The folders given by name, by split."""
         base = Path(self.root).expanduser() if self.root else Path()
-        given = {"train": self.train_dir, "val": self.val_dir, "test": self.test_dir}
-        return {split: base / Path(folder).expanduser() for split, folder in given.items() if folder}
+        dirs = {"train": self.train_dir, "val": self.val_dir, "test": self.test_dir}
+        return {split: base / Path(folder).expanduser() for split, folder in dirs.items() if folder}
 
 
-def listed(words: str | Sequence[str] | None) -> list[str]:
+def as_list(value: str | Sequence[str] | None) -> list[str]:
     """None, one word or several as a list."""
-    return [words] if isinstance(words, str) else list(words or ())
+    return [value] if isinstance(value, str) else list(value or ())
 
 
-def one_a_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
     """One value a channel, from one value for all or from one a channel."""
     return tuple(float(value) for value in (values if len(values) == channels else list(values) * channels))

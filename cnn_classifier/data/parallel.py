@@ -14,15 +14,15 @@ from cnn_classifier.errors import DataError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+NUM_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # Pillow decodes large images without the interpreter lock, so that a few threads help.
-DECODE_THREADS = min(8, 2 * CORES)
-CHUNK = 32
+NUM_DECODE_THREADS = min(8, 2 * NUM_CORES)
+CHUNK_SIZE = 32
 # Below this, starting processes costs more than they save: measured 0.5 s against 0.5 ms an image.
-WORTH_PROCESSES = 1000
+MIN_ITEMS_FOR_PROCESSES = 1000
 # Chunks that wait or are worked on, for each core: enough to keep it busy, and all that is ever held in memory.
-AHEAD = 4
-IDLE = 300.0  # seconds after which a process without work ends; the next map starts at once before that
+PREFETCH_CHUNKS = 4
+IDLE_TIMEOUT = 300.0  # seconds after which a process without work ends; the next map starts at once before that
 
 
 def parallel_map(
@@ -43,20 +43,24 @@ def parallel_map(
         DataError: If a process dies.
     """
     with tqdm(total=len(items), desc=description, disable=None, leave=False) as progress:
-        results = in_processes(function, items) if len(items) >= WORTH_PROCESSES else in_threads(function, items)
+        results = (
+            map_in_processes(function, items)
+            if len(items) >= MIN_ITEMS_FOR_PROCESSES
+            else map_in_threads(function, items)
+        )
         for item, result in zip(items, results, strict=True):
             yield item, result
             progress.update()
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """In chunks, so that results do not pile up before they are asked for."""
-    with ThreadPoolExecutor(DECODE_THREADS) as pool:
-        for chunk in chunks(items, 8 * CHUNK):
+    with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
+        for chunk in iter_chunks(items, 8 * CHUNK_SIZE):
             yield from pool.map(function, chunk)
 
 
-def in_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """In chunks, and only so many ahead of what is asked for: `joblib.Parallel` would work on to the end.
 
     Raises:
@@ -64,32 +68,32 @@ def in_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> I
     """
     from joblib.externals.loky import get_reusable_executor  # 0.3 s, only where they are saved again
 
-    pool = get_reusable_executor(CORES, timeout=IDLE)
-    ahead: deque[tuple[Sequence[Item], Future[list[Result]]]] = deque()
-    waiting = chunks(items, CHUNK)
+    pool = get_reusable_executor(NUM_CORES, timeout=IDLE_TIMEOUT)
+    pending: deque[tuple[Sequence[Item], Future[list[Result]]]] = deque()
+    remaining = iter_chunks(items, CHUNK_SIZE)
     try:
         while True:
-            while len(ahead) < AHEAD * CORES and (chunk := next(waiting, None)) is not None:
-                ahead.append((chunk, pool.submit(apply, function, chunk)))
-            if not ahead:
+            while len(pending) < PREFETCH_CHUNKS * NUM_CORES and (chunk := next(remaining, None)) is not None:
+                pending.append((chunk, pool.submit(map_chunk, function, chunk)))
+            if not pending:
                 return
-            yield from ahead[0][1].result()
-            ahead.popleft()
+            yield from pending[0][1].result()
+            pending.popleft()
     except BrokenProcessPool as error:
-        lost = [item for chunk, future in ahead if future.exception() for item in chunk]
-        among = lost[: CORES * CHUNK] or items  # they are begun in this order, one chunk a process
+        unfinished = [item for chunk, future in pending if future.exception() for item in chunk]
+        suspects = unfinished[: NUM_CORES * CHUNK_SIZE] or items  # they are begun in this order, one chunk a process
         raise DataError(
-            f"a process died at one of the {len(among)} images from {among[0]} to {among[-1]}: an image that its "
+            f"a process died at one of the {len(suspects)} images from {suspects[0]} to {suspects[-1]}: an image that its "
             "decoder cannot bear, or too little memory; leave out half of them, and again, to find it, or free memory"
         ) from error
     finally:
-        for _, future in ahead:
+        for _, future in pending:
             future.cancel()
 
 
-def apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def map_chunk(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     return [function(item) for item in items]
 
 
-def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+def iter_chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from cnn_classifier.data.modes import on_white, print_to_rgb, to_8_bits, upright
-from cnn_classifier.data.reasons import DECODER_ERRORS, MAX_PIXELS, TOO_LARGE, head_of, reason_of
-from cnn_classifier.data.rescue import is_heic, loaded, open_heic
+from cnn_classifier.data.modes import apply_exif_orientation, cmyk_to_rgb, flatten_alpha, to_uint8
+from cnn_classifier.data.reasons import DECODER_ERRORS, MAX_PIXELS, TOO_LARGE, describe_decode_error, read_head
+from cnn_classifier.data.rescue import is_heic, load_tolerantly, open_heic
 from cnn_classifier.errors import UnreadableImageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -32,10 +32,10 @@ EXTENSIONS = (
     | {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF", ".jp2": "JPEG2000"}
 )
 # Large enough for the thumbnails that tell copies, so that these do not depend on the image size of a run.
-DRAFT_SIZE = 1024
+MIN_DRAFT_SIZE = 1024
 RESIZE_POLICIES = ("squash", "crop", "pad")
 # Pillow's remarks on EXIF data and sizes; we have words of our own for both. As `warnings.filters` holds it.
-REMARKS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+PIL_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Numbers, strings and lists only, so that a checkpoint stays plain data."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
@@ -77,22 +77,22 @@ class Preprocess:
         Raises:
             UnreadableImageError: If it cannot be decoded.
         """
-        return self.resized(decode(source, self.channels, least=self.image_size))
+        return self.resize_image(decode(source, self.channels, min_size=self.image_size))
 
-    def resized(self, picture: Image.Image) -> Pixels:
+    def resize_image(self, image: Image.Image) -> Pixels:
         """The final pixels of an upright picture in RGB or grey."""
         size = (self.image_size, self.image_size)
         if self.resize == "crop":
-            picture = ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
+            image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
         elif self.resize == "pad":
-            picture = ImageOps.pad(picture, size, Image.Resampling.BILINEAR)
+            image = ImageOps.pad(image, size, Image.Resampling.BILINEAR)
         else:
-            picture = picture.resize(size, Image.Resampling.BILINEAR)
-        return np.asarray(picture, dtype=np.uint8).reshape(*size, self.channels)
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(image, dtype=np.uint8).reshape(*size, self.channels)
 
 
 def decode(
-    source: Path | str | Image.Image | npt.NDArray[Any], channels: int, *, least: int = DRAFT_SIZE
+    source: Path | str | Image.Image | npt.NDArray[Any], channels: int, *, min_size: int = MIN_DRAFT_SIZE
 ) -> Image.Image:
     """The upright image in RGB or grey, at its own size; a large JPEG at a half, a quarter or an eighth of it.
 
@@ -105,22 +105,22 @@ def decode(
         UnreadableImageError: If it cannot be decoded.
     """
     if isinstance(source, np.ndarray):
-        return convert(from_array(source), channels)
+        return to_rgb_or_gray(from_array(source), channels)
     if isinstance(source, Image.Image):
-        return convert(source, channels)
-    with opened(source) as image:
-        return converted(image, channels, least=least)
+        return to_rgb_or_gray(source, channels)
+    with open_image(source) as image:
+        return convert_image(image, channels, min_size=min_size)
 
 
-def converted(image: ImageFile, channels: int, *, least: int) -> Image.Image:
+def convert_image(image: ImageFile, channels: int, *, min_size: int) -> Image.Image:
     """As `decode`, for an image that is open."""
     # JPEG decoders reduce by powers of two for next to nothing: a photo of 12 megapixels takes a third of the time.
-    image.draft(None, (max(least, DRAFT_SIZE),) * 2)
-    return convert(image, channels)
+    image.draft(None, (max(min_size, MIN_DRAFT_SIZE),) * 2)
+    return to_rgb_or_gray(image, channels)
 
 
 @contextmanager
-def opened(source: Path | str | BinaryIO) -> Iterator[ImageFile]:
+def open_image(source: Path | str | BinaryIO) -> Iterator[ImageFile]:
     """The image as Pillow opens it: the header is read and its size is sane, the pixels are not decoded yet.
 
     Whatever a decoder raises inside the block comes out as UnreadableImageError; so keep only decoding there.
@@ -131,24 +131,24 @@ def opened(source: Path | str | BinaryIO) -> Iterator[ImageFile]:
     Raises:
         UnreadableImageError: If it cannot be decoded.
     """
-    if REMARKS not in warnings.filters:
-        warnings.filterwarnings("ignore", module=REMARKS[3].pattern)
+    if PIL_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=PIL_WARNINGS[3].pattern)
     try:
-        with open_image(source) as image:
+        with open_image_file(source) as image:
             if not 0 < image.width * image.height <= MAX_PIXELS:
                 raise UnreadableImageError(TOO_LARGE if image.width * image.height else "it has no pixels")
             yield image
     except DECODER_ERRORS as error:
-        raise UnreadableImageError(reason_of(error, source)) from error
+        raise UnreadableImageError(describe_decode_error(error, source)) from error
 
 
-def open_image(source: Path | str | BinaryIO) -> ImageFile:
+def open_image_file(source: Path | str | BinaryIO) -> ImageFile:
     if isinstance(source, Path | str) and is_special(source):
         raise UnreadableImageError("no file, but a folder, a pipe, a socket or a device")
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError:
-        if is_heic(head_of(source)):
+        if is_heic(read_head(source)):
             return open_heic(source)
         raise
 
@@ -175,13 +175,13 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def convert(image: Image.Image, channels: int) -> Image.Image:
+def to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
     """Decode, turn upright, lay transparency on white, and bring every mode to RGB or grey of 8 bits."""
-    image = upright(loaded(image))
+    image = apply_exif_orientation(load_tolerantly(image))
     if image.mode == "F" or image.mode.startswith("I"):
-        image = to_8_bits(image)
+        image = to_uint8(image)
     if image.mode == "CMYK":
-        image = print_to_rgb(image)
+        image = cmyk_to_rgb(image)
     if image.has_transparency_data:
-        image = on_white(image)
+        image = flatten_alpha(image)
     return image.convert("RGB" if channels == 3 else "L")

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from cnn_classifier.data.folder import Sample, Scan, scan_root
-from cnn_classifier.data.kept import kept_in, version_of
-from cnn_classifier.data.walk import image_files, subfolders
+from cnn_classifier.data.folder import DatasetIndex, Sample, scan_root
+from cnn_classifier.data.kept import dataset_cache_dir, file_fingerprint
+from cnn_classifier.data.walk import iter_image_files, list_subfolders
 from cnn_classifier.errors import DataError, StorageError
-from cnn_classifier.storage import make_folder
+from cnn_classifier.storage import ensure_writable_dir
 
 # https://www.cs.toronto.edu/~kriz/cifar.html: a file is so many records of a label and 32 x 32 pixels, plane by plane.
 CIFAR_FILES = {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]}
@@ -27,44 +27,46 @@ CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 PETS_LISTS = {"train": "trainval.txt", "test": "test.txt"}
 
 
-def special_layout(root: Path) -> Scan | None:
+def detect_known_dataset(root: Path) -> DatasetIndex | None:
     """What a folder, or one directly inside it, holds of these data sets; None if it holds neither.
 
     Raises:
         DataError: If a part is missing or damaged.
         StorageError: If the images of CIFAR-10 cannot be written.
     """
-    places = [root, *subfolders(root)]
-    for place in places:
+    candidates = [root, *list_subfolders(root)]
+    for candidate in candidates:
         # Unlike `Path.is_file` this bears folders that are locked; they are told when their images are looked for.
-        if os.path.isfile(place / CIFAR_FILES["train"][0]):  # noqa: PTH113
-            return scan_root(write_cifar10(place))
-        if os.path.isfile(place / "annotations" / PETS_LISTS["train"]):  # noqa: PTH113
-            return scan_pets(place / "annotations", pets_images(places), root)
+        if os.path.isfile(candidate / CIFAR_FILES["train"][0]):  # noqa: PTH113
+            return scan_root(write_cifar10(candidate))
+        if os.path.isfile(candidate / "annotations" / PETS_LISTS["train"]):  # noqa: PTH113
+            return scan_pets(candidate / "annotations", find_pets_images(candidates), root)
     return None
 
 
 def write_cifar10(folder: Path) -> Path:
     """Write `{train,test}/<class>/<n>.png` into a folder of the cache unless that was done, and return it."""
-    versions = [version_of(file) for file in sorted(folder.glob("*.bin"))]
-    images = kept_in("cifar-10-images", *chain.from_iterable(versions))
-    if images.is_dir():
-        return images
-    batches = {split: [read_batch(folder / name) for name in names] for split, names in CIFAR_FILES.items()}
-    make_folder(images.parent)
+    fingerprints = [file_fingerprint(file) for file in sorted(folder.glob("*.bin"))]
+    images_folder = dataset_cache_dir("cifar-10-images", *chain.from_iterable(fingerprints))
+    if images_folder.is_dir():
+        return images_folder
+    batches = {split: [read_cifar10_batch(folder / name) for name in names] for split, names in CIFAR_FILES.items()}
+    ensure_writable_dir(images_folder.parent)
     try:
         # Whole or not at all, also where two runs start together: it gets its name once it is complete.
-        with tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=images.parent) as partial:
+        with tempfile.TemporaryDirectory(prefix=".cifar-10-", dir=images_folder.parent) as partial:
             for split, files in batches.items():
-                write_pictures(np.concatenate(files), Path(partial, "images", split))
-            Path(partial, "images").replace(images)
+                write_cifar10_images(np.concatenate(files), Path(partial, "images", split))
+            Path(partial, "images").replace(images_folder)
     except OSError as error:
-        if not images.is_dir():
-            raise StorageError(f"{images} cannot be written ({error.strerror}); make room on that disk") from error
-    return images
+        if not images_folder.is_dir():
+            raise StorageError(
+                f"{images_folder} cannot be written ({error.strerror}); make room on that disk"
+            ) from error
+    return images_folder
 
 
-def read_batch(file: Path) -> npt.NDArray[np.uint8]:
+def read_cifar10_batch(file: Path) -> npt.NDArray[np.uint8]:
     """uint8 (records, 1 + 3072): a label, then red, green and blue."""
     if not file.is_file():
         raise DataError(f"{file} is missing; unpack the archive anew")
@@ -78,40 +80,40 @@ def read_batch(file: Path) -> npt.NDArray[np.uint8]:
     return records
 
 
-def write_pictures(records: npt.NDArray[np.uint8], folder: Path) -> None:
+def write_cifar10_images(records: npt.NDArray[np.uint8], folder: Path) -> None:
     """Write `folder/<class>/<n>.png` from records as `read_batch` gives them."""
     for name in CIFAR_CLASSES:
         (folder / name).mkdir(parents=True)
     for number, record in enumerate(tqdm(records, f"writing {folder.name} images", disable=None, leave=False)):
         pixels = record[1:].reshape(CIFAR_SHAPE).transpose(1, 2, 0)
-        place = folder / CIFAR_CLASSES[record[0]] / f"{number:05d}.png"
-        Image.fromarray(np.ascontiguousarray(pixels)).save(place, compress_level=1)
+        path = folder / CIFAR_CLASSES[record[0]] / f"{number:05d}.png"
+        Image.fromarray(np.ascontiguousarray(pixels)).save(path, compress_level=1)
 
 
-def pets_images(places: list[Path]) -> Path:
+def find_pets_images(candidates: list[Path]) -> Path:
     """The folder of the photographs, which come in an archive of their own."""
-    for place in places:
-        if (place / "images").is_dir() and next((place / "images").glob("*.jpg"), None):
-            return place / "images"
-    raise DataError(f"{places[0]} has annotations but no images/*.jpg; unpack images.tar.gz there too")
+    for candidate in candidates:
+        if (candidate / "images").is_dir() and next((candidate / "images").glob("*.jpg"), None):
+            return candidate / "images"
+    raise DataError(f"{candidates[0]} has annotations but no images/*.jpg; unpack images.tar.gz there too")
 
 
-def scan_pets(annotations: Path, images: Path, root: Path) -> Scan:
+def scan_pets(annotations: Path, images: Path, root: Path) -> DatasetIndex:
     """The pictures that the two lists name, of a class a breed; `Abyssinian_100.jpg` is an Abyssinian."""
-    listed = [(split, name) for split, file in PETS_LISTS.items() for name in pet_names(annotations / file)]
-    breeds = [name.rpartition("_")[0].replace("_", " ").title() for _, name in listed]
+    entries = [(split, name) for split, file in PETS_LISTS.items() for name in read_pet_names(annotations / file)]
+    breeds = [name.rpartition("_")[0].replace("_", " ").title() for _, name in entries]
     class_names = sorted(set(breeds))
     samples = [
         Sample(images / f"{name}.jpg", class_names.index(breed), split)
-        for (split, name), breed in zip(listed, breeds, strict=True)
+        for (split, name), breed in zip(entries, breeds, strict=True)
     ]
     ignored: Counter[str] = Counter()
-    unlisted = set(image_files(images, ignored)) - {sample.path for sample in samples}
+    unlisted = set(iter_image_files(images, ignored)) - {sample.path for sample in samples}
     ignored.update(path.suffix.lower() for path in unlisted)
-    return Scan(root, samples, class_names, ignored)
+    return DatasetIndex(root, samples, class_names, ignored)
 
 
-def pet_names(file: Path) -> Iterator[str]:
+def read_pet_names(file: Path) -> Iterator[str]:
     """The file names, without extension, of a list with lines such as `Abyssinian_100 1 1 1`."""
     if not file.is_file():
         raise DataError(f"{file} is missing; unpack annotations.tar.gz anew")

@@ -25,9 +25,9 @@ DECODER_ERRORS = (
 MAX_PIXELS = 2 * 89_478_485
 TOO_LARGE = f"too large: more than {MAX_PIXELS:,} pixels"
 # Words in Pillow's messages.
-CUT_SHORT = ("truncated", "not enough", "unexpected end", "buffer is not large enough", "unpack")
+TRUNCATED = ("truncated", "not enough", "unexpected end", "buffer is not large enough", "unpack")
 # The first bytes of a file, in lower case -> what it is.
-BEGINNINGS = {
+SIGNATURES = {
     b"\xff\xd8": "a damaged JPEG",
     b"\x89png": "a damaged PNG",
     b"gif8": "a damaged GIF",
@@ -43,7 +43,7 @@ BEGINNINGS = {
 }
 
 
-def head_of(source: Path | str | BinaryIO) -> bytes:
+def read_head(source: Path | str | BinaryIO) -> bytes:
     """The first bytes of a file or stream."""
     if isinstance(source, str | Path):
         with Path(source).open("rb") as file:
@@ -52,31 +52,31 @@ def head_of(source: Path | str | BinaryIO) -> bytes:
     return source.read(256)
 
 
-def reason_of(error: Exception, source: Path | str | BinaryIO) -> str:
+def describe_decode_error(error: Exception, source: Path | str | BinaryIO) -> str:
     """Why Pillow raised this, without the path: that is named once, where the files are listed."""
     if isinstance(error, Image.DecompressionBombError):
         return TOO_LARGE
     if isinstance(error, UnidentifiedImageError):
-        return what_it_is(head_of(source))
+        return identify_file(read_head(source))
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    told = str(error)
-    if "MAX_TEXT" in told:
+    message = str(error)
+    if "MAX_TEXT" in message:
         return "too large: its text alone is over 1 MB"
-    if any(sign in told.lower() for sign in CUT_SHORT):
+    if any(phrase in message.lower() for phrase in TRUNCATED):
         return "cut short: the file ends before its picture does"
-    return f"cannot be decoded: {' '.join(told.split())}"
+    return f"cannot be decoded: {' '.join(message.split())}"
 
 
-def what_it_is(head: bytes) -> str:
+def identify_file(head: bytes) -> str:
     """The kind of file that begins so."""
     if not head:
         return "the file is empty"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in start:
         return "an SVG drawing, which has no pixels; save it as PNG"
-    for beginning, kind in BEGINNINGS.items():
-        if start.startswith(beginning):
+    for signature, kind in SIGNATURES.items():
+        if start.startswith(signature):
             return kind
     if is_heic(head):
         return "a damaged HEIC"

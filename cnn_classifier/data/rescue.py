@@ -32,7 +32,7 @@ def open_heic(source: Path | str | BinaryIO) -> ImageFile:
     return Image.open(source, formats=("HEIF",))
 
 
-def loaded(image: Image.Image) -> Image.Image:
+def load_tolerantly(image: Image.Image) -> Image.Image:
     """The image with its pixels decoded; a JPEG that lacks only its end marker is whole all the same.
 
     Raises:
@@ -49,7 +49,7 @@ def loaded(image: Image.Image) -> Image.Image:
         data = file.read()
     # The decoder makes up what is missing from what follows; if nothing is missing, what follows does not matter.
     tails = (END_MARKER, b"\x55\xaa" * 64 + END_MARKER)
-    picture, other = (Image.open(BytesIO(data + tail), formats=("JPEG",)) for tail in tails)
-    if picture.tobytes() != other.tobytes():
+    first, other = (Image.open(BytesIO(data + tail), formats=("JPEG",)) for tail in tails)
+    if first.tobytes() != other.tobytes():
         raise OSError("image file is truncated")
-    return picture
+    return first

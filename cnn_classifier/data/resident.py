@@ -7,27 +7,29 @@ import torch
 from torch import Tensor
 
 from cnn_classifier.data.loader import Batch, BatchLoader
-from cnn_classifier.data.store import ImageStore, PackedImages
+from cnn_classifier.data.store import CachedImages, ImageStore
 
 # Of the GPU's free memory; the rest is for the network and its activations.
-SHARE = 0.4
-CHUNK = 4096  # images that are copied at a time
+MAX_MEMORY_FRACTION = 0.4
+COPY_CHUNK_SIZE = 4096  # images that are copied at a time
 
 
-def resident_pixels(store: ImageStore, device: torch.device) -> Tensor | None:
+def pixels_on_device(store: ImageStore, device: torch.device) -> Tensor | None:
     """All pixels of a store on the GPU, uint8 (N, H, W, C); None where there is none, or too little room on it."""
-    if not isinstance(store, PackedImages) or device.type != "cuda":
+    if not isinstance(store, CachedImages) or device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)
-    if store.pixels.nbytes > SHARE * free:
+    if store.pixels.nbytes > MAX_MEMORY_FRACTION * free:
         return None
     pixels = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device)
-    for start in range(0, len(pixels), CHUNK):
-        pixels[start : start + CHUNK] = torch.from_numpy(np.array(store.pixels[start : start + CHUNK]))
+    for start in range(0, len(pixels), COPY_CHUNK_SIZE):
+        pixels[start : start + COPY_CHUNK_SIZE] = torch.from_numpy(
+            np.array(store.pixels[start : start + COPY_CHUNK_SIZE])
+        )
     return pixels
 
 
-class ResidentLoader:
+class DeviceLoader:
     """The batches of a loader, in its order, cut from pixels on the device.
 
     Args:
@@ -48,5 +50,5 @@ class ResidentLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         order = torch.from_numpy(self.sampler.indices()).to(self.pixels.device)
-        for chosen in order.split(self.batch_size)[self.loader.done() : len(self)]:
-            yield self.pixels[self.rows[chosen]].permute(0, 3, 1, 2), self.labels[chosen]
+        for indices in order.split(self.batch_size)[self.loader.batches_done() : len(self)]:
+            yield self.pixels[self.rows[indices]].permute(0, 3, 1, 2), self.labels[indices]

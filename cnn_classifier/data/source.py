@@ -5,26 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cnn_classifier.data.archive import ARCHIVE_SUFFIXES, is_archive, unpack
+from cnn_classifier.data.archive import ARCHIVE_SUFFIXES, extract_archive, is_archive
 from cnn_classifier.data.digits import write_digits
-from cnn_classifier.data.download import fetch, file_name
-from cnn_classifier.data.folder import Scan, scan_labelled, scan_root, scan_splits
-from cnn_classifier.data.kept import kept_in, version_of
-from cnn_classifier.data.naming import grouped, renamed
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.public import special_layout
-from cnn_classifier.data.table import scan_table
-from cnn_classifier.data.together import scan_together
-from cnn_classifier.data.unpacking import MARKER, caseless
-from cnn_classifier.data.walk import refuse
+from cnn_classifier.data.download import download_file, filename_from_url
+from cnn_classifier.data.folder import DatasetIndex, scan_eval_folder, scan_root, scan_splits
+from cnn_classifier.data.kept import dataset_cache_dir, file_fingerprint
+from cnn_classifier.data.naming import assign_groups, rename_classes
+from cnn_classifier.data.options import DatasetConfig
+from cnn_classifier.data.public import detect_known_dataset
+from cnn_classifier.data.table import scan_csv
+from cnn_classifier.data.together import scan_archives
+from cnn_classifier.data.unpacking import COMPLETION_MARKER, casefold_path
+from cnn_classifier.data.walk import raise_unlistable
 from cnn_classifier.errors import ConfigError, DataError
-from cnn_classifier.storage import cache_home
+from cnn_classifier.storage import cache_dir
 
-GENERATED = {"digits": write_digits}
+BUILTIN_DATASETS = {"digits": write_digits}
 TABLE_SUFFIXES = (".csv", ".tsv")
 
 
-def scan_source(options: DatasetOptions) -> Scan:
+def scan_source(options: DatasetConfig) -> DatasetIndex:
     """Find every image and its class, after downloading and unpacking what is not there yet; nothing is decoded.
 
     Raises:
@@ -33,115 +33,117 @@ def scan_source(options: DatasetOptions) -> Scan:
         StorageError: If there is no room for a download or an archive.
     """
     try:
-        found = find_images_of(options)
+        original = scan_configured_source(options)
     except PermissionError as error:  # of a folder on the way; those that are walked say so themselves
-        refuse(error)
-    scan = renamed(found, options.class_names)
+        raise_unlistable(error)
+    scan = rename_classes(original, options.class_names)
     if len(scan.class_names) == 1:
         raise ConfigError(f"dataset.class_names calls every class {scan.class_names[0]!r}; expected at least two names")
-    return grouped(scan, options.group_pattern)
+    return assign_groups(scan, options.group_pattern)
 
 
-def find_images_of(options: DatasetOptions) -> Scan:
+def scan_configured_source(options: DatasetConfig) -> DatasetIndex:
     """The scan under the folders' own names."""
-    if options.named_folders:
-        if "train" not in options.named_folders:
+    if options.split_dirs:
+        if "train" not in options.split_dirs:
             raise ConfigError("dataset.train_dir is not set; give it beside dataset.val_dir and dataset.test_dir")
-        return scan_splits(options.named_folders, root=Path(options.root).expanduser() if options.root else None)
+        return scan_splits(options.split_dirs, root=Path(options.root).expanduser() if options.root else None)
     if options.root:
-        return scan_place(Path(options.root).expanduser(), "dataset.root")
+        return scan_path(Path(options.root).expanduser(), "dataset.root")
     if not options.sources:
-        found_at = f"; download it from {options.homepage}" if options.homepage else ""
+        homepage_hint = f"; download it from {options.homepage}" if options.homepage else ""
         raise ConfigError(
-            f"dataset.source is not set{found_at}; say where the images of {options.name!r} are: "
+            f"dataset.source is not set{homepage_hint}; say where the images of {options.name!r} are: "
             "dataset.source=FOLDER|ZIP|TAR|CSV|URL or dataset.root=FOLDER"
         )
     if len(options.sources) > 1:
-        together = side_by_side(options)
-        return special_layout(together) or scan_together(together)
-    return scan_place(place_of(options), "dataset.source")
+        folder = extract_all(options)
+        return detect_known_dataset(folder) or scan_archives(folder)
+    return scan_path(local_path(options), "dataset.source")
 
 
-def scan_place(place: Path, key: str) -> Scan:
+def scan_path(path: Path, key: str) -> DatasetIndex:
     """The images of a local folder, archive or CSV."""
-    if place.is_file():
-        if place.suffix.lower() in TABLE_SUFFIXES:
-            return scan_table(place)
-        if is_archive(place):
-            return scan_place(unpacked(place), key)
-        raise DataError(f"{key}: {place} is neither a folder nor a zip or tar archive nor a CSV; give one of them")
-    return (special_layout(place) if place.is_dir() else None) or scan_root(place, key)
+    if path.is_file():
+        if path.suffix.lower() in TABLE_SUFFIXES:
+            return scan_csv(path)
+        if is_archive(path):
+            return scan_path(extract_to_cache(path), key)
+        raise DataError(f"{key}: {path} is neither a folder nor a zip or tar archive nor a CSV; give one of them")
+    return (detect_known_dataset(path) if path.is_dir() else None) or scan_root(path, key)
 
 
-def scan_to_test(place: Path) -> Scan:
+def scan_for_evaluation(path: Path) -> DatasetIndex:
     """The labelled images of a folder, archive or CSV, one class being enough; where it has a test split, those alone.
 
     Raises:
         DataError: If there are none.
     """
     try:
-        if place.is_file() and is_archive(place):
-            return scan_to_test(unpacked(place))
-        special = place.is_dir() and special_layout(place)
-        if not special and not place.is_file():
-            return scan_labelled(place)
+        if path.is_file() and is_archive(path):
+            return scan_for_evaluation(extract_to_cache(path))
+        known_dataset = path.is_dir() and detect_known_dataset(path)
+        if not known_dataset and not path.is_file():
+            return scan_eval_folder(path)
     except PermissionError as error:
-        refuse(error)
-    scan = special or scan_place(place, "FOLDER")
-    tests = [sample for sample in scan.samples if sample.split == "test"]
-    return replace(scan, samples=tests or scan.samples)
+        raise_unlistable(error)
+    scan = known_dataset or scan_path(path, "FOLDER")
+    test_samples = [sample for sample in scan.samples if sample.split == "test"]
+    return replace(scan, samples=test_samples or scan.samples)
 
 
-def place_of(options: DatasetOptions) -> Path:
+def local_path(options: DatasetConfig) -> Path:
     """Where the images of one `dataset.source` lie on this machine, once they are here."""
     source, checksum = options.sources[0], next(iter(options.checksums), None)
-    if source in GENERATED:
-        return GENERATED[source]()
-    if is_address(source):
-        return local_copy(source, checksum, options, kept_in(options.name, *key_of(source, checksum)))
+    if source in BUILTIN_DATASETS:
+        return BUILTIN_DATASETS[source]()
+    if is_url(source):
+        return fetch_and_extract(
+            source, checksum, options, dataset_cache_dir(options.name, *cache_key(source, checksum))
+        )
     return Path(source).expanduser()
 
 
-def side_by_side(options: DatasetOptions) -> Path:
+def extract_all(options: DatasetConfig) -> Path:
     """The folder that holds the archives of a list, each in a folder of its name."""
     checksums: list[str | None] = [*options.checksums] or [None] * len(options.sources)
     sources = list(zip(options.sources, checksums, strict=True))
-    together = kept_in(options.name, *(word for source in sources for word in key_of(*source)))
-    taken: set[str] = set()
+    folder = dataset_cache_dir(options.name, *(part for source in sources for part in cache_key(*source)))
+    used_names: set[str] = set()
     for number, (source, checksum) in enumerate(sources, start=1):
-        name = stem_of(source)
-        name = f"{name}-{number}" if caseless(name) in taken else name
-        taken.add(caseless(name))
-        local_copy(source, checksum, options, together / name)
-    return together
+        name = archive_stem(source)
+        name = f"{name}-{number}" if casefold_path(name) in used_names else name
+        used_names.add(casefold_path(name))
+        fetch_and_extract(source, checksum, options, folder / name)
+    return folder
 
 
-def key_of(source: str, checksum: str | None) -> list[str]:
+def cache_key(source: str, checksum: str | None) -> list[str]:
     """What tells an address or a local archive, as it is now, from every other."""
-    if is_address(source):
+    if is_url(source):
         return [source, str(checksum)]
     archive = Path(source).expanduser()
     if not archive.is_file():
-        what = "is no file" if archive.exists() else "does not exist"
-        raise DataError(f"dataset.source: {archive} {what}; a list is of archives and addresses of archives")
-    return version_of(archive)
+        problem = "is no file" if archive.exists() else "does not exist"
+        raise DataError(f"dataset.source: {archive} {problem}; a list is of archives and addresses of archives")
+    return file_fingerprint(archive)
 
 
-def stem_of(source: str) -> str:
+def archive_stem(source: str) -> str:
     """The name of an archive without its ending, as a folder may be called anywhere."""
-    name = Path(unquote(urlsplit(source).path) if is_address(source) else source).name
+    name = Path(unquote(urlsplit(source).path) if is_url(source) else source).name
     suffix = next(filter(name.lower().endswith, ARCHIVE_SUFFIXES), "")
     return re.sub(r'[<>:"/\\|?*]', "_", name[: len(name) - len(suffix)]).strip(". ") or "archive"
 
 
-def local_copy(source: str, checksum: str | None, options: DatasetOptions, folder: Path) -> Path:
+def fetch_and_extract(source: str, checksum: str | None, options: DatasetConfig, folder: Path) -> Path:
     """The unpacked archive at an address or path; a download is deleted once it is unpacked."""
-    if not is_address(source):
-        return unpack(Path(source).expanduser(), folder)
-    if not (folder / MARKER).exists():
-        archive = fetch(source, cache_home() / "downloads", checksum=checksum, mirror=options.mirror)
+    if not is_url(source):
+        return extract_archive(Path(source).expanduser(), folder)
+    if not (folder / COMPLETION_MARKER).exists():
+        archive = download_file(source, cache_dir() / "downloads", checksum=checksum, mirror=options.mirror)
         try:
-            unpack(archive, folder)
+            extract_archive(archive, folder)
         except DataError as error:
             archive.unlink(missing_ok=True)  # without a checksum it would be trusted next time
             raise DataError(str(error).replace(str(archive), source)) from error
@@ -149,18 +151,18 @@ def local_copy(source: str, checksum: str | None, options: DatasetOptions, folde
     return folder
 
 
-def unpacked(archive: Path) -> Path:
+def extract_to_cache(archive: Path) -> Path:
     """The folder in the cache that holds a local archive as it is now."""
-    return unpack(archive, kept_in(archive.name, *version_of(archive)))
+    return extract_archive(archive, dataset_cache_dir(archive.name, *file_fingerprint(archive)))
 
 
-def is_address(source: str) -> bool:
+def is_url(source: str) -> bool:
     """Whether it looks like a URL; `C:\\photos` is none."""
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source) is not None
 
 
-def name_of(source: str) -> str:
+def source_name(source: str) -> str:
     """What to call a folder after that holds what was found in a source."""
-    name = file_name(source) if is_address(source) else Path(source).expanduser().resolve().name
-    endings = [ending for ending in (*ARCHIVE_SUFFIXES, *TABLE_SUFFIXES) if name.lower().endswith(ending)]
-    return (name[: -len(endings[0])] if endings else name) or "images"
+    name = filename_from_url(source) if is_url(source) else Path(source).expanduser().resolve().name
+    suffixes = [suffix for suffix in (*ARCHIVE_SUFFIXES, *TABLE_SUFFIXES) if name.lower().endswith(suffix)]
+    return (name[: -len(suffixes[0])] if suffixes else name) or "images"

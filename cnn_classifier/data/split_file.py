@@ -4,21 +4,21 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
-from cnn_classifier.data.folder import Scan
+from cnn_classifier.data.folder import DatasetIndex
 from cnn_classifier.data.options import SPLIT_NAMES
-from cnn_classifier.data.split import Splits, require_every_class
+from cnn_classifier.data.split import Splits, check_class_coverage
 from cnn_classifier.errors import DataError
 from cnn_classifier.storage import write_csv
 
 COLUMNS = ("path", "label", "split")
 
 
-def write_split(path: Path, splits: Splits, scan: Scan) -> None:
+def write_split(path: Path, splits: Splits, scan: DatasetIndex) -> None:
     """Write one line an image."""
-    write_csv(path, [COLUMNS, *rows_of(splits, scan)])
+    write_csv(path, [COLUMNS, *build_split_rows(splits, scan)])
 
 
-def rows_of(splits: Splits, scan: Scan) -> list[tuple[str, str, str]]:
+def build_split_rows(splits: Splits, scan: DatasetIndex) -> list[tuple[str, str, str]]:
     """Path below the scanned folder, class name and split of each image."""
     return [
         (relative_name(sample.path, scan), scan.class_names[sample.label], split)
@@ -27,16 +27,16 @@ def rows_of(splits: Splits, scan: Scan) -> list[tuple[str, str, str]]:
     ]
 
 
-def read_split(path: Path, scan: Scan) -> Splits:
+def read_split(path: Path, scan: DatasetIndex) -> Splits:
     """The splits of a `split.csv`; images that it does not name are left out.
 
     Raises:
         DataError: If it is missing, malformed, names an image twice, or one that the folder does not hold.
     """
-    known = {relative_name(sample.path, scan): sample for sample in scan.samples}
+    remaining = {relative_name(sample.path, scan): sample for sample in scan.samples}
     splits: Splits = {name: [] for name in SPLIT_NAMES}
-    for line, (name, label, split) in read_rows(path):
-        sample = known.pop(name, None)
+    for line, (name, label, split) in read_split_rows(path):
+        sample = remaining.pop(name, None)
         if sample is None:
             raise DataError(
                 f"{path}, line {line}: {name} is named twice, or not below {scan.root}; give the folder it is of"
@@ -47,11 +47,11 @@ def read_split(path: Path, scan: Scan) -> Splits:
                 f"expected label {scan.class_names[sample.label]!r} and a split of {', '.join(SPLIT_NAMES)}"
             )
         splits[split].append(replace(sample, split=split))
-    require_every_class(splits, scan.class_names)
+    check_class_coverage(splits, scan.class_names)
     return splits
 
 
-def read_rows(path: Path) -> list[tuple[int, list[str]]]:
+def read_split_rows(path: Path) -> list[tuple[int, list[str]]]:
     """The line number and the cells of every row but the first."""
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names may be no UTF-8
@@ -64,6 +64,6 @@ def read_rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows[1:]
 
 
-def relative_name(path: Path, scan: Scan) -> str:
+def relative_name(path: Path, scan: DatasetIndex) -> str:
     """A file's path below the scanned folder, or whole if it lies elsewhere; forward slashes on every system."""
     return path.absolute().as_posix().removeprefix(f"{scan.root.absolute().as_posix()}/")

@@ -3,13 +3,19 @@
 from collections import defaultdict
 from pathlib import Path
 
-from cnn_classifier.data.folder import Scan, scan_layout
-from cnn_classifier.data.layout import SPLIT_FOLDERS, holds_images, split_folders, split_of, unwrapped
-from cnn_classifier.data.walk import subfolders
+from cnn_classifier.data.folder import DatasetIndex, scan_layout
+from cnn_classifier.data.layout import (
+    SPLIT_FOLDERS,
+    find_split_folders,
+    has_images,
+    parse_split_name,
+    skip_wrapper_dirs,
+)
+from cnn_classifier.data.walk import list_subfolders
 from cnn_classifier.errors import DataError
 
 
-def scan_together(root: Path) -> Scan:
+def scan_archives(root: Path) -> DatasetIndex:
     """The images of `root/<archive>`: what the archives hold makes up one layout.
 
     An archive holds split folders, or class folders, or the images of one class, which is then called like the
@@ -20,28 +26,30 @@ def scan_together(root: Path) -> Scan:
     """
     folders: dict[str | None, Path] = {}
     classes: defaultdict[str | None, list[Path]] = defaultdict(list)
-    for archive in subfolders(root):
-        place = unwrapped(archive)
-        parts: list[tuple[str | None, Path]] = [*split_folders(place).items()] or [(split_of(archive.name), place)]
+    for archive in list_subfolders(root):
+        content_root = skip_wrapper_dirs(archive)
+        parts: list[tuple[str | None, Path]] = [*find_split_folders(content_root).items()] or [
+            (parse_split_name(archive.name), content_root)
+        ]
         for split, folder in parts:
-            folders[split] = unwrapped(folder, split)
-            inside = subfolders(folders[split])
-            classes[split] += [folders[split]] if len(inside) < 2 and holds_images(folders[split]) else inside
+            folders[split] = skip_wrapper_dirs(folder, split)
+            children = list_subfolders(folders[split])
+            classes[split] += [folders[split]] if len(children) < 2 and has_images(folders[split]) else children
     if None in classes and len(classes) > 1:
         raise DataError(f"{root}: some archives hold splits, others do not; call each train, val or test, or none")
-    for found in classes.values():
-        found.sort(key=lambda folder: folder.name)
-        require_one_folder_a_class(root, found)
+    for class_folders in classes.values():
+        class_folders.sort(key=lambda folder: folder.name)
+        check_unique_class_folders(root, class_folders)
     return scan_layout(root, folders, {split: classes[split] for split in (None, *SPLIT_FOLDERS) if split in classes})
 
 
-def require_one_folder_a_class(root: Path, classes: list[Path]) -> None:
-    first: dict[str, Path] = {}
-    for folder in classes:
-        other = first.setdefault(folder.name, folder)
+def check_unique_class_folders(root: Path, class_folders: list[Path]) -> None:
+    folder_by_name: dict[str, Path] = {}
+    for folder in class_folders:
+        other = folder_by_name.setdefault(folder.name, folder)
         if other is not folder:
-            both = " and ".join(place.relative_to(root).parts[0] for place in (other, folder))
+            archive_names = " and ".join(path.relative_to(root).parts[0] for path in (other, folder))
             raise DataError(
-                f"{root}: the archives {both} both hold {folder.name}; call them train and test if they are splits, "
+                f"{root}: the archives {archive_names} both hold {folder.name}; call them train and test if they are splits, "
                 "or unpack them into one folder"
             )

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cnn_classifier.data.https import BY_HAND, InterruptedTransferError, ask
+from cnn_classifier.data.https import MANUAL_DOWNLOAD_HINT, InterruptedTransferError, open_url
 from cnn_classifier.errors import DataError
-from cnn_classifier.storage import require_space
+from cnn_classifier.storage import check_free_space
 
-TRIES = 5
-PAUSE = 2.0  # seconds before a further try
-SLOWEST = 1000  # bytes a second, on average over ...
-WINDOW = 30.0  # ... so many seconds
-CHUNK = 1 << 18
+MAX_ATTEMPTS = 5
+RETRY_DELAY = 2.0  # seconds before a further try
+MIN_BYTES_PER_SECOND = 1000  # bytes a second, on average over ...
+SPEED_WINDOW = 30.0  # ... so many seconds
+CHUNK_BYTES = 1 << 18
 
 
-def transfer(address: str, partial: Path, *, verifiable: bool) -> None:
+def transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
     """Write all of what is at an address into a file.
 
     Args:
@@ -34,110 +34,116 @@ def transfer(address: str, partial: Path, *, verifiable: bool) -> None:
         OSError: If the file cannot be written.
     """
     reason = ""
-    for attempt in range(TRIES):
-        time.sleep(PAUSE if attempt else 0)
+    for attempt in range(MAX_ATTEMPTS):
+        time.sleep(RETRY_DELAY if attempt else 0)
         try:
-            receive(address, partial, verifiable=verifiable)
+            attempt_transfer(url, partial, has_checksum=has_checksum)
         except InterruptedTransferError as error:
             reason = str(error)
         else:
             return
-    kept, _ = left_over(partial, verifiable=verifiable)
-    hint = f"{kept:,} bytes are kept and the next run goes on from there" if kept else BY_HAND
-    raise DataError(f"{address}: {reason} (tried {TRIES} times); {hint}")
+    offset, _ = partial_state(partial, has_checksum=has_checksum)
+    hint = f"{offset:,} bytes are kept and the next run goes on from there" if offset else MANUAL_DOWNLOAD_HINT
+    raise DataError(f"{url}: {reason} (tried {MAX_ATTEMPTS} times); {hint}")
 
 
-def receive(address: str, partial: Path, *, verifiable: bool) -> None:
+def attempt_transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
     """One try: ask for what is missing and append it, or for all of it."""
-    kept, validator = left_over(partial, verifiable=verifiable)
-    wanted = {"Range": f"bytes={kept}-"} if kept else {}
-    with ask(address, wanted | ({"If-Range": validator} if validator else {})) as answer:
-        require_file(answer, address, verifiable=verifiable)
-        if is_whole(answer, kept, validator):
+    offset, validator = partial_state(partial, has_checksum=has_checksum)
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    with open_url(url, headers | ({"If-Range": validator} if validator else {})) as response:
+        check_response(response, url, has_checksum=has_checksum)
+        if is_complete(response, offset, validator):
             return
-        if not goes_on(answer, kept, validator):
+        if not is_valid_continuation(response, offset, validator):
             partial.unlink(missing_ok=True)
-            raise InterruptedTransferError(f"the server does not go on after {kept:,} bytes")
-        kept = kept if answer.status == 206 else 0
-        total = None if answer.length is None else kept + answer.length
-        write(answer, partial, kept, total)
+            raise InterruptedTransferError(f"the server does not go on after {offset:,} bytes")
+        offset = offset if response.status == 206 else 0
+        total = None if response.length is None else offset + response.length
+        append_response(response, partial, offset, total)
     size = partial.stat().st_size
     if total is not None and size != total:
         raise InterruptedTransferError(f"the connection closed after {size:,} of {total:,} bytes")
 
 
-def write(answer: HTTPResponse, partial: Path, kept: int, total: int | None) -> None:
+def append_response(response: HTTPResponse, partial: Path, offset: int, total: int | None) -> None:
     """Append the answer to the bytes kept, or replace what there is if none are."""
-    with partial.open("ab" if kept else "wb") as file:
-        if not kept:  # the file is empty now, so the note is never about other bytes
-            validator_file(partial).write_text(validator_of(answer), encoding="utf-8")
-        require_space(partial.parent, (total or 0) - kept, "free space there or set CNN_CLASSIFIER_HOME")
-        progress = {"total": total, "initial": kept, "unit": "B", "unit_scale": True}
+    with partial.open("ab" if offset else "wb") as file:
+        if not offset:  # the file is empty now, so the note is never about other bytes
+            validator_path(partial).write_text(get_validator(response), encoding="utf-8")
+        check_free_space(partial.parent, (total or 0) - offset, "free space there or set CNN_CLASSIFIER_HOME")
+        progress = {"total": total, "initial": offset, "unit": "B", "unit_scale": True}
         with tqdm(desc=partial.stem, disable=None, **progress) as bar:
-            for chunk in chunks(answer):
+            for chunk in iter_chunks(response):
                 file.write(chunk)
                 bar.update(len(chunk))
 
 
-def chunks(answer: HTTPResponse) -> Iterator[bytes]:
+def iter_chunks(response: HTTPResponse) -> Iterator[bytes]:
     """The content as it comes, while it comes fast enough; one that stops short ends silently, so count it."""
-    begin, arrived = time.monotonic(), 0
+    window_start, num_bytes = time.monotonic(), 0
     try:
-        while chunk := answer.read1(CHUNK):  # unlike read(), which waits for all of it, however slowly it drips
+        while chunk := response.read1(CHUNK_BYTES):  # unlike read(), which waits for all of it, however slowly it drips
             yield chunk
-            arrived += len(chunk)
-            passed = time.monotonic() - begin
-            if passed > WINDOW:
-                if arrived < SLOWEST * passed:
-                    raise InterruptedTransferError(f"slower than {SLOWEST:,} bytes a second")
-                begin, arrived = time.monotonic(), 0
+            num_bytes += len(chunk)
+            elapsed = time.monotonic() - window_start
+            if elapsed > SPEED_WINDOW:
+                if num_bytes < MIN_BYTES_PER_SECOND * elapsed:
+                    raise InterruptedTransferError(f"slower than {MIN_BYTES_PER_SECOND:,} bytes a second")
+                window_start, num_bytes = time.monotonic(), 0
     except (OSError, HTTPException) as error:
         raise InterruptedTransferError(str(error)) from error
 
 
-def require_file(answer: HTTPResponse, address: str, *, verifiable: bool) -> None:
+def check_response(response: HTTPResponse, url: str, *, has_checksum: bool) -> None:
     """Refuse what is not the file; what the server may do better next time is an interruption."""
-    if answer.status >= 500:
-        raise InterruptedTransferError(f"the server answered {answer.status} {answer.reason}")
-    if answer.status not in (200, 206, 416):
-        raise DataError(f"{address} answered {answer.status} {answer.reason}; correct the address, or {BY_HAND}")
-    if verifiable or answer.status == 416:
+    if response.status >= 500:
+        raise InterruptedTransferError(f"the server answered {response.status} {response.reason}")
+    if response.status not in (200, 206, 416):
+        raise DataError(
+            f"{url} answered {response.status} {response.reason}; correct the address, or {MANUAL_DOWNLOAD_HINT}"
+        )
+    if has_checksum or response.status == 416:
         return
-    if answer.headers.get_content_type() == "text/html":
-        raise DataError(f"{address} answered with a web page, not a file; give the address of the file itself")
-    if answer.length is None and not answer.chunked:
-        raise DataError(f"{address} does not say how long the file is; set dataset.checksum=sha256:HEX, or {BY_HAND}")
+    if response.headers.get_content_type() == "text/html":
+        raise DataError(f"{url} answered with a web page, not a file; give the address of the file itself")
+    if response.length is None and not response.chunked:
+        raise DataError(
+            f"{url} does not say how long the file is; set dataset.checksum=sha256:HEX, or {MANUAL_DOWNLOAD_HINT}"
+        )
 
 
-def is_whole(answer: HTTPResponse, kept: int, validator: str) -> bool:
+def is_complete(response: HTTPResponse, offset: int, validator: str) -> bool:
     """Whether the bytes kept are all of the file already: an earlier run was killed before it checked them."""
-    told = answer.headers.get("Content-Range", "")
-    return answer.status == 416 and told == f"bytes */{kept}" and validator_of(answer) in ("", validator)
+    content_range = response.headers.get("Content-Range", "")
+    return (
+        response.status == 416 and content_range == f"bytes */{offset}" and get_validator(response) in ("", validator)
+    )
 
 
-def goes_on(answer: HTTPResponse, kept: int, validator: str) -> bool:
+def is_valid_continuation(response: HTTPResponse, offset: int, validator: str) -> bool:
     """Whether the answer is all of the file, or the rest after the bytes kept, of the version that they came from."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-    if answer.status != 206 or not found:
-        return answer.status == 200
-    first, total = map(int, found.groups())
-    return first == kept and answer.length == total - first and validator_of(answer) in ("", validator)
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    if response.status != 206 or not match:
+        return response.status == 200
+    first, total = map(int, match.groups())
+    return first == offset and response.length == total - first and get_validator(response) in ("", validator)
 
 
-def left_over(partial: Path, *, verifiable: bool) -> tuple[int, str]:
+def partial_state(partial: Path, *, has_checksum: bool) -> tuple[int, str]:
     """How many bytes of an earlier try can be gone on from, and the validator of the version that they came from."""
-    note = validator_file(partial)
-    validator = note.read_text(encoding="utf-8") if note.exists() else ""
-    kept = partial.stat().st_size if partial.exists() and (verifiable or validator) else 0
-    return kept, validator if kept else ""
+    path = validator_path(partial)
+    validator = path.read_text(encoding="utf-8") if path.exists() else ""
+    offset = partial.stat().st_size if partial.exists() and (has_checksum or validator) else 0
+    return offset, validator if offset else ""
 
 
-def validator_of(answer: HTTPResponse) -> str:
+def get_validator(response: HTTPResponse) -> str:
     """What names this version of the file, for If-Range: a strong ETag or a date (RFC 9110, 13.1.5); may be empty."""
-    tag = answer.headers.get("ETag", "")
-    return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def validator_file(partial: Path) -> Path:
+def validator_path(partial: Path) -> Path:
     """Where the validator is kept, beside the bytes."""
     return partial.with_name(f"{partial.name}.validator")

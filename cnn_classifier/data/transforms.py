@@ -13,29 +13,29 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 
-class BatchTransform(v2.Transform):
+class PerSampleTransform(v2.Transform):
     """A transform that draws its parameters for each image of a batch: images (B, C, H, W) in [0, 1] -> the same."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         raise NotImplementedError
 
 
-class RandomFlip(BatchTransform):
+class RandomHorizontalFlip(PerSampleTransform):
     """Mirror each image left to right, with probability `p`."""
 
     def __init__(self, *, p: float = 0.5) -> None:
         super().__init__()
-        require_probability(p)
+        check_probability(p)
         self.p = p
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        return {"flipped": uniform(flat_inputs[0], 0, 1) < self.p}
+        return {"flipped": sample_uniform(flat_inputs[0], 0, 1) < self.p}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         return torch.where(params["flipped"].view(-1, 1, 1, 1), inpt.flip(-1), inpt)
 
 
-class RandomAffine(BatchTransform):
+class RandomAffineCrop(PerSampleTransform):
     """Rotate, zoom, crop and shift each image; what comes into view from outside is the image mirrored.
 
     Args:
@@ -59,38 +59,40 @@ class RandomAffine(BatchTransform):
         translate: float = 0.0,
     ) -> None:
         super().__init__()
-        require(degrees >= 0, f"`degrees`={degrees} is out of range; expected at least 0")
-        require(translate >= 0, f"`translate`={translate} is out of range; expected at least 0")
-        require(
+        check_argument(degrees >= 0, f"`degrees`={degrees} is out of range; expected at least 0")
+        check_argument(translate >= 0, f"`translate`={translate} is out of range; expected at least 0")
+        check_argument(
             len(zoom) == 2 and 0 < zoom[0] <= zoom[1],
             f"`zoom`={list(zoom)} is out of range; expected [smallest, largest] above 0",
         )
-        require(
+        check_argument(
             len(crop) == 2 and 0 < crop[0] <= crop[1] <= 1,
             f"`crop`={list(crop)} is out of range; expected [smallest, largest] share from 0 to 1",
         )
         self.degrees, self.zoom, self.crop, self.translate = degrees, tuple(zoom), tuple(crop), translate
-        self.only_shifts = degrees == 0 and self.zoom == self.crop == (1.0, 1.0)
+        self.is_translation_only = degrees == 0 and self.zoom == self.crop == (1.0, 1.0)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         images = flat_inputs[0]
-        angle = uniform(images, -self.degrees, self.degrees) * (math.pi / 180)
-        kept = uniform(images, *self.crop).sqrt()  # of the side
-        scale = kept / uniform(images, *self.zoom)
+        angle = sample_uniform(images, -self.degrees, self.degrees) * (math.pi / 180)
+        crop_side = sample_uniform(images, *self.crop).sqrt()  # of the side
+        scale = crop_side / sample_uniform(images, *self.zoom)
         cosine, sine = angle.cos() * scale, angle.sin() * scale
         # grid_sample's coordinates span -1 to 1, so that a share of the side counts twice.
         right, down = (
-            2 * uniform(images, -self.translate, self.translate) + uniform(images, -1, 1) * (1 - kept) for _ in range(2)
+            2 * sample_uniform(images, -self.translate, self.translate)
+            + sample_uniform(images, -1, 1) * (1 - crop_side)
+            for _ in range(2)
         )
-        if self.only_shifts:
+        if self.is_translation_only:
             right, down = (
-                (by * n / 2).round() * 2 / n for by, n in ((right, images.shape[-1]), (down, images.shape[-2]))
+                (shift * n / 2).round() * 2 / n for shift, n in ((right, images.shape[-1]), (down, images.shape[-2]))
             )
         return {"across": (cosine, -sine, right), "down": (sine, cosine, down)}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         height, width = inpt.shape[-2:] if self.size is None else (self.size, self.size)
-        x, y = 2 * centres(width, inpt) - 1, (2 * centres(height, inpt) - 1).view(-1, 1)
+        x, y = 2 * pixel_centers(width, inpt) - 1, (2 * pixel_centers(height, inpt) - 1).view(-1, 1)
         # As functional.affine_grid, in a third of its time: what is the same in a row or a column is computed once.
         grid = torch.stack(
             [
@@ -102,14 +104,14 @@ class RandomAffine(BatchTransform):
         return functional.grid_sample(inpt, grid, padding_mode="reflection", align_corners=False)
 
 
-class RandomColour(BatchTransform):
+class RandomColorJitter(PerSampleTransform):
     """Change brightness, contrast and saturation of each image by up to these shares."""
 
     def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0) -> None:
         super().__init__()
-        strongest = min(brightness, contrast, saturation), max(brightness, contrast, saturation)
-        require(
-            strongest[0] >= 0 and strongest[1] <= 1,
+        bounds = min(brightness, contrast, saturation), max(brightness, contrast, saturation)
+        check_argument(
+            bounds[0] >= 0 and bounds[1] <= 1,
             f"`brightness`={brightness}, `contrast`={contrast}, `saturation`={saturation}: expected shares from 0 to 1",
         )
         self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
@@ -117,17 +119,20 @@ class RandomColour(BatchTransform):
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         images = flat_inputs[0]
         strengths = {"brightness": self.brightness, "contrast": self.contrast, "saturation": self.saturation}
-        return {name: 1 + uniform(images, -most, most).view(-1, 1, 1, 1) for name, most in strengths.items()}
+        return {
+            name: 1 + sample_uniform(images, -max_change, max_change).view(-1, 1, 1, 1)
+            for name, max_change in strengths.items()
+        }
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        grey = inpt.mean(1, keepdim=True)  # which a change of saturation leaves alone
-        centre = grey.mean((2, 3), keepdim=True)
-        coloured = torch.lerp(grey, inpt, params["saturation"])
+        gray = inpt.mean(1, keepdim=True)  # which a change of saturation leaves alone
+        center = gray.mean((2, 3), keepdim=True)
+        colored = torch.lerp(gray, inpt, params["saturation"])
         scale = params["contrast"] * params["brightness"]
-        return torch.addcmul(centre * (params["brightness"] - scale), coloured, scale).clamp_(0, 1)
+        return torch.addcmul(center * (params["brightness"] - scale), colored, scale).clamp_(0, 1)
 
 
-class RandomErasing(BatchTransform):
+class RandomCutout(PerSampleTransform):
     """Cover a rectangle of each image with its mean colour, with probability `p` (arXiv:1708.04896).
 
     Args:
@@ -140,12 +145,12 @@ class RandomErasing(BatchTransform):
         self, *, p: float = 0.5, scale: Sequence[float] = (0.02, 0.33), ratio: Sequence[float] = (0.3, 3.3)
     ) -> None:
         super().__init__()
-        require_probability(p)
-        require(
+        check_probability(p)
+        check_argument(
             len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1,
             f"`scale`={list(scale)} is out of range; expected [smallest, largest] share from 0 to 1",
         )
-        require(
+        check_argument(
             len(ratio) == 2 and 0 < ratio[0] <= ratio[1],
             f"`ratio`={list(ratio)} is out of range; expected [smallest, largest] above 0",
         )
@@ -153,38 +158,40 @@ class RandomErasing(BatchTransform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         images = flat_inputs[0]
-        area = uniform(images, *self.scale).view(-1, 1)
-        shape = uniform(images, *map(math.log, self.ratio)).exp().view(-1, 1)
+        area = sample_uniform(images, *self.scale).view(-1, 1)
+        shape = sample_uniform(images, *map(math.log, self.ratio)).exp().view(-1, 1)
         sides = [(area * shape).sqrt().clamp(max=1), (area / shape).sqrt().clamp(max=1)]
-        starts = [uniform(images, 0, 1).view(-1, 1) * (1 - side) for side in sides]
+        starts = [sample_uniform(images, 0, 1).view(-1, 1) * (1 - side) for side in sides]
         rows, columns = (
-            (start <= place) & (place < start + side)
-            for start, side, place in zip(starts, sides, (centres(n, images) for n in images.shape[-2:]), strict=True)
+            (start <= centers) & (centers < start + side)
+            for start, side, centers in zip(
+                starts, sides, (pixel_centers(n, images) for n in images.shape[-2:]), strict=True
+            )
         )
-        chosen = uniform(images, 0, 1) < self.p
+        selected = sample_uniform(images, 0, 1) < self.p
         return {
-            "covered": (rows & chosen.view(-1, 1)).view(len(images), 1, -1, 1) & columns.view(len(images), 1, 1, -1)
+            "covered": (rows & selected.view(-1, 1)).view(len(images), 1, -1, 1) & columns.view(len(images), 1, 1, -1)
         }
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         return torch.where(params["covered"], inpt.mean((2, 3), keepdim=True), inpt)
 
 
-def centres(length: int, like: Tensor) -> Tensor:
+def pixel_centers(length: int, like: Tensor) -> Tensor:
     """Where the centres of `length` pixels lie, as shares of the side (length,)."""
     return (torch.arange(length, device=like.device) + 0.5) / length
 
 
-def uniform(images: Tensor, low: float, high: float) -> Tensor:
+def sample_uniform(images: Tensor, low: float, high: float) -> Tensor:
     """One number an image, (B,)."""
     return torch.empty(len(images), device=images.device).uniform_(low, high)
 
 
-def require(holds: bool, message: str) -> None:
+def check_argument(condition: bool, message: str) -> None:
     """Raise ValueError unless a constructor's value is in its range."""
-    if not holds:
+    if not condition:
         raise ValueError(message)
 
 
-def require_probability(p: float) -> None:
-    require(0 <= p <= 1, f"`p`={p} is out of range; expected a probability from 0 to 1")
+def check_probability(p: float) -> None:
+    check_argument(0 <= p <= 1, f"`p`={p} is out of range; expected a probability from 0 to 1")

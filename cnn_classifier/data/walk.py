@@ -15,26 +15,28 @@ NO_EXTENSION = "(none)"
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
 
-class Claims:
+class VisitedDirs:
     """The real folders that are read at a place of their own, and all that these are in."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self.folders: set[Path] = set()
-        self.above: set[Path] = set()
+        self.ancestors: set[Path] = set()
         for folder in folders:
             self.add(folder)
 
     def add(self, folder: Path) -> None:
         self.folders.add(folder)
-        if folder.parent not in self.above:
-            self.above.update(folder.parents)
+        if folder.parent not in self.ancestors:
+            self.ancestors.update(folder.parents)
 
-    def overlap(self, folder: Path) -> bool:
+    def overlaps(self, folder: Path) -> bool:
         """Whether a part of the folder is claimed, or it is part of one that is."""
-        return folder in self.above or not self.folders.isdisjoint((folder, *folder.parents))
+        return folder in self.ancestors or not self.folders.isdisjoint((folder, *folder.parents))
 
 
-def image_files(folder: Path, ignored: Counter[str] | None = None, claims: Claims | None = None) -> Iterator[Path]:
+def iter_image_files(
+    folder: Path, ignored: Counter[str] | None = None, visited: VisitedDirs | None = None
+) -> Iterator[Path]:
     """Every file with an image's extension below a folder; hidden ones are passed over.
 
     Pipes, sockets and devices are no images, whatever their names. A link to a folder is followed unless what it leads
@@ -48,42 +50,42 @@ def image_files(folder: Path, ignored: Counter[str] | None = None, claims: Claim
     Raises:
         DataError: If a folder cannot be listed.
     """
-    claims = claims or Claims([real_path(folder)])
-    for parent, folder_names, file_names in os.walk(folder, onerror=refuse, followlinks=True):
-        here = real_path(Path(parent))
+    visited = visited or VisitedDirs([real_path(folder)])
+    for parent, folder_names, file_names in os.walk(folder, onerror=raise_unlistable, followlinks=True):
+        real_parent = real_path(Path(parent))
         folder_names[:] = [
-            name for name in sorted(folder_names) if not is_hidden(name) and may_enter(here / name, claims)
+            name for name in sorted(folder_names) if not is_hidden(name) and should_enter(real_parent / name, visited)
         ]
         for name in file_names:
             if is_image(name) and not is_special(path := Path(parent, name)):
                 yield path
             elif not is_hidden(name) and ignored is not None:
-                ignored[extension_of(name)] += 1
+                ignored[get_extension(name)] += 1
 
 
-def count_loose(folder: Path, ignored: Counter[str]) -> None:
+def count_unlabeled(folder: Path, ignored: Counter[str]) -> None:
     """Count the files directly inside: beside the class folders they belong to no class, images or not."""
     for entry in folder.iterdir():
         if entry.is_file() and not is_hidden(entry.name):
-            ignored[extension_of(entry.name)] += 1
+            ignored[get_extension(entry.name)] += 1
 
 
-def extension_of(name: str) -> str:
+def get_extension(name: str) -> str:
     return Path(name).suffix.lower() or NO_EXTENSION
 
 
-def may_enter(folder: Path, claims: Claims) -> bool:
+def should_enter(folder: Path, visited: VisitedDirs) -> bool:
     """Whether a folder, or what a link of this name leads to, is read nowhere else."""
     real = real_path(folder)
     if real == folder:  # no link; on Windows that holds for junctions too
-        return real not in claims.folders
-    if claims.overlap(real):
+        return real not in visited.folders
+    if visited.overlaps(real):
         return False
-    claims.add(real)
+    visited.add(real)
     return True
 
 
-def subfolders(folder: Path) -> list[Path]:
+def list_subfolders(folder: Path) -> list[Path]:
     """The folders directly inside, sorted by name, without hidden ones.
 
     A link to another of them, to `folder` itself or to a folder above is passed over.
@@ -91,21 +93,23 @@ def subfolders(folder: Path) -> list[Path]:
     Raises:
         DataError: If the folder cannot be listed.
     """
-    here = real_path(folder)
-    above = {here, *here.parents}
+    real_folder = real_path(folder)
+    ancestors = {real_folder, *real_folder.parents}
     try:
         with os.scandir(folder) as entries:
             # Unlike an entry's own `is_dir` this bears links in circles.
-            found = [entry for entry in entries if not is_hidden(entry.name) and os.path.isdir(entry)]  # noqa: PTH112
-            inside = sorted((entry.is_symlink(), entry.name) for entry in found)
+            folder_entries = [entry for entry in entries if not is_hidden(entry.name) and os.path.isdir(entry)]  # noqa: PTH112
+            names = sorted((entry.is_symlink(), entry.name) for entry in folder_entries)
     except OSError as error:
-        refuse(error)
-    name_of: dict[Path, str] = {}
-    for is_link, name in inside:
-        real = real_path(here / name) if is_link or os.name == "nt" else here / name  # junctions say that they are none
-        if real not in above:
-            name_of.setdefault(real, name)
-    return [folder / name for name in sorted(name_of.values())]
+        raise_unlistable(error)
+    name_by_real_path: dict[Path, str] = {}
+    for is_link, name in names:
+        real = (
+            real_path(real_folder / name) if is_link or os.name == "nt" else real_folder / name
+        )  # junctions say that they are none
+        if real not in ancestors:
+            name_by_real_path.setdefault(real, name)
+    return [folder / name for name in sorted(name_by_real_path.values())]
 
 
 def is_hidden(name: str) -> bool:
@@ -123,26 +127,26 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def refuse(error: OSError) -> NoReturn:
+def raise_unlistable(error: OSError) -> NoReturn:
     raise DataError(f"{error.filename} cannot be listed ({error.strerror}); check its permissions") from error
 
 
-def find_images(words: Iterable[str]) -> list[Path]:
+def expand_image_paths(patterns: Iterable[str]) -> list[Path]:
     """The files meant by paths, folders (searched through) and patterns such as `photos/*.jpg`.
 
     Raises:
         DataError: If a word leads to no file.
     """
-    found: list[Path] = []
-    for word in words:
-        path = Path(word).expanduser()
+    image_paths: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
         if path.is_dir():
-            here = sorted(image_files(path))
+            matched_paths = sorted(iter_image_files(path))
         else:  # a file whose name looks like a pattern is still that file
             matches = [str(path)] if path.is_file() else glob(str(path), recursive=True)  # noqa: PTH207 pathlib refuses **.jpg
-            here = sorted(Path(match) for match in matches if Path(match).is_file())
-        if not here:
-            what = "holds no images" if path.is_dir() else "does not exist and matches nothing"
-            raise DataError(f"{word} {what}; give an image, a folder of images or a pattern")
-        found += here
-    return found
+            matched_paths = sorted(Path(match) for match in matches if Path(match).is_file())
+        if not matched_paths:
+            problem = "holds no images" if path.is_dir() else "does not exist and matches nothing"
+            raise DataError(f"{pattern} {problem}; give an image, a folder of images or a pattern")
+        image_paths += matched_paths
+    return image_paths

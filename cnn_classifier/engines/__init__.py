@@ -9,10 +9,10 @@ import numpy.typing as npt
 from cnn_classifier.data.preprocess import Pixels
 
 Probabilities = npt.NDArray[np.float64]
-Row = tuple[npt.NDArray[np.float64], float]  # of one image: probabilities (K,), familiarity
+OutputRow = tuple[npt.NDArray[np.float64], float]  # of one image: probabilities (K,), familiarity
 
 
-class Answers(NamedTuple):
+class ModelOutput(NamedTuple):
     """What a network says of images.
 
     Args:
@@ -22,21 +22,21 @@ class Answers(NamedTuple):
     """
 
     probabilities: Probabilities
-    familiarity: npt.NDArray[np.float64]
+    similarity: npt.NDArray[np.float64]
 
     @classmethod
-    def joined(cls, batches: Sequence["Answers"]) -> "Answers":
+    def concatenate(cls, batches: Sequence["ModelOutput"]) -> "ModelOutput":
         """The answers of several batches as one."""
         return cls(*map(np.concatenate, zip(*batches, strict=True)))
 
-    def rows(self) -> list[Row]:
+    def to_rows(self) -> list[OutputRow]:
         """The same image by image."""
-        return list(zip(self.probabilities, self.familiarity.tolist(), strict=True))
+        return list(zip(self.probabilities, self.similarity.tolist(), strict=True))
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """A trained network with its normalisation and temperature."""
 
-    def look(self, pixels: Pixels) -> Answers:
+    def predict(self, pixels: Pixels) -> ModelOutput:
         """Final pixels uint8 (B, H, W, C) -> answers."""
         ...

@@ -6,17 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnn_classifier.card import Card
-from cnn_classifier.data.augment import normalise, to_float
+from cnn_classifier.card import ModelMetadata
+from cnn_classifier.data.augment import normalize, to_float
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Answers
+from cnn_classifier.engines import ModelOutput
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.familiarity import with_features
-from cnn_classifier.hardware import device_of
+from cnn_classifier.familiarity import forward_with_features
+from cnn_classifier.hardware import resolve_device
 from cnn_classifier.module import ImageClassifier
 
 
-class EagerEngine:
+class PyTorchBackend:
     """A trained classifier on a device.
 
     Args:
@@ -28,27 +28,29 @@ class EagerEngine:
         ConfigError: If there is no such device.
     """
 
-    def __init__(self, classifier: ImageClassifier, card: Card, *, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self, classifier: ImageClassifier, metadata: ModelMetadata, *, device: str | torch.device | None = None
+    ) -> None:
         try:
-            self.device = torch.device(device) if device else device_of("auto")
+            self.device = torch.device(device) if device else resolve_device("auto")
             self.classifier = classifier.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-            told = str(error).splitlines()[0]
-            raise ConfigError(f"device {device} cannot be used ({told}); expected cpu, cuda or mps") from error
-        self.preprocess, self.temperature = card.preprocess, card.temperature
-        self.looking = Lock()  # a pass keeps its features in the network
+            detail = str(error).splitlines()[0]
+            raise ConfigError(f"device {device} cannot be used ({detail}); expected cpu, cuda or mps") from error
+        self.preprocess, self.temperature = metadata.preprocess, metadata.temperature
+        self._lock = Lock()  # a pass keeps its features in the network
 
     @torch.inference_mode()
-    def look(self, pixels: Pixels) -> Answers:
-        logits, features = self.seen(pixels)
+    def predict(self, pixels: Pixels) -> ModelOutput:
+        logits, features = self.forward_with_features(pixels)
         probabilities = (logits.cpu().double() / self.temperature).softmax(dim=1).numpy()
-        if self.classifier.familiarity is None or features is None:
-            return Answers(probabilities, np.ones(len(pixels)))
-        return Answers(probabilities, self.classifier.familiarity(features).cpu().double().numpy())
+        if self.classifier.feature_bank is None or features is None:
+            return ModelOutput(probabilities, np.ones(len(pixels)))
+        return ModelOutput(probabilities, self.classifier.feature_bank(features).cpu().double().numpy())
 
     @torch.inference_mode()
-    def seen(self, pixels: Pixels) -> tuple[Tensor, Tensor | None]:
+    def forward_with_features(self, pixels: Pixels) -> tuple[Tensor, Tensor | None]:
         """Final pixels uint8 (B, H, W, C) -> logits (B, K), and features (B, D) of networks that have them."""
         images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
-        with self.looking:
-            return with_features(self.classifier, normalise(to_float(images), self.preprocess))
+        with self._lock:
+            return forward_with_features(self.classifier, normalize(to_float(images), self.preprocess))

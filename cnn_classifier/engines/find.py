@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn_classifier.card import MODEL_JSON, Card
-from cnn_classifier.engines import Engine
-from cnn_classifier.engines.onnx import OnnxEngine
+from cnn_classifier.card import MODEL_JSON, ModelMetadata
+from cnn_classifier.engines import Backend
+from cnn_classifier.engines.onnx import OnnxBackend
 from cnn_classifier.errors import CheckpointError, ConfigError
 
 MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS = "model.onnx", "model.pt2", "model.safetensors"
 
 
-def find_engine(path: Path, *, device: str | None = None, trusted: Sequence[str] = ()) -> tuple[Engine, Card]:
+def load_backend(
+    path: Path, *, device: str | None = None, trusted: Sequence[str] = ()
+) -> tuple[Backend, ModelMetadata]:
     """The engine and the card of a checkpoint, a run folder or a bundle; torch is imported only where it is needed.
 
     Args:
@@ -25,24 +27,26 @@ def find_engine(path: Path, *, device: str | None = None, trusted: Sequence[str]
     """
     path = path.parent if path.name == MODEL_JSON else path
     if not (path / MODEL_JSON).is_file():
-        from cnn_classifier.checkpoint import read_trained
-        from cnn_classifier.engines.eager import EagerEngine
+        from cnn_classifier.checkpoint import load_classifier
+        from cnn_classifier.engines.eager import PyTorchBackend
 
-        classifier, card = read_trained(path, trusted=trusted)
-        return EagerEngine(classifier, card, device=device), card
-    card = Card.read(path)
+        classifier, metadata = load_classifier(path, trusted=trusted)
+        return PyTorchBackend(classifier, metadata, device=device), metadata
+    metadata = ModelMetadata.load(path)
     if (path / MODEL_SAFETENSORS).is_file():
-        from cnn_classifier.engines.eager import EagerEngine
-        from cnn_classifier.engines.tensors import read_tensors
+        from cnn_classifier.engines.eager import PyTorchBackend
+        from cnn_classifier.engines.tensors import load_safetensors
 
-        return EagerEngine(read_tensors(path / MODEL_SAFETENSORS, trusted=trusted), card, device=device), card
+        return PyTorchBackend(
+            load_safetensors(path / MODEL_SAFETENSORS, trusted=trusted), metadata, device=device
+        ), metadata
     if device not in (None, "cpu"):
         raise ConfigError(f"device {device}: this bundle runs on the CPU; expected cpu, or a checkpoint")
     if (path / MODEL_ONNX).is_file():
-        return OnnxEngine(path / MODEL_ONNX), card
+        return OnnxBackend(path / MODEL_ONNX), metadata
     if (path / MODEL_PT2).is_file():
-        from cnn_classifier.engines.program import ProgramEngine
+        from cnn_classifier.engines.program import ExportedProgramBackend
 
-        return ProgramEngine(path / MODEL_PT2), card
+        return ExportedProgramBackend(path / MODEL_PT2), metadata
     expected = f"{MODEL_ONNX}, {MODEL_PT2} or {MODEL_SAFETENSORS}"
     raise CheckpointError(f"{path} holds no model beside {MODEL_JSON}; expected {expected}: export the bundle again")

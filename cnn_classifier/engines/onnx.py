@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Answers
+from cnn_classifier.engines import ModelOutput
 from cnn_classifier.errors import CheckpointError, ConfigError
 
 # From 1.29 on ONNX Runtime tells its makers which models run (onnxruntime#27379), unless this is set when it starts.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-class OnnxEngine:
+class OnnxBackend:
     """The graph of a bundle on the CPU.
 
     Args:
@@ -25,7 +25,7 @@ class OnnxEngine:
         CheckpointError: If the graph cannot be loaded.
     """
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, num_threads: int | None = None) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
@@ -34,17 +34,17 @@ class OnnxEngine:
             ) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        if threads:
-            options.intra_op_num_threads = threads
+        if num_threads:
+            options.intra_op_num_threads = num_threads
         try:
             # From bytes: a graph whose weights point to other files cannot reach them.
             self.session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's have no other base in common
-            told = str(error).splitlines()[0]
-            raise CheckpointError(f"{path} is no graph that can be run ({told}); export the bundle again") from error
-        self.input = self.session.get_inputs()[0].name
+            detail = str(error).splitlines()[0]
+            raise CheckpointError(f"{path} is no graph that can be run ({detail}); export the bundle again") from error
+        self.input_name = self.session.get_inputs()[0].name
 
-    def look(self, pixels: Pixels) -> Answers:
-        probabilities, *told = self.session.run(None, {self.input: np.ascontiguousarray(pixels)})
-        familiarity = told[0] if told else np.ones(len(pixels))
-        return Answers(np.asarray(probabilities, np.float64), np.asarray(familiarity, np.float64))
+    def predict(self, pixels: Pixels) -> ModelOutput:
+        probabilities, *rest = self.session.run(None, {self.input_name: np.ascontiguousarray(pixels)})
+        similarity = rest[0] if rest else np.ones(len(pixels))
+        return ModelOutput(np.asarray(probabilities, np.float64), np.asarray(similarity, np.float64))

@@ -16,15 +16,15 @@ import torch
 from torch.export import ExportedProgram
 
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Answers
+from cnn_classifier.engines import ModelOutput
 from cnn_classifier.errors import CheckpointError
 
 # torch reads it whenever it unpickles, and then takes numbers alone, whatever the caller asks for.
-NUMBERS_ALONE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-COMPILED = "/aotinductor/"
+WEIGHTS_ONLY_VARIABLE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+COMPILED_CODE_DIR = "/aotinductor/"
 
 
-class ProgramEngine:
+class ExportedProgramBackend:
     """The program of a bundle on the CPU.
 
     Args:
@@ -37,46 +37,48 @@ class ProgramEngine:
     def __init__(self, path: Path) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
-                if any(COMPILED in name for name in archive.namelist()):
+                if any(COMPILED_CODE_DIR in name for name in archive.namelist()):
                     raise CheckpointError(f"{path} holds compiled code, which is not run; export the bundle again")
-            with numbers_alone():
+            with force_weights_only():
                 program = torch.export.load(path)
         except CheckpointError:
             raise
         except Exception as error:  # torch's verifier and readers raise what they like
-            told = str(error).splitlines()[0]
-            raise CheckpointError(f"{path} is no program that can be run ({told}); export the bundle again") from error
-        require_operators(program, path)
+            detail = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"{path} is no program that can be run ({detail}); export the bundle again"
+            ) from error
+        check_operators(program, path)
         self.module = program.module()
 
     @torch.inference_mode()
-    def look(self, pixels: Pixels) -> Answers:
-        found = self.module(torch.from_numpy(np.require(pixels, requirements="W")))
-        probabilities, familiarity = found if isinstance(found, tuple) else (found, torch.ones(len(pixels)))
-        return Answers(probabilities.double().numpy(), familiarity.double().numpy())
+    def predict(self, pixels: Pixels) -> ModelOutput:
+        output = self.module(torch.from_numpy(np.require(pixels, requirements="W")))
+        probabilities, similarity = output if isinstance(output, tuple) else (output, torch.ones(len(pixels)))
+        return ModelOutput(probabilities.double().numpy(), similarity.double().numpy())
 
 
-def require_operators(program: ExportedProgram, path: Path) -> None:
+def check_operators(program: ExportedProgram, path: Path) -> None:
     """Raise CheckpointError if a program calls anything but ATen and Python's own operators."""
     for node in program.graph.nodes:
         target = node.target
-        ours = isinstance(target, torch._ops.OpOverload) and target.namespace == "aten"
-        if node.op == "call_function" and not ours and getattr(target, "__module__", "") != "_operator":
+        is_aten = isinstance(target, torch._ops.OpOverload) and target.namespace == "aten"
+        if node.op == "call_function" and not is_aten and getattr(target, "__module__", "") != "_operator":
             raise CheckpointError(f"{path} calls {target}, which is no operator of ATen; export the bundle again")
 
 
 @contextmanager
-def numbers_alone() -> Iterator[None]:
+def force_weights_only() -> Iterator[None]:
     """Without unpickling anything else, and without torch's log of what a damaged file did to it."""
-    before, logger = os.environ.get(NUMBERS_ALONE), logging.getLogger("torch.export")
+    previous, logger = os.environ.get(WEIGHTS_ONLY_VARIABLE), logging.getLogger("torch.export")
     level = logger.level
-    os.environ[NUMBERS_ALONE] = "1"
+    os.environ[WEIGHTS_ONLY_VARIABLE] = "1"
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         logger.setLevel(level)
-        if before is None:
-            del os.environ[NUMBERS_ALONE]
+        if previous is None:
+            del os.environ[WEIGHTS_ONLY_VARIABLE]
         else:
-            os.environ[NUMBERS_ALONE] = before
+            os.environ[WEIGHTS_ONLY_VARIABLE] = previous

@@ -7,17 +7,17 @@ from typing import Any
 
 from torch import Tensor
 
-from cnn_classifier.build import require_trusted
+from cnn_classifier.build import check_trusted_target
 from cnn_classifier.errors import CheckpointError, ConfigError
-from cnn_classifier.familiarity import Familiarity
+from cnn_classifier.familiarity import FeatureBank
 from cnn_classifier.module import ImageClassifier
 
-DESCRIPTION = "hyper_parameters"
-KNOWN = "familiarity.known"
-MISSING = "safetensors bundles need a package that is not installed; pip install 'cnn_classifier[export]'"
+HPARAMS_KEY = "hyper_parameters"
+REFERENCE_FEATURES_KEY = "feature_bank.features"
+INSTALL_HINT = "safetensors bundles need a package that is not installed; pip install 'cnn_classifier[export]'"
 
 
-def write_tensors(path: Path, classifier: ImageClassifier) -> None:
+def save_safetensors(path: Path, classifier: ImageClassifier) -> None:
     """Write the weights and what is needed to build their network.
 
     Raises:
@@ -26,12 +26,12 @@ def write_tensors(path: Path, classifier: ImageClassifier) -> None:
     try:
         from safetensors.torch import save_file
     except ModuleNotFoundError as error:
-        raise ConfigError(MISSING) from error
+        raise ConfigError(INSTALL_HINT) from error
     weights: Mapping[str, Tensor] = {name: value.contiguous() for name, value in classifier.state_dict().items()}
-    save_file(dict(weights), path, metadata={DESCRIPTION: json.dumps(dict(classifier.hparams))})
+    save_file(dict(weights), path, metadata={HPARAMS_KEY: json.dumps(dict(classifier.hparams))})
 
 
-def read_tensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassifier:
+def load_safetensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassifier:
     """The inverse of `write_tensors`.
 
     Raises:
@@ -41,17 +41,17 @@ def read_tensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassifier:
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError as error:
-        raise ConfigError(MISSING) from error
+        raise ConfigError(INSTALL_HINT) from error
     try:
         with safe_open(path, "pt") as file:
-            settings: dict[str, Any] = json.loads((file.metadata() or {})[DESCRIPTION])
+            hparams: dict[str, Any] = json.loads((file.metadata() or {})[HPARAMS_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
-        require_trusted(settings["model"], trusted)
-        classifier = ImageClassifier(**settings)
-        known = weights.pop(KNOWN, None)
+        check_trusted_target(hparams["model"], trusted)
+        classifier = ImageClassifier(**hparams)
+        reference_features = weights.pop(REFERENCE_FEATURES_KEY, None)
         classifier.load_state_dict(weights)
-        classifier.familiarity = None if known is None else Familiarity(known)
+        classifier.feature_bank = None if reference_features is None else FeatureBank(reference_features)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
-        told = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} cannot be used ({told}); export the bundle again") from error
+        detail = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be used ({detail}); export the bundle again") from error
     return classifier

@@ -13,22 +13,22 @@ from typing import Any
 import torch
 
 from cnn_classifier import __version__
-from cnn_classifier.card import Card
-from cnn_classifier.checkpoint import run_dir_of
+from cnn_classifier.card import ModelMetadata
+from cnn_classifier.checkpoint import find_run_dir
 from cnn_classifier.data.folder import Sample
-from cnn_classifier.engines.eager import EagerEngine
+from cnn_classifier.engines.eager import PyTorchBackend
 from cnn_classifier.engines.find import MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS
-from cnn_classifier.engines.tensors import write_tensors
+from cnn_classifier.engines.tensors import save_safetensors
 from cnn_classifier.errors import ConfigError, DataError, StorageError
-from cnn_classifier.export.graph import ImageToAnswers
-from cnn_classifier.export.images import images_to_try
-from cnn_classifier.export.onnx import quantise, write_onnx
-from cnn_classifier.export.parity import Parity, try_export
+from cnn_classifier.export.graph import InferenceGraph
+from cnn_classifier.export.images import sample_images
+from cnn_classifier.export.onnx import quantize, write_onnx
+from cnn_classifier.export.parity import Parity, verify_export
 from cnn_classifier.module import ImageClassifier
 from cnn_classifier.predictor import Predictor
-from cnn_classifier.storage import make_folder
+from cnn_classifier.storage import ensure_writable_dir
 
-FORMATS = {"onnx": MODEL_ONNX, "torch": MODEL_PT2, "safetensors": MODEL_SAFETENSORS}
+MODEL_FILES = {"onnx": MODEL_ONNX, "torch": MODEL_PT2, "safetensors": MODEL_SAFETENSORS}
 
 
 def export(
@@ -61,27 +61,36 @@ def export(
         DataError: If there are no images to try.
         StorageError: If the folder cannot be written, or holds something.
     """
-    for word, given in (("int8", int8), ("any-size", any_size)):
-        if given and to != "onnx":
-            raise ConfigError(f"--{word} goes with --to onnx only; this is --to {to}")
+    for option, is_set in (("int8", int8), ("any-size", any_size)):
+        if is_set and to != "onnx":
+            raise ConfigError(f"--{option} goes with --to onnx only; this is --to {to}")
     if out.exists() and any(out.iterdir()):
         raise StorageError(f"{out} holds something already; choose another folder, or remove it")
     predictor = Predictor.load(model, device="cpu", trusted=trusted)
-    if not isinstance(predictor.engine, EagerEngine):
+    if not isinstance(predictor.backend, PyTorchBackend):
         raise ConfigError(f"{model} is an exported bundle; give the checkpoint that it was made of")
-    samples = images_to_try(model, images, predictor)
-    seen, measured = apart(samples) if int8 else ([], samples)
-    card = replace(predictor.card, about=about(model, to, int8))
-    with whole_or_not_at_all(out) as folder:
-        write_model(folder / FORMATS[to], predictor.engine.classifier, card, to=to, int8_images=seen, any_size=any_size)
-        card.write(folder)
+    samples = sample_images(model, images, predictor)
+    calibration_samples, eval_samples = split_for_quantization(samples) if int8 else ([], samples)
+    metadata = replace(predictor.metadata, extra=collect_metadata(model, to, int8))
+    with atomic_dir(out) as folder:
+        write_model(
+            folder / MODEL_FILES[to],
+            predictor.backend.classifier,
+            metadata,
+            to=to,
+            calibration_samples=calibration_samples,
+            any_size=any_size,
+        )
+        metadata.save(folder)
         exported = Predictor.load(folder, trusted=trusted)
-        found = try_export(exported, predictor, measured, int8=int8, any_size=any_size)
-        replace(card, about={**card.about, **{name: asdict(parity) for name, parity in found.items()}}).write(folder)
-    return found["parity"]
+        parities = verify_export(exported, predictor, eval_samples, int8=int8, any_size=any_size)
+        replace(metadata, extra={**metadata.extra, **{name: asdict(parity) for name, parity in parities.items()}}).save(
+            folder
+        )
+    return parities["parity"]
 
 
-def apart(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+def split_for_quantization(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
     """A quarter of the images to find how wide 8-bit integers must be, and the others to measure what they lose.
 
     Raises:
@@ -93,47 +102,53 @@ def apart(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
 
 
 @contextmanager
-def whole_or_not_at_all(out: Path) -> Iterator[Path]:
+def atomic_dir(out: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `out` if nothing goes wrong, and is removed if something does."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial_dir = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial_dir, ignore_errors=True)
     try:
-        yield make_folder(partial)
-        make_folder(out).rmdir()
-        partial.replace(out)
+        yield ensure_writable_dir(partial_dir)
+        ensure_writable_dir(out).rmdir()
+        partial_dir.replace(out)
     except OSError as error:
         raise StorageError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(partial_dir, ignore_errors=True)
 
 
 def write_model(
-    path: Path, classifier: ImageClassifier, card: Card, *, to: str, int8_images: Sequence[Sample], any_size: bool
+    path: Path,
+    classifier: ImageClassifier,
+    metadata: ModelMetadata,
+    *,
+    to: str,
+    calibration_samples: Sequence[Sample],
+    any_size: bool,
 ) -> None:
     """Write the model itself; with images it becomes one of 8-bit integers, as wide as these need it."""
-    sides = (card.preprocess.image_size, card.preprocess.image_size)
+    image_size = (metadata.preprocess.image_size, metadata.preprocess.image_size)
     if to == "safetensors":
-        write_tensors(path, classifier)
+        save_safetensors(path, classifier)
     elif to == "torch":
-        write_program(path, ImageToAnswers(classifier, card), sides)
+        write_program(path, InferenceGraph(classifier, metadata), image_size)
     else:
-        write_onnx(path, ImageToAnswers(classifier, card, resize=any_size), sides)
-        if int8_images:
-            quantise(path, [sample.path for sample in int8_images], card.preprocess)
+        write_onnx(path, InferenceGraph(classifier, metadata, resize=any_size), image_size)
+        if calibration_samples:
+            quantize(path, [sample.path for sample in calibration_samples], metadata.preprocess)
 
 
-def write_program(path: Path, module: ImageToAnswers, sides: Sequence[int]) -> None:
+def write_program(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:
     """Write `model.pt2`."""
-    example = torch.zeros(2, *sides, module.preprocess.channels, dtype=torch.uint8)
+    example = torch.zeros(2, *image_size, module.preprocess.channels, dtype=torch.uint8)
     program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, path)
 
 
-def about(model: Path, to: str, int8: bool) -> dict[str, Any]:
+def collect_metadata(model: Path, to: str, int8: bool) -> dict[str, Any]:
     """Where a bundle comes from: the checkpoint's name and digest, versions, and what its run measured."""
-    run_dir = model if model.is_dir() else run_dir_of(model)
+    run_dir = model if model.is_dir() else find_run_dir(model)
     checkpoint = model / "checkpoints" / "best.ckpt" if model.is_dir() else model
-    told = {
+    metadata = {
         "format": f"{to}, 8-bit integers" if int8 else to,
         "checkpoint": checkpoint.name,
         "sha256_of_checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
@@ -142,5 +157,5 @@ def about(model: Path, to: str, int8: bool) -> dict[str, Any]:
     report = run_dir / "report.json" if run_dir is not None else None
     if report is not None and report.is_file():
         content = json.loads(report.read_text(encoding="utf-8"))
-        told |= {"test": content["test"], "data": content.get("data", {}).get("fingerprint")}
-    return told
+        metadata |= {"test": content["test"], "data": content.get("data", {}).get("fingerprint")}
+    return metadata

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnn_classifier.card import Card
-from cnn_classifier.data.augment import shift_and_scale
+from cnn_classifier.card import ModelMetadata
+from cnn_classifier.data.augment import normalize_constants
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.familiarity import with_features
+from cnn_classifier.familiarity import forward_with_features
 from cnn_classifier.module import ImageClassifier
 
 
-class ImageToAnswers(nn.Module):
+class InferenceGraph(nn.Module):
     """Normalisation, network, temperature and softmax, and how familiar the images are if the model tells.
 
     Args:
@@ -29,15 +29,15 @@ class ImageToAnswers(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, classifier: ImageClassifier, card: Card, *, resize: bool = False) -> None:
+    def __init__(self, classifier: ImageClassifier, metadata: ModelMetadata, *, resize: bool = False) -> None:
         super().__init__()
         # Of the layout that exported programs store; the checkpoint's own stays as it is.
         self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
-        self.familiarity = classifier.familiarity
-        if resize and card.preprocess.resize == "pad":
+        self.feature_bank = classifier.feature_bank
+        if resize and metadata.preprocess.resize == "pad":
             raise ConfigError("--any-size goes with dataset.resize=squash or crop; this model was trained with pad")
-        self.temperature, self.preprocess, self.resize = card.temperature, card.preprocess, resize
-        shift, scale = shift_and_scale(card.preprocess.mean, card.preprocess.std, torch.device("cpu"))
+        self.temperature, self.preprocess, self.resize = metadata.temperature, metadata.preprocess, resize
+        shift, scale = normalize_constants(metadata.preprocess.mean, metadata.preprocess.std, torch.device("cpu"))
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale / 255)
 
@@ -45,22 +45,22 @@ class ImageToAnswers(nn.Module):
         """Images uint8 (B, H, W, C) -> probabilities float32 (B, K), and perhaps familiarity (B,)."""
         images = pixels.permute(0, 3, 1, 2).float()
         if self.resize:
-            images = resized(images, self.preprocess)
+            images = resize_images(images, self.preprocess)
         images = images * self.scale + self.shift
-        logits, features = with_features(self.network, images)
+        logits, features = forward_with_features(self.network, images)
         probabilities = (logits / self.temperature).softmax(dim=1)
-        if self.familiarity is None or features is None:
+        if self.feature_bank is None or features is None:
             return probabilities
-        return probabilities, self.familiarity(features)
+        return probabilities, self.feature_bank(features)
 
 
-def resized(images: Tensor, preprocess: Preprocess) -> Tensor:
+def resize_images(images: Tensor, preprocess: Preprocess) -> Tensor:
     """Float images (B, C, H, W) as `Preprocess.resized` makes them: whole numbers after either direction."""
-    side = preprocess.image_size
+    size = preprocess.image_size
     height, width = images.shape[-2:]
     if preprocess.resize == "crop":
-        least = torch.sym_min(height, width)
-        top, left = (height - least) // 2, (width - least) // 2
-        images = images.narrow(-2, top, least).narrow(-1, left, least)
-    narrow = functional.interpolate(images, (images.shape[-2], side), mode="bilinear", antialias=True).round()
-    return functional.interpolate(narrow, (side, side), mode="bilinear", antialias=True).round()
+        crop_size = torch.sym_min(height, width)
+        top, left = (height - crop_size) // 2, (width - crop_size) // 2
+        images = images.narrow(-2, top, crop_size).narrow(-1, left, crop_size)
+    horizontal = functional.interpolate(images, (images.shape[-2], size), mode="bilinear", antialias=True).round()
+    return functional.interpolate(horizontal, (size, size), mode="bilinear", antialias=True).round()

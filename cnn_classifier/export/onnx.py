@@ -12,14 +12,14 @@ import torch
 
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.export.graph import ImageToAnswers
+from cnn_classifier.export.graph import InferenceGraph
 
 OPSET = 20
-INPUT, OUTPUTS = "images", ["probabilities", "familiarity"]
-MISSING = "exporting to ONNX needs packages that are not installed; pip install 'cnn_classifier[export]'"
+INPUT_NAME, OUTPUT_NAMES = "images", ["probabilities", "similarity"]
+INSTALL_HINT = "exporting to ONNX needs packages that are not installed; pip install 'cnn_classifier[export]'"
 
 
-def write_onnx(path: Path, module: ImageToAnswers, sides: Sequence[int]) -> None:
+def write_onnx(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:
     """Write the graph: `images` uint8 (B, H, W, C) in, `probabilities` float32 (B, K) out, perhaps `familiarity` (B,).
 
     Args:
@@ -34,28 +34,28 @@ def write_onnx(path: Path, module: ImageToAnswers, sides: Sequence[int]) -> None
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError(MISSING) from error
-    example = torch.zeros(2, *sides, module.preprocess.channels, dtype=torch.uint8)
-    dynamic: dict[int, Any] = {0: torch.export.Dim("batch")}
+        raise ConfigError(INSTALL_HINT) from error
+    example = torch.zeros(2, *image_size, module.preprocess.channels, dtype=torch.uint8)
+    dynamic_dims: dict[int, Any] = {0: torch.export.Dim("batch")}
     if module.resize:
-        dynamic |= {1: torch.export.Dim("height", min=2), 2: torch.export.Dim("width", min=2)}
-    with quiet_exporter():
+        dynamic_dims |= {1: torch.export.Dim("height", min=2), 2: torch.export.Dim("width", min=2)}
+    with silence_exporter():
         torch.onnx.export(
             module.eval(),
             (example,),
             path,
             dynamo=True,
             external_data=False,
-            input_names=[INPUT],
-            output_names=OUTPUTS[: 1 if module.familiarity is None else 2],
-            dynamic_shapes=(dynamic,),
+            input_names=[INPUT_NAME],
+            output_names=OUTPUT_NAMES[: 1 if module.feature_bank is None else 2],
+            dynamic_shapes=(dynamic_dims,),
             opset_version=OPSET,
             verbose=False,
         )
 
 
 @contextmanager
-def quiet_exporter() -> Iterator[None]:
+def silence_exporter() -> Iterator[None]:
     """Without the exporter's remarks on its own workings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -68,7 +68,7 @@ def quiet_exporter() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class Reader:
+class CalibrationReader:
     """Images for onnxruntime's calibration, a few at a time.
 
     Args:
@@ -81,10 +81,10 @@ class Reader:
 
     def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
         path = next(self.paths, None)
-        return None if path is None else {INPUT: self.preprocess.load(path)[np.newaxis]}
+        return None if path is None else {INPUT_NAME: self.preprocess.load(path)[np.newaxis]}
 
 
-def quantise(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
+def quantize(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
     """Replace a graph by one with integer weights, a scale a channel, and activations as wide as on these images.
 
     Weights take 7 of the 8 bits: processors without VNNI add products of whole bytes in 16 bits, where they overflow.
@@ -96,14 +96,14 @@ def quantise(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
         from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ModuleNotFoundError as error:
-        raise ConfigError(MISSING) from error
-    prepared, quantised = path.with_suffix(".prepared"), path.with_suffix(".int8")
-    logging.getLogger().addFilter(drop)
+        raise ConfigError(INSTALL_HINT) from error
+    prepared, quantized = path.with_suffix(".prepared"), path.with_suffix(".int8")
+    logging.getLogger().addFilter(is_error)
     quant_pre_process(path, prepared, skip_symbolic_shape=True)  # it fails on dynamic batches
     quantize_static(
         prepared,
-        quantised,
-        Reader(paths, preprocess),
+        quantized,
+        CalibrationReader(paths, preprocess),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
@@ -111,20 +111,20 @@ def quantise(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
         reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=["Conv", "MaxPool", "Add", "Gemm", "MatMul"],
-        nodes_to_exclude=ranked_nodes(prepared),
+        nodes_to_exclude=topk_inputs(prepared),
     )
     prepared.unlink()
-    quantised.replace(path)
+    quantized.replace(path)
 
 
-def ranked_nodes(path: Path) -> list[str]:
+def topk_inputs(path: Path) -> list[str]:
     """The cosines of familiarity, which are compared with a threshold: they stay as they are."""
     import onnx
 
     nodes = onnx.load(path).graph.node
-    ranked = {node.input[0] for node in nodes if node.op_type == "TopK"}
-    return [node.name for node in nodes if ranked & set(node.output)]
+    input_names = {node.input[0] for node in nodes if node.op_type == "TopK"}
+    return [node.name for node in nodes if input_names & set(node.output)]
 
 
-def drop(record: logging.LogRecord) -> bool:
+def is_error(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR

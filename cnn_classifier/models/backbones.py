@@ -9,7 +9,7 @@ from cnn_classifier.errors import ConfigError
 
 IMAGENET_MEAN_AND_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 # They answer with more than logits, or have no dense head for ours to replace.
-UNFIT = ("googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1")
+UNSUPPORTED = ("googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1")
 
 
 def is_torchvision(name: str) -> bool:
@@ -17,35 +17,35 @@ def is_torchvision(name: str) -> bool:
     return name in torchvision.models.list_models(torchvision.models)
 
 
-def make_backbone(name: str) -> nn.Module:
+def create_backbone(name: str) -> nn.Module:
     """torchvision's classification network of this name, or else timm's, its weights at random.
 
     Raises:
         ConfigError: If there is none, or timm is needed and not installed.
     """
-    if is_torchvision(name) and name not in UNFIT:
+    if is_torchvision(name) and name not in UNSUPPORTED:
         return torchvision.models.get_model(name, weights=None)
-    timm = timm_for(name)
+    timm = require_timm(name)
     return timm.create_model(name, pretrained=False)
 
 
-def normalisation(name: str) -> dict[str, list[float]]:
+def mean_and_std(name: str) -> dict[str, list[float]]:
     """The `mean` and `std` of the images that a backbone's weights were learnt from."""
     if is_torchvision(name):
         return IMAGENET_MEAN_AND_STD
-    settings = timm_for(name).get_pretrained_cfg(name)
-    return {"mean": list(settings.mean), "std": list(settings.std)}
+    pretrained_cfg = require_timm(name).get_pretrained_cfg(name)
+    return {"mean": list(pretrained_cfg.mean), "std": list(pretrained_cfg.std)}
 
 
 def required_size(name: str) -> int | None:
     """The side of the images that a backbone is made for, if it takes no other."""
     if is_torchvision(name):
         return 224 if name.startswith("vit_") else None
-    settings = timm_for(name).get_pretrained_cfg(name)
-    return settings.input_size[-1] if settings.fixed_input_size else None
+    pretrained_cfg = require_timm(name).get_pretrained_cfg(name)
+    return pretrained_cfg.input_size[-1] if pretrained_cfg.fixed_input_size else None
 
 
-def timm_for(name: str) -> Any:
+def require_timm(name: str) -> Any:
     """timm, which knows a thousand networks more.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cnn_classifier.models.checks import pooled_size, require_positive, require_share
+from cnn_classifier.models.checks import check_positive, check_probability, feature_map_size
 
 
 class Baseline(nn.Module):
@@ -33,19 +33,19 @@ class Baseline(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        require_positive("widths", *widths)
-        require_positive("dense", dense)
-        require_share("dropout", dropout)
-        side = pooled_size(image_size, widths)
-        inputs = [channels, *widths[:-1]]
+        check_positive("widths", *widths)
+        check_positive("dense", dense)
+        check_probability("dropout", dropout)
+        feature_size = feature_map_size(image_size, widths)
+        in_channels = [channels, *widths[:-1]]
         blocks = [
             nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2))
-            for i, o in zip(inputs, widths, strict=True)
+            for i, o in zip(in_channels, widths, strict=True)
         ]
         self.features = nn.Sequential(*blocks)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(widths[-1] * side**2, dense),
+            nn.Linear(widths[-1] * feature_size**2, dense),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
             nn.Linear(dense, num_classes),

@@ -5,35 +5,35 @@ from collections.abc import Sequence
 from cnn_classifier.errors import ConfigError
 
 
-def require_share(name: str, value: float) -> None:
+def check_probability(name: str, value: float) -> None:
     """Raise ConfigError unless a dropout probability is in [0, 1)."""
     if not 0 <= value < 1:
         raise ConfigError(f"model.{name}={value} is out of range; expected a probability from 0 up to 1")
 
 
-def require_within(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise ConfigError unless a value is from `low` to `high`."""
     if not low <= value <= high:
         raise ConfigError(f"model.{name}={value} is out of range; expected from {low} to {high}")
 
 
-def require_positive(name: str, *values: int) -> None:
+def check_positive(name: str, *values: int) -> None:
     """Raise ConfigError unless there are widths and every one of them is at least 1."""
     if not values or min(values) < 1:
-        told = values[0] if len(values) == 1 else list(values)
-        raise ConfigError(f"model.{name}={told} is out of range; expected one or more whole numbers above 0")
+        value = values[0] if len(values) == 1 else list(values)
+        raise ConfigError(f"model.{name}={value} is out of range; expected one or more whole numbers above 0")
 
 
-def pooled_size(image_size: int, widths: Sequence[int]) -> int:
+def feature_map_size(image_size: int, widths: Sequence[int]) -> int:
     """Side of the feature map after halving once a width.
 
     Raises:
         ConfigError: If nothing would be left of the image.
     """
-    side: int = image_size >> len(widths)
-    if side < 1:
+    feature_size: int = image_size >> len(widths)
+    if feature_size < 1:
         raise ConfigError(
             f"dataset.image_size={image_size} is too small for the network: model.widths={list(widths)} halves the "
             f"image {len(widths)} times; expected at least {1 << len(widths)} pixels, or fewer widths"
         )
-    return side
+    return feature_size

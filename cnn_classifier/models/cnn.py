@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cnn_classifier.models.checks import pooled_size, require_positive, require_share
-from cnn_classifier.models.layers import ConvBlock, initialise
+from cnn_classifier.models.checks import check_positive, check_probability, feature_map_size
+from cnn_classifier.models.layers import ConvBlock, init_weights
 
 
 class CNN(nn.Module):
@@ -36,22 +36,22 @@ class CNN(nn.Module):
         dense_dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        require_positive("widths", *widths)
-        require_positive("dense", dense)
-        require_share("dropout", dropout)
-        require_share("dense_dropout", dense_dropout)
-        side = pooled_size(image_size, widths)
-        inputs = [channels, *widths[:-1]]
-        self.features = nn.Sequential(*(ConvBlock(i, o, dropout) for i, o in zip(inputs, widths, strict=True)))
+        check_positive("widths", *widths)
+        check_positive("dense", dense)
+        check_probability("dropout", dropout)
+        check_probability("dense_dropout", dense_dropout)
+        feature_size = feature_map_size(image_size, widths)
+        in_channels = [channels, *widths[:-1]]
+        self.features = nn.Sequential(*(ConvBlock(i, o, dropout) for i, o in zip(in_channels, widths, strict=True)))
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(widths[-1] * side**2, dense, bias=False),
+            nn.Linear(widths[-1] * feature_size**2, dense, bias=False),
             nn.BatchNorm1d(dense),
             nn.ReLU(inplace=True),
             nn.Dropout(dense_dropout),
             nn.Linear(dense, num_classes),
         )
-        initialise(self)
+        init_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.models.backbones import make_backbone
-from cnn_classifier.models.checks import require_share, require_within
-from cnn_classifier.models.weights import fetch_weights, fit_weights
+from cnn_classifier.models.backbones import create_backbone
+from cnn_classifier.models.checks import check_probability, check_range
+from cnn_classifier.models.weights import fetch_weights, match_state_dict
 
 
 class Pretrained(nn.Module):
@@ -30,7 +30,7 @@ class Pretrained(nn.Module):
         ConfigError: If a value is out of range, or there is no such backbone.
     """
 
-    size_free = True
+    supports_variable_size = True
 
     def __init__(
         self,
@@ -46,20 +46,26 @@ class Pretrained(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        require_within("freeze", freeze, 0, 1)
-        require_within("thaw", thaw, 0, 1)
-        require_within("layer_decay", layer_decay, 0, 1)
-        require_share("dropout", dropout)
-        self.name, self.weights, self.freeze, self.thaw, self.layer_decay = backbone, weights, freeze, thaw, layer_decay
-        self.backbone = make_backbone(backbone)
-        dense = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Linear)]
-        if not dense:
+        check_range("freeze", freeze, 0, 1)
+        check_range("thaw", thaw, 0, 1)
+        check_range("layer_decay", layer_decay, 0, 1)
+        check_probability("dropout", dropout)
+        self.backbone_name, self.weights, self.freeze, self.thaw, self.layer_decay = (
+            backbone,
+            weights,
+            freeze,
+            thaw,
+            layer_decay,
+        )
+        self.backbone = create_backbone(backbone)
+        linear_names = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Linear)]
+        if not linear_names:
             raise ConfigError(f"model.backbone={backbone} has no dense layer to put a new head in the place of")
-        self.head = dense[-1]
-        features = self.backbone.get_parameter(f"{self.head}.weight").shape[1]
-        head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, num_classes))
-        self.backbone.set_submodule(self.head, head)
-        self.learning = len(self.parts())
+        self.head_name = linear_names[-1]
+        num_features = self.backbone.get_parameter(f"{self.head_name}.weight").shape[1]
+        head = nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, num_classes))
+        self.backbone.set_submodule(self.head_name, head)
+        self.num_trainable = len(self.blocks())
 
     def forward(self, images: Tensor) -> Tensor:
         return self.backbone(images.expand(-1, 3, -1, -1))
@@ -73,52 +79,54 @@ class Pretrained(nn.Module):
         """
         if self.weights is None:
             return
-        found = fetch_weights(self.name, self.weights)
-        wanted = make_backbone(self.name).state_dict()
-        fitting = fit_weights(found, wanted, head=f"{self.head}.", named=f"model.weights={self.weights}")
-        self.backbone.load_state_dict(fitting, strict=False)
+        source = fetch_weights(self.backbone_name, self.weights)
+        target = create_backbone(self.backbone_name).state_dict()
+        matched = match_state_dict(source, target, head=f"{self.head_name}.", label=f"model.weights={self.weights}")
+        self.backbone.load_state_dict(matched, strict=False)
 
-    def parts(self) -> list[nn.Module]:
+    def blocks(self) -> list[nn.Module]:
         """What learns or rests as one, from the first layer to the head."""
-        return list(outermost(self.backbone))
+        return list(top_level_blocks(self.backbone))
 
-    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+    def lr_multipliers(self) -> list[tuple[list[nn.Parameter], float]]:
         """The parameters of each part, and what to multiply their learning rate by."""
-        groups = [list(part.parameters()) for part in self.parts()]
-        inside = {id(parameter) for group in groups for parameter in group}
-        loose = [parameter for parameter in self.parameters() if id(parameter) not in inside]  # a position, a token
-        groups = [loose, *groups] if loose else groups
+        groups = [list(block.parameters()) for block in self.blocks()]
+        grouped_ids = {id(parameter) for group in groups for parameter in group}
+        ungrouped = [
+            parameter for parameter in self.parameters() if id(parameter) not in grouped_ids
+        ]  # a position, a token
+        groups = [ungrouped, *groups] if ungrouped else groups
         return [(group, self.layer_decay ** (len(groups) - 1 - depth)) for depth, group in enumerate(groups)]
 
-    def begin_epoch(self, share: float) -> None:
+    def set_progress(self, fraction: float) -> None:
         """Let the parts learn whose time has come.
 
         Args:
             share: Of the run that is over.
         """
-        parts = self.parts()
-        if share < self.freeze or self.freeze == 1:
-            self.learning = 1
-        elif share < self.freeze + self.thaw:
-            self.learning = 1 + int((len(parts) - 1) * (share - self.freeze) / self.thaw)
+        blocks = self.blocks()
+        if fraction < self.freeze or self.freeze == 1:
+            self.num_trainable = 1
+        elif fraction < self.freeze + self.thaw:
+            self.num_trainable = 1 + int((len(blocks) - 1) * (fraction - self.freeze) / self.thaw)
         else:
-            self.learning = len(parts)
-        self.requires_grad_(self.learning == len(parts))  # a token or a position outside of all parts, too
-        for part in parts[len(parts) - self.learning :]:
-            part.requires_grad_(True)
+            self.num_trainable = len(blocks)
+        self.requires_grad_(self.num_trainable == len(blocks))  # a token or a position outside of all parts, too
+        for block in blocks[len(blocks) - self.num_trainable :]:
+            block.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Pretrained":
         """As ever, but that a part which rests keeps the statistics of its norms."""
         super().train(mode)
-        parts = self.parts()
-        for part in parts[: len(parts) - self.learning]:
-            part.eval()
+        blocks = self.blocks()
+        for block in blocks[: len(blocks) - self.num_trainable]:
+            block.eval()
         return self
 
 
-def outermost(network: nn.Module) -> Iterator[nn.Module]:
+def top_level_blocks(network: nn.Module) -> Iterator[nn.Module]:
     """The layers and blocks of a network in order, containers opened."""
     for child in network.children():
-        inside = child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
-        yield from (part for part in inside if any(True for _ in part.parameters()))
+        candidates = child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+        yield from (block for block in candidates if any(True for _ in block.parameters()))

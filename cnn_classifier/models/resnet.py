@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnn_classifier.models.checks import pooled_size, require_positive, require_share
-from cnn_classifier.models.layers import initialise
+from cnn_classifier.models.checks import check_positive, check_probability, feature_map_size
+from cnn_classifier.models.layers import init_weights
 
 
 class ResNet(nn.Module):
@@ -25,7 +25,7 @@ class ResNet(nn.Module):
         ConfigError: If a value is out of range or the image is too small for the blocks.
     """
 
-    size_free = True
+    supports_variable_size = True
 
     def __init__(
         self,
@@ -39,25 +39,25 @@ class ResNet(nn.Module):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        require_positive("widths", *widths)
-        require_positive("stem", stem)
-        require_positive("stem_stride", stem_stride)
-        require_share("dropout", dropout)
-        pooled_size(image_size // stem_stride, widths)
-        inputs = [stem, *widths[:-1]]
+        check_positive("widths", *widths)
+        check_positive("stem", stem)
+        check_positive("stem_stride", stem_stride)
+        check_probability("dropout", dropout)
+        feature_map_size(image_size // stem_stride, widths)
+        in_channels = [stem, *widths[:-1]]
         self.features = nn.Sequential(
             nn.Conv2d(channels, stem, 3, stride=stem_stride, padding=1, bias=False),
             nn.BatchNorm2d(stem),
             nn.ReLU(inplace=True),
-            *(ResidualBlock(i, o) for i, o in zip(inputs, widths, strict=True)),
+            *(ResidualBlock(i, o) for i, o in zip(in_channels, widths, strict=True)),
         )
         linear = nn.Linear(widths[-1], num_classes)
         self.head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(dropout), linear)
-        initialise(self)
+        init_weights(self)
         nn.init.zeros_(linear.weight)  # no class is likelier at first, whatever the features' scale
         for block in self.features:
             if isinstance(block, ResidualBlock):
-                block.begin()
+                block.init_identity()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
@@ -66,33 +66,33 @@ class ResNet(nn.Module):
 class ResidualBlock(nn.Module):
     """Conv - pool - norm - ReLU, and conv - norm added to it: (B, in_channels, H, W) -> (B, width, H/2, W/2)."""
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.halve = nn.Sequential(
-            nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
             nn.MaxPool2d(2),  # before the norm: a quarter of its work
-            norm(width),
+            fixed_scale_batch_norm(out_channels),
             nn.ReLU(inplace=True),
         )
-        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm = norm(width)
+        self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm = fixed_scale_batch_norm(out_channels)
 
-    def begin(self) -> None:
+    def init_identity(self) -> None:
         """Let every kernel hand on what it is given: what is above learns from the image at once (arXiv:2404.00498)."""
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
                 nn.init.dirac_(conv.weight[: conv.in_channels])
 
     def forward(self, images: Tensor) -> Tensor:
-        halved = self.halve(images)
-        return functional.relu(halved + self.norm(self.conv(halved)))
+        downsampled = self.halve(images)
+        return functional.relu(downsampled + self.norm(self.conv(downsampled)))
 
 
-def norm(width: int) -> nn.BatchNorm2d:
+def fixed_scale_batch_norm(num_features: int) -> nn.BatchNorm2d:
     """Batch norm whose scale stays at one: the kernel after it has a scale of its own.
 
     Neither learning it nor beginning with a block's last one at zero (arXiv:1706.02677) pays: docs/results.md.
     """
-    layer = nn.BatchNorm2d(width)
+    layer = nn.BatchNorm2d(num_features)
     layer.weight.requires_grad = False
     return layer

@@ -6,16 +6,16 @@ from torch import nn
 
 
 @runtime_checkable
-class Staged(Protocol):
+class FineTunable(Protocol):
     """A network that begins with weights learnt elsewhere."""
 
     def load_weights(self) -> None:
         """Start from these weights; called once before a training, never when a checkpoint is loaded."""
 
-    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+    def lr_multipliers(self) -> list[tuple[list[nn.Parameter], float]]:
         """The parameters of each part, and what to multiply their learning rate by."""
 
-    def begin_epoch(self, share: float) -> None:
+    def set_progress(self, fraction: float) -> None:
         """Let the parts learn whose time has come.
 
         Args:

@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor
 
 from cnn_classifier.errors import CheckpointError, ConfigError
-from cnn_classifier.models.backbones import is_torchvision, timm_for
+from cnn_classifier.models.backbones import is_torchvision, require_timm
 
 Weights = Mapping[str, Tensor]
 IMAGENET = "imagenet"
@@ -28,7 +28,7 @@ def fetch_weights(name: str, source: str) -> Weights:
     try:
         if is_torchvision(name):
             return torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True, check_hash=True)
-        return timm_for(name).create_model(name, pretrained=True).state_dict()
+        return require_timm(name).create_model(name, pretrained=True).state_dict()
     except (OSError, RuntimeError) as error:
         raise ConfigError(
             f"model.weights={IMAGENET}: the weights of {name} cannot be downloaded ({' '.join(str(error).split())}); "
@@ -47,8 +47,8 @@ def read_weights(path: Path) -> Weights:
             f"model.weights={path} does not exist; give a .pth, .pt or .safetensors file, or imagenet"
         )
     try:
-        reads = read_safetensors if path.suffix == ".safetensors" else read_torch
-        content = reads(path)
+        reader = read_safetensors if path.suffix == ".safetensors" else read_torch
+        content = reader(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         raise CheckpointError(
             f"model.weights={path} is no file of weights; give a .pth, .pt or .safetensors"
@@ -76,12 +76,12 @@ def read_safetensors(path: Path) -> Any:
         raise ValueError(str(error)) from error
 
 
-def without_counters(weights: Weights) -> Weights:
+def float_tensors(weights: Weights) -> Weights:
     """The tensors but for whole numbers: norms' counts of batches, which older files lack, and tables of positions."""
     return {name: value for name, value in weights.items() if value.is_floating_point()}
 
 
-def fit_weights(found: Weights, wanted: Weights, *, head: str, named: str) -> Weights:
+def match_state_dict(source: Weights, target: Weights, *, head: str, label: str) -> Weights:
     """The weights that fit a network, under its own names; its head, which is for other classes, is left out.
 
     Files name the same layers in many ways, in the same order: where names differ, order and shapes must agree.
@@ -95,16 +95,20 @@ def fit_weights(found: Weights, wanted: Weights, *, head: str, named: str) -> We
     Raises:
         CheckpointError: If they are of another network.
     """
-    found, wanted = without_counters(found), without_counters(wanted)
-    if not set(wanted) - set(found) - {name for name in wanted if name.startswith(head)}:
-        paired = [(name, name) for name in wanted if name in found]
-    elif len(found) == len(wanted):
-        paired = list(zip(found, wanted, strict=True))
+    source, target = float_tensors(source), float_tensors(target)
+    if not set(target) - set(source) - {name for name in target if name.startswith(head)}:
+        name_pairs = [(name, name) for name in target if name in source]
+    elif len(source) == len(target):
+        name_pairs = list(zip(source, target, strict=True))
     else:
-        raise CheckpointError(f"{named}: {len(found)} tensors are not of this backbone, which has {len(wanted)}")
-    fitting = {own: found[theirs] for theirs, own in paired if not own.startswith(head)}
-    wrong = next((name for name, value in fitting.items() if value.shape != wanted[name].shape), None)
-    if wrong:
-        expected = tuple(wanted[wrong].shape)
-        raise CheckpointError(f"{named}: {wrong} is {tuple(fitting[wrong].shape)}, and {expected} in this backbone")
-    return fitting
+        raise CheckpointError(f"{label}: {len(source)} tensors are not of this backbone, which has {len(target)}")
+    matched = {
+        target_name: source[source_name] for source_name, target_name in name_pairs if not target_name.startswith(head)
+    }
+    mismatched = next((name for name, value in matched.items() if value.shape != target[name].shape), None)
+    if mismatched:
+        expected = tuple(target[mismatched].shape)
+        raise CheckpointError(
+            f"{label}: {mismatched} is {tuple(matched[mismatched].shape)}, and {expected} in this backbone"
+        )
+    return matched

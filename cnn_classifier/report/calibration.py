@@ -12,10 +12,10 @@ Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
 # Of the validation images so many are above both thresholds, if no image is below both.
-KEPT = 0.95
-REFUSED_EACH = (1 - KEPT) / 2
-BINS = 15
-TINY = 1e-12
+TARGET_COVERAGE = 0.95
+REJECT_QUANTILE = (1 - TARGET_COVERAGE) / 2
+NUM_BINS = 15
+EPS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Calibration:
 
     temperature: float
     threshold: float
-    least_familiarity: float | None
+    min_similarity: float | None
 
 
 def calibrate(
-    labels: Labels, probabilities: Probabilities, familiarity: npt.NDArray[np.floating[Any]] | None = None
+    labels: Labels, probabilities: Probabilities, similarity: npt.NDArray[np.floating[Any]] | None = None
 ) -> Calibration:
     """Find temperature and thresholds on images that were not trained on.
 
@@ -46,39 +46,39 @@ def calibrate(
         probabilities: At temperature 1, (N, K).
         familiarity: Of images of the same kind, (M,).
     """
-    sure = (len(labels) + 1) / (len(labels) + 2)
+    target_confidence = (len(labels) + 1) / (len(labels) + 2)
     num_classes = probabilities.shape[1]
-    targets = np.full(probabilities.shape, (1 - sure) / max(num_classes - 1, 1))
-    targets[np.arange(len(labels)), labels] = sure
+    targets = np.full(probabilities.shape, (1 - target_confidence) / max(num_classes - 1, 1))
+    targets[np.arange(len(labels)), labels] = target_confidence
 
     def loss(log_temperature: float) -> float:
-        scaled = at_temperature(probabilities, float(np.exp(log_temperature)))
-        return float(-(targets * np.log(np.maximum(scaled, TINY))).sum(axis=1).mean())
+        probs = apply_temperature(probabilities, float(np.exp(log_temperature)))
+        return float(-(targets * np.log(np.maximum(probs, EPS))).sum(axis=1).mean())
 
     temperature = float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(10.0)), method="bounded").x))
-    scaled = at_temperature(probabilities, temperature)
-    right = scaled.argmax(axis=1) == labels
-    threshold = float(np.quantile(scaled.max(axis=1)[right], REFUSED_EACH)) if right.any() else 0.0
-    least = None if familiarity is None else round(float(np.quantile(familiarity, REFUSED_EACH)), 4)
-    return Calibration(round(temperature, 4), round(threshold, 4), least)
+    calibrated = apply_temperature(probabilities, temperature)
+    correct = calibrated.argmax(axis=1) == labels
+    threshold = float(np.quantile(calibrated.max(axis=1)[correct], REJECT_QUANTILE)) if correct.any() else 0.0
+    min_similarity = None if similarity is None else round(float(np.quantile(similarity, REJECT_QUANTILE)), 4)
+    return Calibration(round(temperature, 4), round(threshold, 4), min_similarity)
 
 
-def at_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
+def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
     """Probabilities of logits that are divided by a temperature, from those of the logits themselves, (N, K)."""
-    logits = np.log(np.maximum(probabilities, TINY)) / temperature
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+    logits = np.log(np.maximum(probabilities, EPS)) / temperature
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
-def reliability(labels: Labels, probabilities: Probabilities) -> list[dict[str, float]]:
+def reliability_bins(labels: Labels, probabilities: Probabilities) -> list[dict[str, float]]:
     """For each bin of confidence how sure the answers were and how often they were right; empty bins are left out."""
-    sure = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((sure * BINS).astype(int), BINS - 1)
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
     return [
         {
-            "confidence": float(sure[bins == index].mean()),
-            "accuracy": float(right[bins == index].mean()),
+            "confidence": float(confidence[bins == index].mean()),
+            "accuracy": float(correct[bins == index].mean()),
             "images": int((bins == index).sum()),
         }
         for index in np.unique(bins)
@@ -87,24 +87,24 @@ def reliability(labels: Labels, probabilities: Probabilities) -> list[dict[str, 
 
 def expected_calibration_error(bins: Sequence[dict[str, float]]) -> float:
     """The mean distance between being sure and being right, over all images (arXiv:1706.04599)."""
-    images = sum(row["images"] for row in bins)
-    return sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in bins) / images
+    num_images = sum(row["images"] for row in bins)
+    return sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in bins) / num_images
 
 
-def coverage_curve(labels: Labels, probabilities: Probabilities, points: int = 101) -> list[dict[str, float]]:
+def coverage_curve(labels: Labels, probabilities: Probabilities, num_points: int = 101) -> list[dict[str, float]]:
     """Accuracy of what is answered, as the threshold lets fewer and fewer images through.
 
     Returns:
         Rows of `threshold`, `coverage` (share of images that are answered) and `accuracy` of those, all images first.
     """
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
-    right = (probabilities.argmax(axis=1) == labels)[order]
-    sure = probabilities.max(axis=1)[order]
-    accuracy = right.cumsum() / np.arange(1, len(order) + 1)
-    counts = np.unique(np.linspace(1, len(order), min(points, len(order))).round().astype(int))[::-1]
+    correct = (probabilities.argmax(axis=1) == labels)[order]
+    confidence = probabilities.max(axis=1)[order]
+    accuracy = correct.cumsum() / np.arange(1, len(order) + 1)
+    counts = np.unique(np.linspace(1, len(order), min(num_points, len(order))).round().astype(int))[::-1]
     return [
         {
-            "threshold": float(sure[count - 1]),
+            "threshold": float(confidence[count - 1]),
             "coverage": float(count / len(order)),
             "accuracy": float(accuracy[count - 1]),
         }
@@ -112,17 +112,19 @@ def coverage_curve(labels: Labels, probabilities: Probabilities, points: int = 1
     ]
 
 
-def before_and_after(labels: Labels, before: Probabilities, after: Probabilities, temperature: float) -> dict[str, Any]:
+def calibration_report(
+    labels: Labels, uncalibrated: Probabilities, calibrated: Probabilities, temperature: float
+) -> dict[str, Any]:
     """What `report.json` says of a temperature: the bins and the calibration error without and with it."""
     content: dict[str, Any] = {"temperature": temperature}
-    for name, probabilities in (("before", before), ("after", after)):
-        bins = reliability(labels, probabilities)
+    for name, probabilities in (("before", uncalibrated), ("after", calibrated)):
+        bins = reliability_bins(labels, probabilities)
         content[name] = {"error": expected_calibration_error(bins), "bins": bins}
     return content
 
 
-def answered(
-    labels: Labels, probabilities: Probabilities, threshold: float, familiar: npt.NDArray[np.bool_] | None = None
+def selective_accuracy(
+    labels: Labels, probabilities: Probabilities, threshold: float, in_distribution: npt.NDArray[np.bool_] | None = None
 ) -> dict[str, Any]:
     """What `report.json` says of what is refused: the images that are answered, the accuracy on them, and the curve.
 
@@ -135,13 +137,13 @@ def answered(
     Returns:
         `accuracy` is None where nothing is answered; the curve is that of the threshold alone.
     """
-    familiar = np.ones(len(labels), bool) if familiar is None else familiar
-    sure = (probabilities.max(axis=1) >= threshold) & familiar
-    right = probabilities.argmax(axis=1) == labels
+    in_distribution = np.ones(len(labels), bool) if in_distribution is None else in_distribution
+    is_answered = (probabilities.max(axis=1) >= threshold) & in_distribution
+    correct = probabilities.argmax(axis=1) == labels
     return {
         "threshold": threshold,
-        "unfamiliar": float((~familiar).mean()),
-        "coverage": float(sure.mean()),
-        "accuracy": float(right[sure].mean()) if sure.any() else None,
+        "unfamiliar": float((~in_distribution).mean()),
+        "coverage": float(is_answered.mean()),
+        "accuracy": float(correct[is_answered].mean()) if is_answered.any() else None,
         "curve": coverage_curve(labels, probabilities),
     }

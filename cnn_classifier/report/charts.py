@@ -11,7 +11,7 @@ Content = Mapping[str, Any]
 
 # The plotted area, in the units of the SVG: about the width of a phone, so that its words can be read there.
 WIDTH, HEIGHT = 300.0, 200.0
-MOST_POINTS = 300  # of a line
+MAX_POINTS = 300  # of a line
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Axis:
     high: float
     ticks: Sequence[tuple[float, str]]
 
-    def position(self, value: float, length: float) -> float:
+    def to_position(self, value: float, length: float) -> float:
         """Where a value lies on an axis of this length."""
         return round(length * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low), 1)
 
@@ -48,13 +48,13 @@ class Line:
     """
 
     name: str
-    kind: str
+    css_class: str
     points: Sequence[Point]
-    sizes: Sequence[float] = ()
-    titles: Sequence[str] = ()
+    radii: Sequence[float] = ()
+    tooltips: Sequence[str] = ()
 
 
-def axis(name: str, values: Sequence[float], *, share: bool = False, whole: bool = False) -> Axis:
+def build_axis(name: str, values: Sequence[float], *, as_percent: bool = False, integer: bool = False) -> Axis:
     """An axis with round labels around these values.
 
     Args:
@@ -66,21 +66,23 @@ def axis(name: str, values: Sequence[float], *, share: bool = False, whole: bool
     low, high = min(values), max(values)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    if share:
+    if as_percent:
         low, high = max(0.0, low), min(1.0, high)
-    locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=whole)
+    locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=integer)
     ticks = [float(tick) for tick in locator.tick_values(low, high)]
-    if whole:
+    if integer:
         ticks = [tick for tick in ticks if low <= tick <= high]
     else:
         low, high = ticks[0], ticks[-1]
-    if share:
+    if as_percent:
         ticks = [tick for tick in ticks if 0 <= tick <= 1]
         low, high = max(0.0, low), min(1.0, high)
-    return Axis(name, low, high, [(tick, f"{100 * tick:g} %" if share else f"{tick:g}") for tick in ticks])
+    return Axis(name, low, high, [(tick, f"{100 * tick:g} %" if as_percent else f"{tick:g}") for tick in ticks])
 
 
-def chart(lines: Sequence[Line], *, x: Axis, y: Axis, marks: Sequence[Point] = (), equal: bool = False) -> Content:
+def build_chart(
+    lines: Sequence[Line], *, x: Axis, y: Axis, markers: Sequence[Point] = (), show_diagonal: bool = False
+) -> Content:
     """Everything a template needs to draw a chart.
 
     Args:
@@ -91,17 +93,17 @@ def chart(lines: Sequence[Line], *, x: Axis, y: Axis, marks: Sequence[Point] = (
         equal: Draw the diagonal where both axes are equal.
     """
 
-    def place(point: Point) -> Point:
-        return x.position(point[0], WIDTH), round(HEIGHT - y.position(point[1], HEIGHT), 1)
+    def project(point: Point) -> Point:
+        return x.to_position(point[0], WIDTH), round(HEIGHT - y.to_position(point[1], HEIGHT), 1)
 
-    drawn = []
+    rendered = []
     for line in lines:
-        points = [place(point) for point in line.points[:: -(-len(line.points) // MOST_POINTS) or 1]]
-        dots = zip(points, line.sizes, line.titles, strict=False)
-        drawn.append(
+        points = [project(point) for point in line.points[:: -(-len(line.points) // MAX_POINTS) or 1]]
+        dots = zip(points, line.radii, line.tooltips, strict=False)
+        rendered.append(
             {
                 "name": line.name,
-                "kind": line.kind,
+                "kind": line.css_class,
                 "points": " ".join(f"{left:g},{top:g}" for left, top in points),
                 "dots": [(*point, round(size, 1), title) for point, size, title in dots],
             }
@@ -109,9 +111,9 @@ def chart(lines: Sequence[Line], *, x: Axis, y: Axis, marks: Sequence[Point] = (
     return {
         "width": WIDTH,
         "height": HEIGHT,
-        "x": {"name": x.name, "ticks": [(x.position(value, WIDTH), label) for value, label in x.ticks]},
-        "y": {"name": y.name, "ticks": [(HEIGHT - y.position(value, HEIGHT), label) for value, label in y.ticks]},
-        "lines": drawn,
-        "marks": [place(mark) for mark in marks],
-        "equal": equal,
+        "x": {"name": x.name, "ticks": [(x.to_position(value, WIDTH), label) for value, label in x.ticks]},
+        "y": {"name": y.name, "ticks": [(HEIGHT - y.to_position(value, HEIGHT), label) for value, label in y.ticks]},
+        "lines": rendered,
+        "marks": [project(mark) for mark in markers],
+        "equal": show_diagonal,
     }

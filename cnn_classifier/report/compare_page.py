@@ -18,12 +18,12 @@ def write_compare_page(path: Path, content: Content) -> None:
     Raises:
         StorageError: If the file cannot be written.
     """
-    write_page(path, "compare.html.j2", content=content, scale=scale(content))
+    write_page(path, "compare.html.j2", content=content, scale=compute_scale(content))
 
 
-def scale(content: Content) -> dict[str, float]:
+def compute_scale(content: Content) -> dict[str, float]:
     """From where to where the axis of all intervals goes, with some air, as `low` and `span`."""
     lows, highs = zip(*(row["interval"] for row in content["runs"]), strict=True)
-    air = 0.1 * (max(highs) - min(lows))
-    low, high = max(0.0, min(lows) - air), min(1.0, max(highs) + air)
+    padding = 0.1 * (max(highs) - min(lows))
+    low, high = max(0.0, min(lows) - padding), min(1.0, max(highs) + padding)
     return {"low": low, "span": max(high - low, 1e-9)}

@@ -8,11 +8,11 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from cnn_classifier.report.intervals import wilson
+from cnn_classifier.report.intervals import wilson_interval
 
-SIGNIFICANT = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 # What differs in every run, and says nothing.
-OWN = (
+IGNORED_KEYS = (
     "run_dir",
     "resume",
     "sweep.resume",
@@ -36,17 +36,17 @@ class Run:
 
     name: str
     report: Mapping[str, Any]
-    answers: Mapping[str, bool]
+    correct: Mapping[str, bool]
     config: Mapping[str, Any]
 
-    def row(self) -> dict[str, Any]:
+    def to_row(self) -> dict[str, Any]:
         """Its scores."""
-        test, images = self.report["test"], len(self.answers)
+        test, num_images = self.report["test"], len(self.correct)
         return {
             "run": self.name,
-            "images": images,
+            "images": num_images,
             "accuracy": test["accuracy"],
-            "interval": list(wilson(test["accuracy"], images)),
+            "interval": list(wilson_interval(test["accuracy"], num_images)),
             "f1_macro": test["f1_macro"],
             "loss": test["loss"],
             "seconds": self.report.get("timing", {}).get("total_seconds"),
@@ -61,44 +61,44 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
         where a run has none). `pairs`: each run against the first, the one that the others are compared with.
     """
     return {
-        "runs": [run.row() for run in runs],
-        "differences": differences([run.config for run in runs]),
-        "pairs": tested_pairs(runs),
+        "runs": [run.to_row() for run in runs],
+        "differences": diff_configs([run.config for run in runs]),
+        "pairs": compare_pairs(runs),
     }
 
 
-def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def diff_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The values of every key that is not the same in all configurations; an evaluation has none."""
-    known = [config for config in configs if config]
-    keys = dict.fromkeys(key for config in known for key in config if key not in OWN)
+    nonempty = [config for config in configs if config]
+    keys = dict.fromkeys(key for config in nonempty for key in config if key not in IGNORED_KEYS)
     return {
         key: [config.get(key) for config in configs]
         for key in keys
-        if any(config.get(key) != known[0].get(key) for config in known)
+        if any(config.get(key) != nonempty[0].get(key) for config in nonempty)
     }
 
 
-def tested_pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def compare_pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Every other run against the first, with p-values that allow for their number (Holm 1979)."""
-    pairs = [paired(runs[0], run) for run in runs[1:]]
-    for pair, p in zip(pairs, holm([pair.get("p") for pair in pairs]), strict=True):
+    pairs = [mcnemar(runs[0], run) for run in runs[1:]]
+    for pair, p in zip(pairs, holm_correction([pair.get("p") for pair in pairs]), strict=True):
         if p is not None:
             pair["p"] = p
-        pair["says"] = sentence(pair)
+        pair["says"] = describe_pair(pair)
     return pairs
 
 
-def holm(values: Sequence[float | None]) -> list[float | None]:
+def holm_correction(p_values: Sequence[float | None]) -> list[float | None]:
     """P-values that allow for their number (Holm 1979), each in its place."""
-    ranked = sorted((value, place) for place, value in enumerate(values) if value is not None)
-    corrected: list[float | None] = [None] * len(values)
-    least = 0.0
-    for rank, (value, place) in enumerate(ranked):
-        corrected[place] = least = min(1.0, max(least, value * (len(ranked) - rank)))
+    sorted_values = sorted((value, index) for index, value in enumerate(p_values) if value is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    running_max = 0.0
+    for rank, (value, index) in enumerate(sorted_values):
+        corrected[index] = running_max = min(1.0, max(running_max, value * (len(sorted_values) - rank)))
     return corrected
 
 
-def read_answers(folder: Path) -> dict[str, bool]:
+def read_correctness(folder: Path) -> dict[str, bool]:
     """For each test image of a run, whether it was answered rightly.
 
     Raises:
@@ -109,40 +109,42 @@ def read_answers(folder: Path) -> dict[str, bool]:
         return {row["path"]: row["label"] == row["predicted"] for row in csv.DictReader(file)}
 
 
-def paired(first: Run, second: Run) -> dict[str, Any]:
+def mcnemar(first: Run, second: Run) -> dict[str, Any]:
     """The exact test of McNemar (1947) on the images that both were tested on.
 
     Only images that one run got right and the other wrong tell them apart. Were the runs equally good, each of these
     would fall to either with probability one half.
     """
-    common = first.answers.keys() & second.answers.keys()
-    pair = {"first": first.name, "second": second.name, "images": len(common)}
-    if not common:
+    common_paths = first.correct.keys() & second.correct.keys()
+    pair = {"first": first.name, "second": second.name, "images": len(common_paths)}
+    if not common_paths:
         return pair
-    pair["all"] = len(common) == len(first.answers) == len(second.answers)
-    only_first = sum(first.answers[path] and not second.answers[path] for path in common)
-    only_second = sum(second.answers[path] and not first.answers[path] for path in common)
-    apart = only_first + only_second
-    p = float(binomtest(only_first, apart).pvalue) if apart else 1.0
+    pair["all"] = len(common_paths) == len(first.correct) == len(second.correct)
+    only_first = sum(first.correct[path] and not second.correct[path] for path in common_paths)
+    only_second = sum(second.correct[path] and not first.correct[path] for path in common_paths)
+    num_discordant = only_first + only_second
+    p = float(binomtest(only_first, num_discordant).pvalue) if num_discordant else 1.0
     return pair | {"only_first_right": only_first, "only_second_right": only_second, "p": p}
 
 
-def sentence(pair: Mapping[str, Any]) -> str:
+def describe_pair(pair: Mapping[str, Any]) -> str:
     """What a pair comes to, in words."""
-    first, second, images = pair["first"], pair["second"], pair["images"]
-    if not images:
+    first, second, num_images = pair["first"], pair["second"], pair["images"]
+    if not num_images:
         return f"{second} and {first} were tested on different images, so that they cannot be compared image by image."
-    where = f"the {images:,} test images" if pair["all"] else f"the {images:,} images that both were tested on"
+    test_set = (
+        f"the {num_images:,} test images" if pair["all"] else f"the {num_images:,} images that both were tested on"
+    )
     fewer, more = sorted((pair["only_first_right"], pair["only_second_right"]))
     if not more:
-        return f"{second} and {first} are right on the same of {where}."
+        return f"{second} and {first} are right on the same of {test_set}."
     if fewer == more:
-        return f"{second} and {first} are right on as many of {where}: each on {more:,} that the other gets wrong."
+        return f"{second} and {first} are right on as many of {test_set}: each on {more:,} that the other gets wrong."
     better, worse = (second, first) if pair["only_second_right"] > pair["only_first_right"] else (first, second)
-    real = pair["p"] < SIGNIFICANT
-    ahead, verdict = ("is better than", "is real") if real else ("is ahead of", "may be chance")
-    chance = "p < 0.0001" if pair["p"] < 0.0001 else f"p = {pair['p']:.2g}"
+    is_significant = pair["p"] < SIGNIFICANCE_LEVEL
+    relation, verdict = ("is better than", "is real") if is_significant else ("is ahead of", "may be chance")
+    p_text = "p < 0.0001" if pair["p"] < 0.0001 else f"p = {pair['p']:.2g}"
     return (
-        f"{better} {ahead} {worse} on {where}: right on {more:,} that the other gets wrong, "
-        f"wrong on {fewer:,} that it gets right; the difference {verdict} ({chance})."
+        f"{better} {relation} {worse} on {test_set}: right on {more:,} that the other gets wrong, "
+        f"wrong on {fewer:,} that it gets right; the difference {verdict} ({p_text})."
     )

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
-from cnn_classifier.report.calibration import answered, at_temperature, before_and_after
-from cnn_classifier.report.curves import two_class_curves
-from cnn_classifier.report.intervals import macro_f1_interval, wilson
+from cnn_classifier.report.calibration import apply_temperature, calibration_report, selective_accuracy
+from cnn_classifier.report.curves import binary_curves
+from cnn_classifier.report.intervals import macro_f1_interval, wilson_interval
 from cnn_classifier.storage import write_csv
 
 TOP_K = 5
-SURE = 0.95  # of another class than the label says, from here on the label itself is suspected
-MOST_PAIRS, MOST_SUSPECTS = 100, 500  # that are listed
+LABEL_ERROR_CONFIDENCE = 0.95  # of another class than the label says, from here on the label itself is suspected
+MAX_CONFUSED_PAIRS, MAX_LABEL_ERRORS = 100, 500  # that are listed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Evaluation:
     unreadable: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
     threshold: float = 0.0
-    familiar: npt.NDArray[np.bool_] | None = None
+    in_distribution: npt.NDArray[np.bool_] | None = None
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -56,14 +56,14 @@ class Evaluation:
         return os.path.commonpath([Path(path).parent for path in self.paths])
 
     @cached_property
-    def sure(self) -> npt.NDArray[np.float64]:
+    def confidence(self) -> npt.NDArray[np.float64]:
         """The probability of the likeliest class of each image, (N,)."""
         return self.probabilities.max(axis=1)
 
     @cached_property
     def uncalibrated(self) -> npt.NDArray[np.float64]:
         """The probabilities at temperature 1, (N, K)."""
-        return at_temperature(self.probabilities, 1 / self.temperature)
+        return apply_temperature(self.probabilities, 1 / self.temperature)
 
     @cached_property
     def confusion_matrix(self) -> npt.NDArray[np.int64]:
@@ -80,9 +80,9 @@ class Evaluation:
 
     def scores(self) -> dict[str, float]:
         """Headline numbers: loss, accuracy, macro and weighted averages, top-5 accuracy above 5 classes."""
-        of_truth = self.probabilities[np.arange(len(self.labels)), self.labels]
+        true_class_probabilities = self.probabilities[np.arange(len(self.labels)), self.labels]
         scores = {
-            "loss": float(-np.log(np.maximum(of_truth, 1e-15)).mean()),
+            "loss": float(-np.log(np.maximum(true_class_probabilities, 1e-15)).mean()),
             "accuracy": float((self.predicted == self.labels).mean()),
         }
         for average in ("macro", "weighted"):
@@ -106,7 +106,7 @@ class Evaluation:
             for name, (p, r, f1, support) in zip(self.class_names, columns, strict=True)
         ]
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Everything that `report.json` says of the answers; with two classes the second is the positive one."""
         scores = self.scores()
         content: dict[str, Any] = {
@@ -116,70 +116,78 @@ class Evaluation:
             "class_names": list(self.class_names),
             "unreadable": self.unreadable,
             "intervals": {
-                "accuracy": list(wilson(scores["accuracy"], len(self.labels))),
+                "accuracy": list(wilson_interval(scores["accuracy"], len(self.labels))),
                 "f1_macro": list(macro_f1_interval(self.confusion_matrix)),
             },
-            "calibration": before_and_after(self.labels, self.uncalibrated, self.probabilities, self.temperature),
-            "coverage": answered(self.labels, self.probabilities, self.threshold, self.familiar),
+            "calibration": calibration_report(self.labels, self.uncalibrated, self.probabilities, self.temperature),
+            "coverage": selective_accuracy(self.labels, self.probabilities, self.threshold, self.in_distribution),
             "confused_pairs": self.confused_pairs(),
             "suspected_labels": [
                 {
                     "path": self.paths[index],
                     "label": self.class_names[self.labels[index]],
                     "predicted": self.class_names[self.predicted[index]],
-                    "probability": float(self.sure[index]),
+                    "probability": float(self.confidence[index]),
                 }
-                for index in self.suspects()[:MOST_SUSPECTS]
+                for index in self.suspected_label_errors()[:MAX_LABEL_ERRORS]
             ],
         }
         if len(self.class_names) == 2:
             content["positive_class"] = self.per_class()[1]
-            content["curves"] = two_class_curves(self.labels, self.probabilities[:, 1])
+            content["curves"] = binary_curves(self.labels, self.probabilities[:, 1])
         return content
 
     def confused_pairs(self) -> list[dict[str, Any]]:
         """The classes called another, the most images first; `share` is of the true class."""
         matrix = self.confusion_matrix
-        off = matrix * ~np.eye(len(matrix), dtype=bool)
-        pairs = zip(*np.unravel_index(np.argsort(-off, axis=None, kind="stable")[:MOST_PAIRS], off.shape), strict=True)
+        off_diagonal = matrix * ~np.eye(len(matrix), dtype=bool)
+        pairs = zip(
+            *np.unravel_index(
+                np.argsort(-off_diagonal, axis=None, kind="stable")[:MAX_CONFUSED_PAIRS], off_diagonal.shape
+            ),
+            strict=True,
+        )
         return [
             {
                 "class": self.class_names[true],
-                "predicted": self.class_names[said],
-                "images": int(off[true, said]),
-                "share": float(off[true, said] / matrix[true].sum()),
+                "predicted": self.class_names[predicted],
+                "images": int(off_diagonal[true, predicted]),
+                "share": float(off_diagonal[true, predicted] / matrix[true].sum()),
             }
-            for true, said in pairs
-            if off[true, said]
+            for true, predicted in pairs
+            if off_diagonal[true, predicted]
         ]
 
     def mistakes(self) -> npt.NDArray[np.int64]:
         """Indices of the images got wrong, the surest mistakes first."""
         wrong = np.flatnonzero(self.predicted != self.labels)
-        return wrong[np.argsort(-self.sure[wrong], kind="stable")]
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
-    def suspects(self) -> npt.NDArray[np.int64]:
+    def suspected_label_errors(self) -> npt.NDArray[np.int64]:
         """Indices of the mistakes that it is so sure of that the label may be what is wrong, the surest first."""
         wrong = self.mistakes()
-        return wrong[self.sure[wrong] >= SURE]
+        return wrong[self.confidence[wrong] >= LABEL_ERROR_CONFIDENCE]
 
-    def least_sure(self) -> npt.NDArray[np.int64]:
+    def least_confident(self) -> npt.NDArray[np.int64]:
         """Indices of all images, those it was least sure of first."""
-        return np.argsort(self.sure, kind="stable")
+        return np.argsort(self.confidence, kind="stable")
 
-    def text(self) -> str:
+    def format(self) -> str:
         """The scores and the per-class table, for a terminal."""
-        scores = "  ".join(f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name)
+        score_line = "  ".join(f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name)
         width = max(len(name) for name in [*self.class_names, "class"])
-        line = "{class:<{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {support:6}"
-        rows = [line.format(width=width, **row) for row in self.per_class()]
-        return "\n".join([scores, "", f"{'class':<{width}}  precision  recall      f1  images", *rows])
+        row_format = "{class:<{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {support:6}"
+        rows = [row_format.format(width=width, **row) for row in self.per_class()]
+        return "\n".join([score_line, "", f"{'class':<{width}}  precision  recall      f1  images", *rows])
 
     def write_tables(self, folder: Path) -> None:
         """Write `confusion_matrix.csv` and `predictions.csv`."""
-        names = self.class_names
-        matrix = [(name, *row) for name, row in zip(names, self.confusion_matrix, strict=True)]
-        write_csv(folder / "confusion_matrix.csv", [("true \\ predicted", *names), *matrix])
-        answers = zip(self.paths, self.labels, self.predicted, self.probabilities, strict=True)
-        rows = [(path, names[label], names[said], f"{row[said]:.6f}") for path, label, said, row in answers]
+        class_names = self.class_names
+        matrix = [(name, *row) for name, row in zip(class_names, self.confusion_matrix, strict=True)]
+        write_csv(folder / "confusion_matrix.csv", [("true \\ predicted", *class_names), *matrix])
+        records = zip(self.paths, self.labels, self.predicted, self.probabilities, strict=True)
+        rows = [
+            (path, class_names[label], class_names[predicted], f"{row[predicted]:.6f}")
+            for path, label, predicted, row in records
+        ]
         write_csv(folder / "predictions.csv", [("path", "label", "predicted", "probability"), *rows])

@@ -11,111 +11,114 @@ from matplotlib.ticker import MaxNLocator
 
 from cnn_classifier.data.preprocess import Pixels
 
-BLUE, ORANGE, GREY = "#2f6fb7", "#e07b39", "#8a8a8a"
-MAX_WRITTEN_CLASSES = 20  # above this the numbers in a heat map's cells cannot be read
-MAX_NAMED_CLASSES = 120  # above this the names along an axis cannot be read, and take a minute to draw
-WIDEST = 60.0  # inches of a figure
+BLUE, ORANGE, GRAY = "#2f6fb7", "#e07b39", "#8a8a8a"
+MAX_ANNOTATED_CLASSES = 20  # above this the numbers in a heat map's cells cannot be read
+MAX_LABELED_CLASSES = 120  # above this the names along an axis cannot be read, and take a minute to draw
+MAX_WIDTH = 60.0  # inches of a figure
 CELL_WIDTH, CELL_HEIGHT = 1.9, 2.2  # inches of a picture and its title in a grid
 
 
-def learning_curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_learning_curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss and accuracy of training and validation over the epochs."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for stage, colour in (("train", GREY), ("val", BLUE)):
+        for stage, color in (("train", GRAY), ("val", BLUE)):
             points = [(row["epoch"], row[f"{stage}/{metric}"]) for row in epochs if f"{stage}/{metric}" in row]
             if points:
                 axes.plot(
                     *zip(*points, strict=True),
-                    color=colour,
+                    color=color,
                     label=stage,
                     marker="." if len(points) < 40 else "",
                 )
-        plain_axes(axes, title=metric, xlabel="epoch")
+        style_axes(axes, title=metric, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
     return figure
 
 
-def confusion_heat_map(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+def plot_confusion_matrix(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
     """True classes as rows, predicted ones as columns; colour is the share of the row."""
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(16.0, 3.5 + 0.55 * len(class_names))
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    size = min(16.0, 3.5 + 0.55 * len(class_names))
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    name_ticks(axes, class_names)
-    if len(class_names) <= MAX_NAMED_CLASSES:
-        axes.set_yticks(range(len(class_names)), [literal(name) for name in class_names])
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    set_class_ticks(axes, class_names)
+    if len(class_names) <= MAX_LABELED_CLASSES:
+        axes.set_yticks(range(len(class_names)), [escape_mathtext(name) for name in class_names])
     axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
-    if len(class_names) <= MAX_WRITTEN_CLASSES:
+    if len(class_names) <= MAX_ANNOTATED_CLASSES:
         for (row, column), count in np.ndenumerate(matrix):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour)
+            color = "white" if fractions[row, column] > 0.5 else "black"
+            axes.text(column, row, str(count), ha="center", va="center", color=color)
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
 
 
-def class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
+def plot_class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Images of each class in each split, side by side."""
-    figure = Figure(figsize=(min(WIDEST, max(5.0, 1.5 + 0.7 * len(class_names))), 4), layout="constrained")
+    figure = Figure(figsize=(min(MAX_WIDTH, max(5.0, 1.5 + 0.7 * len(class_names))), 4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(counts)
-    for offset, ((split, values), colour) in enumerate(zip(counts.items(), (BLUE, ORANGE, GREY), strict=False)):
-        axes.bar(np.arange(len(class_names)) + (offset - 1) * width, values, width, label=split, color=colour)
-    name_ticks(axes, class_names)
-    plain_axes(axes, title="images per class", xlabel="")
+    for offset, ((split, values), color) in enumerate(zip(counts.items(), (BLUE, ORANGE, GRAY), strict=False)):
+        axes.bar(np.arange(len(class_names)) + (offset - 1) * width, values, width, label=split, color=color)
+    set_class_ticks(axes, class_names)
+    style_axes(axes, title="images per class", xlabel="")
     figure.legend(loc="outside upper right", frameon=False, ncols=len(counts))
     return figure
 
 
-def image_grid(pictures: Sequence[Pixels], titles: Sequence[str], *, columns: int = 6) -> Figure:
+def plot_image_grid(images: Sequence[Pixels], titles: Sequence[str], *, columns: int = 6) -> Figure:
     """Pictures uint8 (H, W, C) with a line of text above each."""
-    columns = max(1, min(columns, len(pictures)))
-    rows = max(1, -(-len(pictures) // columns))
+    columns = max(1, min(columns, len(images)))
+    rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(CELL_WIDTH * columns, CELL_HEIGHT * rows))
     axes = figure.add_axes((0, 0, 1, 1))  # one pair for all: a pair for each picture takes a second to lay out
-    for index, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
-        height, width = (1.78 * side / max(picture.shape[:2]) for side in picture.shape[:2])
-        middle, top = CELL_WIDTH * (index % columns + 0.5), CELL_HEIGHT * (index // columns) + 0.36
-        edges = (middle - width / 2, middle + width / 2, top + height, top)
-        pixels = picture.squeeze(-1) if picture.shape[-1] == 1 else picture
-        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=edges)
-        axes.text(middle, top - 0.06, literal(title), fontsize=9, ha="center", va="bottom")
+    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+        height, width = (1.78 * side / max(image.shape[:2]) for side in image.shape[:2])
+        center_x, top = CELL_WIDTH * (index % columns + 0.5), CELL_HEIGHT * (index // columns) + 0.36
+        extent = (center_x - width / 2, center_x + width / 2, top + height, top)
+        pixels = image.squeeze(-1) if image.shape[-1] == 1 else image
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=extent)
+        axes.text(center_x, top - 0.06, escape_mathtext(title), fontsize=9, ha="center", va="bottom")
     axes.set(xlim=(0, CELL_WIDTH * columns), ylim=(CELL_HEIGHT * rows, 0), aspect="auto")
     axes.axis("off")
     return figure
 
 
-def plain_axes(axes: Axes, *, title: str, xlabel: str) -> None:
+def style_axes(axes: Axes, *, title: str, xlabel: str) -> None:
     """A title, and no frame where nothing is read off it."""
     axes.set(title=title, xlabel=xlabel)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
 
 
-def name_ticks(axes: Axes, class_names: Sequence[str]) -> None:
+def set_class_ticks(axes: Axes, class_names: Sequence[str]) -> None:
     """Class names along the bottom, turned where they would run into each other, none where they are too many."""
-    if len(class_names) > MAX_NAMED_CLASSES:
+    if len(class_names) > MAX_LABELED_CLASSES:
         return
-    turned = max(map(len, class_names)) > 5 or len(class_names) > 20
-    style: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    axes.set_xticks(range(len(class_names)), [literal(name) for name in class_names], **style)
+    is_rotated = max(map(len, class_names)) > 5 or len(class_names) > 20
+    style: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_rotated else {}
+    axes.set_xticks(range(len(class_names)), [escape_mathtext(name) for name in class_names], **style)
 
 
-def literal(text: str) -> str:
+def escape_mathtext(text: str) -> str:
     """Text that matplotlib shall not read as a formula."""
     return text.replace("$", r"\$")
 
 
-def rate_curve(rates: Sequence[float], losses: Sequence[float], found: float, usual: float) -> Figure:
+def plot_lr_finder(lrs: Sequence[float], losses: Sequence[float], suggested_lr: float, default_lr: float) -> Figure:
     """The smoothed loss over the learning rate, with the rate where it falls fastest and the usual one."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(rates, losses, color=BLUE)
+    axes.plot(lrs, losses, color=BLUE)
     axes.set_xscale("log")
-    for rate, colour, name in ((found, ORANGE, f"falls fastest at {found:.2g}"), (usual, GREY, f"usual {usual:.2g}")):
-        axes.axvline(rate, color=colour, linestyle="--", label=name)
-    plain_axes(axes, title="loss of training over the learning rate", xlabel="learning rate")
+    for lr, color, label in (
+        (suggested_lr, ORANGE, f"falls fastest at {suggested_lr:.2g}"),
+        (default_lr, GRAY, f"usual {default_lr:.2g}"),
+    ):
+        axes.axvline(lr, color=color, linestyle="--", label=label)
+    style_axes(axes, title="loss of training over the learning rate", xlabel="learning rate")
     axes.legend(frameon=False)
     return figure

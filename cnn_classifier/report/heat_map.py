@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MOST_WRITTEN = 25  # classes up to which the matrix is a table of numbers
-SHADES = 5
-MOST_CELLS = 10_000  # drawn of the mistakes, the fullest first
-FINEST = 150  # with more classes a cell is drawn larger than it is, or it could not be seen
+MAX_TABLE_CLASSES = 25  # classes up to which the matrix is a table of numbers
+NUM_SHADES = 5
+MAX_CELLS = 10_000  # drawn of the mistakes, the fullest first
+MAX_EXACT_CLASSES = 150  # with more classes a cell is drawn larger than it is, or it could not be seen
 
 
-def drawn_matrix(matrix: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+def confusion_paths(matrix: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
     """The cells that are not empty, as one path a shade.
 
     Args:
@@ -21,22 +21,24 @@ def drawn_matrix(matrix: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
     Returns:
         `kind` (`right` or `wrong`), `shade` (1 to 5, from the share of the true class) and `path`, in units of a cell.
     """
-    side = max(1.0, len(matrix) / FINEST)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    shades = np.ceil(np.sqrt(shares) * SHADES).astype(int)  # most mistakes are small shares
-    right = np.eye(len(matrix), dtype=bool)
-    listed = np.argsort(-np.where(right, 0, matrix), axis=None, kind="stable")[:MOST_CELLS]
-    kept = right.copy()
-    kept.flat[listed] = True
+    cell_size = max(1.0, len(matrix) / MAX_EXACT_CLASSES)
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shades = np.ceil(np.sqrt(fractions) * NUM_SHADES).astype(int)  # most mistakes are small shares
+    diagonal = np.eye(len(matrix), dtype=bool)
+    top_mistakes = np.argsort(-np.where(diagonal, 0, matrix), axis=None, kind="stable")[:MAX_CELLS]
+    visible = diagonal.copy()
+    visible.flat[top_mistakes] = True
     return [
-        {"kind": kind, "shade": shade, "path": squares(np.argwhere(kept & chosen & (shades == shade)), side)}
-        for kind, chosen in (("wrong", ~right), ("right", right))
-        for shade in range(1, SHADES + 1)
-        if (kept & chosen & (shades == shade)).any()
+        {"kind": kind, "shade": shade, "path": square_path(np.argwhere(visible & mask & (shades == shade)), cell_size)}
+        for kind, mask in (("wrong", ~diagonal), ("right", diagonal))
+        for shade in range(1, NUM_SHADES + 1)
+        if (visible & mask & (shades == shade)).any()
     ]
 
 
-def squares(cells: Sequence[Sequence[int]] | npt.NDArray[np.int64], side: float) -> str:
+def square_path(cells: Sequence[Sequence[int]] | npt.NDArray[np.int64], cell_size: float) -> str:
     """A path of squares around the middles of cells, given as rows and columns."""
-    shift = (1 - side) / 2
-    return "".join(f"M{column + shift:g} {row + shift:g}h{side:g}v{side:g}h-{side:g}z" for row, column in cells)
+    offset = (1 - cell_size) / 2
+    return "".join(
+        f"M{column + offset:g} {row + offset:g}h{cell_size:g}v{cell_size:g}h-{cell_size:g}z" for row, column in cells
+    )

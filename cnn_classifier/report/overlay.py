@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-SIDE = 24  # pixels; the browser makes it as large and smooth as the picture below
-FAINT, STRONG = np.array([255, 196, 60]), np.array([226, 30, 60])  # red, green, blue
-MOST_OPAQUE = 0.6
+HEATMAP_SIZE = 24  # pixels; the browser makes it as large and smooth as the picture below
+LOW_COLOR, HIGH_COLOR = np.array([255, 196, 60]), np.array([226, 30, 60])  # red, green, blue
+MAX_OPACITY = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,14 @@ class Overlay:
         height: As it is shown.
     """
 
-    address: str
+    data_uri: str
     x: float
     y: float
     width: float
     height: float
 
 
-def overlay(heat: npt.NDArray[np.float32], *, width: int, height: int, resize: str) -> Overlay:
+def create_overlay(heatmap: npt.NDArray[np.float32], *, width: int, height: int, resize: str) -> Overlay:
     """Lay a heat map of what the network saw over the whole picture.
 
     Args:
@@ -42,16 +42,24 @@ def overlay(heat: npt.NDArray[np.float32], *, width: int, height: int, resize: s
         resize: How the picture became the network's square: `squash`, `crop` or `pad`.
     """
     side = {"crop": min(width, height), "pad": max(width, height)}.get(resize)
-    wide, high = (side, side) if side else (width, height)
-    return Overlay(address=coloured(heat), x=(width - wide) / 2, y=(height - high) / 2, width=wide, height=high)
+    shown_width, shown_height = (side, side) if side else (width, height)
+    return Overlay(
+        data_uri=colorize(heatmap),
+        x=(width - shown_width) / 2,
+        y=(height - shown_height) / 2,
+        width=shown_width,
+        height=shown_height,
+    )
 
 
-def coloured(heat: npt.NDArray[np.float32]) -> str:
+def colorize(heatmap: npt.NDArray[np.float32]) -> str:
     """A heat map as a PNG with transparency, as a `data:` address."""
-    grey = Image.fromarray((heat * 255).astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    values = np.asarray(grey, np.float32)[..., None] / 255
-    colours = FAINT + (STRONG - FAINT) * values
-    pixels = np.concatenate([colours, 255 * MOST_OPAQUE * values], axis=2).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    gray = Image.fromarray((heatmap * 255).astype(np.uint8)).resize(
+        (HEATMAP_SIZE, HEATMAP_SIZE), Image.Resampling.BICUBIC
+    )
+    values = np.asarray(gray, np.float32)[..., None] / 255
+    colors = LOW_COLOR + (HIGH_COLOR - LOW_COLOR) * values
+    pixels = np.concatenate([colors, 255 * MAX_OPACITY * values], axis=2).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -11,12 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cnn_classifier.data.advice import several
+from cnn_classifier.data.advice import pluralize
 from cnn_classifier.data.preprocess import decode
 from cnn_classifier.errors import UnreadableImageError
-from cnn_classifier.storage import write_whole
+from cnn_classifier.storage import atomic_write
 
-THUMBNAIL_SIDE = 128  # pixels of the long side
+THUMBNAIL_SIZE = 128  # pixels of the long side
 THUMBNAIL_QUALITY = 60  # of JPEG: 3 kB each on photos, 8 kB on pure noise
 ZERO_WIDTH_JOINER = "\u200d"  # not printable by itself, but it holds emoji together
 
@@ -31,35 +31,35 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=legible,
+        finalize=escape_unprintable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
         "thousands": "{:,}".format,
-        "several": several,
-        "percent": percent,
-        "duration": duration,
-        "short": short,
+        "several": pluralize,
+        "percent": format_percent,
+        "duration": format_duration,
+        "short": format_value,
     }
-    page = environment.get_template(template).render(values)
-    write_whole(path, page.encode(), sync=False)
+    html = environment.get_template(template).render(values)
+    atomic_write(path, html.encode(), sync=False)
 
 
-def percent(share: float) -> str:
+def format_percent(fraction: float) -> str:
     """`86.3 %`."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * fraction:.1f} %"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`9.4 s`, `2 min 58 s`, `3 h 4 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes} min {remainder} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def short(value: str) -> str:
+def format_value(value: str) -> str:
     """A number with the digits that one compares by, such as `0.0328`; whole ones and words as they are."""
     try:
         return f"{float(value):.3g}" if "." in value else value
@@ -67,7 +67,7 @@ def short(value: str) -> str:
         return value
 
 
-def legible(value: Any) -> Any:
+def escape_unprintable(value: Any) -> Any:
     r"""What a template writes: in file names, line breaks, bytes that are no UTF-8 and the like as `\n` or `\udce9`."""
     if type(value) is not str or value.isprintable():
         return value
@@ -88,13 +88,13 @@ class Thumbnail:
         reason: Why the file cannot be read; empty if it can.
     """
 
-    address: str = ""
+    data_uri: str = ""
     width: int = 0
     height: int = 0
     reason: str = ""
 
 
-def thumbnails(paths: Iterable[str], root: Path) -> dict[str, Thumbnail]:
+def make_thumbnails(paths: Iterable[str], root: Path) -> dict[str, Thumbnail]:
     """The thumbnail of each file.
 
     Args:
@@ -103,17 +103,17 @@ def thumbnails(paths: Iterable[str], root: Path) -> dict[str, Thumbnail]:
     """
     unique = list(dict.fromkeys(paths))
     with ThreadPoolExecutor() as pool:
-        return dict(zip(unique, pool.map(partial(thumbnail, root=root), unique), strict=True))
+        return dict(zip(unique, pool.map(partial(make_thumbnail, root=root), unique), strict=True))
 
 
-def thumbnail(path: str, *, root: Path) -> Thumbnail:
+def make_thumbnail(path: str, *, root: Path) -> Thumbnail:
     """The thumbnail of one file."""
     try:
-        picture = decode(Path(root, path), 3)
+        image = decode(Path(root, path), 3)
     except UnreadableImageError as error:
         return Thumbnail(reason=str(error))
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=THUMBNAIL_QUALITY)
-    address = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Thumbnail(address=address, width=picture.width, height=picture.height)
+    image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
+    data_uri = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Thumbnail(data_uri=data_uri, width=image.width, height=image.height)

@@ -3,60 +3,66 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnn_classifier.report.charts import Content, axis
-from cnn_classifier.report.page import short
-from cnn_classifier.report.pictures import spaced
+from cnn_classifier.report.charts import Content, build_axis
+from cnn_classifier.report.page import format_value
+from cnn_classifier.report.pictures import evenly_spaced
 
 # In the units of the SVG.
 WIDTH, HEIGHT = 640.0, 200.0
-ACCURACY = "val accuracy"
-MOST_OPTIONS, MOST_TICKS = 7, 9
+ACCURACY_LABEL = "val accuracy"
+MAX_OPTIONS, MAX_TICKS = 7, 9
 
 
-def parallel(runs: Sequence[tuple[Mapping[str, str], float]], keys: Sequence[str]) -> Content | None:
+def build_parallel_coordinates(runs: Sequence[tuple[Mapping[str, str], float]], keys: Sequence[str]) -> Content | None:
     """Everything a template needs to draw it; None where there is nothing to see.
 
     Args:
         runs: The value of each option, and the accuracy.
         keys: The options to show.
     """
-    keys = list(keys)[:MOST_OPTIONS]
+    keys = list(keys)[:MAX_OPTIONS]
     if len(runs) < 2 or not keys:
         return None
-    accuracies = [value for _, value in runs]
-    scales = [scale_of([option[key] for option, _ in runs]) for key in keys]
-    accuracy = axis(ACCURACY, accuracies, share=True)
-    lefts = [round(WIDTH * index / len(keys), 1) for index in range(len(keys) + 1)]
+    accuracies = [score for _, score in runs]
+    positions_by_key = [evenly_spaced_positions([options[key] for options, _ in runs]) for key in keys]
+    accuracy = build_axis(ACCURACY_LABEL, accuracies, as_percent=True)
+    x_positions = [round(WIDTH * index / len(keys), 1) for index in range(len(keys) + 1)]
     low, span = min(accuracies), (max(accuracies) - min(accuracies)) or 1.0
     lines = []
-    for option, value in sorted(runs, key=lambda run: run[1]):
-        heights = [places[option[key]] for key, places in zip(keys, scales, strict=True)]
-        tops = [*(round(HEIGHT * (1 - height), 1) for height in heights), HEIGHT - accuracy.position(value, HEIGHT)]
-        points = " ".join(f"{left:g},{top:g}" for left, top in zip(lefts, tops, strict=True))
-        told = ", ".join(f"{key} {option[key]}" for key in keys)
-        lines.append({"points": points, "share": round((value - low) / span, 2), "title": f"{value:.1%}: {told}"})
+    for options, score in sorted(runs, key=lambda run: run[1]):
+        heights = [value_positions[options[key]] for key, value_positions in zip(keys, positions_by_key, strict=True)]
+        tops = [*(round(HEIGHT * (1 - height), 1) for height in heights), HEIGHT - accuracy.to_position(score, HEIGHT)]
+        points = " ".join(f"{left:g},{top:g}" for left, top in zip(x_positions, tops, strict=True))
+        description = ", ".join(f"{key} {options[key]}" for key in keys)
+        lines.append(
+            {"points": points, "share": round((score - low) / span, 2), "title": f"{score:.1%}: {description}"}
+        )
     axes = [
-        {"name": key, "left": left, "ticks": [(round(HEIGHT * (1 - places[name]), 1), short(name)) for name in named]}
-        for key, left, places in zip(keys, lefts, scales, strict=False)
-        for named in [spaced(list(places), MOST_TICKS)]
+        {
+            "name": key,
+            "left": left,
+            "ticks": [(round(HEIGHT * (1 - value_positions[name]), 1), format_value(name)) for name in tick_names],
+        }
+        for key, left, value_positions in zip(keys, x_positions, positions_by_key, strict=False)
+        for tick_names in [evenly_spaced(list(value_positions), MAX_TICKS)]
     ]
-    ticks = [(HEIGHT - accuracy.position(value, HEIGHT), label) for value, label in accuracy.ticks]
+    ticks = [(HEIGHT - accuracy.to_position(score, HEIGHT), label) for score, label in accuracy.ticks]
     return {
         "width": WIDTH,
         "height": HEIGHT,
-        "axes": [*axes, {"name": ACCURACY, "left": WIDTH, "ticks": ticks}],
+        "axes": [*axes, {"name": ACCURACY_LABEL, "left": WIDTH, "ticks": ticks}],
         "lines": lines,
     }
 
 
-def scale_of(values: Sequence[str]) -> dict[str, float]:
+def evenly_spaced_positions(values: Sequence[str]) -> dict[str, float]:
     """Each value's place on its axis, from 0 to 1, evenly spread; words, then numbers, each in their order."""
     names = list(dict.fromkeys(values))
-    names.sort(key=number)
+    names.sort(key=sort_key)
     return {name: (index + 0.5) / len(names) for index, name in enumerate(names)}
 
 
-def number(text: str) -> Any:
+def sort_key(text: str) -> Any:
     """What a value is sorted by: words come below numbers."""
     try:
         return (1, float(text))

@@ -11,22 +11,22 @@ import numpy.typing as npt
 
 from cnn_classifier.data.preprocess import Pixels, Preprocess
 from cnn_classifier.errors import UnreadableImageError
-from cnn_classifier.report.evaluation import SURE, Evaluation
-from cnn_classifier.report.overlay import Overlay, overlay
-from cnn_classifier.report.page import Thumbnail, thumbnails
+from cnn_classifier.report.evaluation import LABEL_ERROR_CONFIDENCE, Evaluation
+from cnn_classifier.report.overlay import Overlay, create_overlay
+from cnn_classifier.report.page import Thumbnail, make_thumbnails
 
 # These bounds keep the page below 5 MB.
-MOST_IN_CELLS = 180  # pictures of all cells together
-MOST_IN_A_CELL, FEWEST_IN_A_CELL = 24, 4
-MOST_TELLING = 24  # mistakes, and as many unsure answers
+MAX_CELL_IMAGES = 180  # pictures of all cells together
+MAX_IMAGES_PER_CELL, MIN_IMAGES_PER_CELL = 24, 4
+MAX_HIGHLIGHTS = 24  # mistakes, and as many unsure answers
 
 T = TypeVar("T")
 # Pixels (B, H, W, C) and a class of each -> a heat map (h, w) of each, and why there are none, or nothing.
-Explain = Callable[[Pixels, Sequence[int]], tuple[Sequence[npt.NDArray[np.float32]], str]]
+ExplainFn = Callable[[Pixels, Sequence[int]], tuple[Sequence[npt.NDArray[np.float32]], str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class GalleryItem:
     """One picture and what was said of it.
 
     Args:
@@ -43,11 +43,11 @@ class Answer:
     path: str
     name: str
     label: str
-    said: str
+    predicted: str
     probability: float
     thumbnail: Thumbnail
-    suspect: bool = False
-    heat: Overlay | None = None
+    suspected: bool = False
+    heatmap: Overlay | None = None
 
 
 @dataclass(frozen=True)
@@ -61,57 +61,59 @@ class Gallery:
         remark: Why no heat maps are shown; empty if they are.
     """
 
-    cells: dict[tuple[int, int], list[Answer]]
-    mistakes: list[Answer]
-    unsure: list[Answer]
-    remark: str
+    cells: dict[tuple[int, int], list[GalleryItem]]
+    mistakes: list[GalleryItem]
+    least_confident: list[GalleryItem]
+    heatmap_message: str
 
 
-def gallery(evaluation: Evaluation, preprocess: Preprocess, explain: Explain) -> Gallery:
+def build_gallery(evaluation: Evaluation, preprocess: Preprocess, explain: ExplainFn) -> Gallery:
     """Choose pictures, read them, and ask what the network saw in the telling ones."""
-    cells = cells_to_show(evaluation)
-    mistakes, unsure = evaluation.mistakes()[:MOST_TELLING], evaluation.least_sure()[:MOST_TELLING]
-    telling = list(dict.fromkeys([*mistakes.tolist(), *unsure.tolist()]))
-    indices = [*telling, *(index for chosen in cells.values() for index in chosen)]
-    small = thumbnails((evaluation.paths[index] for index in indices), Path())
-    heat, remark = heat_of(telling, evaluation, preprocess, explain)
-    answers = {index: answer(evaluation, index, small[evaluation.paths[index]]) for index in set(indices)}
-    shown = {
-        index: replace(answers[index], heat=laid(heat.get(index), answers[index].thumbnail, preprocess.resize))
-        for index in telling
+    cells = select_cells(evaluation)
+    mistakes, uncertain = evaluation.mistakes()[:MAX_HIGHLIGHTS], evaluation.least_confident()[:MAX_HIGHLIGHTS]
+    highlights = list(dict.fromkeys([*mistakes.tolist(), *uncertain.tolist()]))
+    indices = [*highlights, *(index for selected in cells.values() for index in selected)]
+    thumbnails_by_path = make_thumbnails((evaluation.paths[index] for index in indices), Path())
+    heatmaps, message = compute_heatmaps(highlights, evaluation, preprocess, explain)
+    items = {
+        index: build_item(evaluation, index, thumbnails_by_path[evaluation.paths[index]]) for index in set(indices)
+    }
+    highlighted = {
+        index: replace(items[index], heatmap=overlay_on(heatmaps.get(index), items[index].thumbnail, preprocess.resize))
+        for index in highlights
     }
     return Gallery(
-        {cell: [answers[index] for index in chosen] for cell, chosen in cells.items()},
-        [shown[index] for index in mistakes],
-        [shown[index] for index in unsure],
-        remark,
+        {cell: [items[index] for index in selected] for cell, selected in cells.items()},
+        [highlighted[index] for index in mistakes],
+        [highlighted[index] for index in uncertain],
+        message,
     )
 
 
-def answer(evaluation: Evaluation, index: int, thumbnail: Thumbnail) -> Answer:
+def build_item(evaluation: Evaluation, index: int, thumbnail: Thumbnail) -> GalleryItem:
     """One of the images with what was said of it."""
-    path, probability = evaluation.paths[index], float(evaluation.sure[index])
-    label, said = evaluation.labels[index], evaluation.predicted[index]
-    return Answer(
+    path, probability = evaluation.paths[index], float(evaluation.confidence[index])
+    label, predicted = evaluation.labels[index], evaluation.predicted[index]
+    return GalleryItem(
         path=path,
         name=Path(path).name,
         label=evaluation.class_names[label],
-        said=evaluation.class_names[said],
+        predicted=evaluation.class_names[predicted],
         probability=probability,
         thumbnail=thumbnail,
-        suspect=bool(label != said and probability >= SURE),
+        suspected=bool(label != predicted and probability >= LABEL_ERROR_CONFIDENCE),
     )
 
 
-def laid(heat: npt.NDArray[np.float32] | None, picture: Thumbnail, resize: str) -> Overlay | None:
+def overlay_on(heatmap: npt.NDArray[np.float32] | None, thumbnail: Thumbnail, resize: str) -> Overlay | None:
     """A heat map over its picture, where there are both."""
-    if heat is None or picture.reason:
+    if heatmap is None or thumbnail.reason:
         return None
-    return overlay(heat, width=picture.width, height=picture.height, resize=resize)
+    return create_overlay(heatmap, width=thumbnail.width, height=thumbnail.height, resize=resize)
 
 
-def heat_of(
-    indices: Sequence[int], evaluation: Evaluation, preprocess: Preprocess, explain: Explain
+def compute_heatmaps(
+    indices: Sequence[int], evaluation: Evaluation, preprocess: Preprocess, explain: ExplainFn
 ) -> tuple[dict[int, npt.NDArray[np.float32]], str]:
     """What spoke for the answer in each of the images that can be read, and why nothing is known of it."""
     pixels = {}
@@ -120,11 +122,11 @@ def heat_of(
             pixels[index] = preprocess.load(evaluation.paths[index])
     if not pixels:
         return {}, ""
-    maps, remark = explain(np.stack(list(pixels.values())), [int(evaluation.predicted[index]) for index in pixels])
-    return dict(zip(pixels, maps, strict=False)), remark
+    heatmaps, message = explain(np.stack(list(pixels.values())), [int(evaluation.predicted[index]) for index in pixels])
+    return dict(zip(pixels, heatmaps, strict=False)), message
 
 
-def cells_to_show(evaluation: Evaluation) -> dict[tuple[int, int], list[int]]:
+def select_cells(evaluation: Evaluation) -> dict[tuple[int, int], list[int]]:
     """Some images of each cell of the confusion matrix, of the fullest mistakes first and of right answers last.
 
     Returns:
@@ -135,16 +137,20 @@ def cells_to_show(evaluation: Evaluation) -> dict[tuple[int, int], list[int]]:
     cells = sorted(
         zip(*map(np.ndarray.tolist, np.nonzero(matrix)), strict=True), key=lambda c: (c[0] == c[1], -matrix[c])
     )
-    cells = cells[: MOST_IN_CELLS // FEWEST_IN_A_CELL]
-    each = min(MOST_IN_A_CELL, MOST_IN_CELLS // len(cells))
-    surest = np.argsort(-evaluation.sure, kind="stable")
-    chosen = {}
-    for true, said in cells:
-        inside = surest[(evaluation.labels[surest] == true) & (evaluation.predicted[surest] == said)].tolist()
-        chosen[true, said] = spaced(inside, each) if true == said else inside[:each]
-    return chosen
+    cells = cells[: MAX_CELL_IMAGES // MIN_IMAGES_PER_CELL]
+    images_per_cell = min(MAX_IMAGES_PER_CELL, MAX_CELL_IMAGES // len(cells))
+    by_confidence = np.argsort(-evaluation.confidence, kind="stable")
+    selected = {}
+    for true, predicted in cells:
+        members = by_confidence[
+            (evaluation.labels[by_confidence] == true) & (evaluation.predicted[by_confidence] == predicted)
+        ].tolist()
+        selected[true, predicted] = (
+            evenly_spaced(members, images_per_cell) if true == predicted else members[:images_per_cell]
+        )
+    return selected
 
 
-def spaced(items: Sequence[T], count: int) -> list[T]:
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     """So many of the items, evenly spaced."""
     return [items[index] for index in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]

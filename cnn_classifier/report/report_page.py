@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.report.charts import Content
-from cnn_classifier.report.data_page import verdict, worst_first
-from cnn_classifier.report.evaluation import SURE, Evaluation
-from cnn_classifier.report.heat_map import MOST_WRITTEN, drawn_matrix
-from cnn_classifier.report.page import thumbnails, write_page
+from cnn_classifier.report.data_page import sort_by_severity, summarize_findings
+from cnn_classifier.report.evaluation import LABEL_ERROR_CONFIDENCE, Evaluation
+from cnn_classifier.report.heat_map import MAX_TABLE_CLASSES, confusion_paths
+from cnn_classifier.report.page import make_thumbnails, write_page
 from cnn_classifier.report.pictures import Gallery
-from cnn_classifier.report.report_charts import charts_of
+from cnn_classifier.report.report_charts import build_charts
 
 # These bounds keep the page below 5 MB.
-MOST_GROUPS = 12  # of copies in the data
-COPIES_EACH = 3  # pictures of a group
-MOST_CLASSES = 1000  # rows of the table
-MOST_LETTERS = 40_000  # of a configuration
+MAX_GROUPS = 12  # of copies in the data
+COPIES_PER_GROUP = 3  # pictures of a group
+MAX_CLASSES = 1000  # rows of the table
+MAX_CONFIG_CHARS = 40_000  # of a configuration
 
 
 def write_report_page(
-    path: Path, content: Content, evaluation: Evaluation, *, pictures: Gallery, config: str = ""
+    path: Path, content: Content, evaluation: Evaluation, *, gallery: Gallery, config: str = ""
 ) -> None:
     """Write one HTML file that needs neither network nor script.
 
@@ -35,78 +35,80 @@ def write_report_page(
     Raises:
         StorageError: If the file cannot be written.
     """
-    names = evaluation.class_names
-    small = len(names) <= MOST_WRITTEN
+    class_names = evaluation.class_names
+    is_small = len(class_names) <= MAX_TABLE_CLASSES
     write_page(
         path,
         "report.html.j2",
         run=path.parent,
         content=content,
         images=len(evaluation.labels),
-        class_names=names,
+        class_names=class_names,
         folder=evaluation.folder,
-        charts=charts_of(content),
-        matrix=evaluation.confusion_matrix.tolist() if small else None,
-        drawn=None if small else drawn_matrix(evaluation.confusion_matrix),
-        panels=panels(pictures, evaluation),
-        index={name: label for label, name in enumerate(names)},
-        pictures=pictures,
-        rows=class_rows(content["per_class"]),
-        sure=SURE,
+        charts=build_charts(content),
+        matrix=evaluation.confusion_matrix.tolist() if is_small else None,
+        drawn=None if is_small else confusion_paths(evaluation.confusion_matrix),
+        panels=confusion_panels(gallery, evaluation),
+        index={name: label for label, name in enumerate(class_names)},
+        pictures=gallery,
+        rows=select_class_rows(content["per_class"]),
+        sure=LABEL_ERROR_CONFIDENCE,
         mistakes=len(evaluation.mistakes()),
-        suspects=len(evaluation.suspects()),
-        shown={answer.path: number for number, answer in enumerate(pictures.mistakes)},
-        config=config[:MOST_LETTERS],
-        repeat=repeated(content["command"]) if "command" in content else "",
+        suspects=len(evaluation.suspected_label_errors()),
+        shown={item.path: number for number, item in enumerate(gallery.mistakes)},
+        config=config[:MAX_CONFIG_CHARS],
+        repeat=reproduce_command(content["command"]) if "command" in content else "",
         predict=shlex.join(["cnn-classifier", "predict", content["checkpoint"]]) if "checkpoint" in content else "",
-        **data_values(content.get("data")),
+        **build_data_values(content.get("data")),
     )
 
 
-def panels(pictures: Gallery, evaluation: Evaluation) -> dict[tuple[int, int], dict[str, Any]]:
+def confusion_panels(gallery: Gallery, evaluation: Evaluation) -> dict[tuple[int, int], dict[str, Any]]:
     """The cells of the confusion matrix that can be looked into, each with its classes, its count and its pictures."""
-    names = evaluation.class_names
+    class_names = evaluation.class_names
     return {
-        (true, said): {
-            "label": names[true],
-            "said": names[said],
-            "images": int(evaluation.confusion_matrix[true, said]),
-            "answers": answers,
+        (true, predicted): {
+            "label": class_names[true],
+            "said": class_names[predicted],
+            "images": int(evaluation.confusion_matrix[true, predicted]),
+            "answers": items,
         }
-        for (true, said), answers in pictures.cells.items()
+        for (true, predicted), items in gallery.cells.items()
     }
 
 
-def class_rows(per_class: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def select_class_rows(per_class: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The classes in their order; where they are many, the worst first."""
-    if len(per_class) <= MOST_WRITTEN:
+    if len(per_class) <= MAX_TABLE_CLASSES:
         return list(per_class)
-    return sorted(per_class, key=lambda row: row["f1"])[:MOST_CLASSES]
+    return sorted(per_class, key=lambda row: row["f1"])[:MAX_CLASSES]
 
 
-def repeated(command: Sequence[str]) -> str:
+def reproduce_command(command: Sequence[str]) -> str:
     """What to type to have it again."""
-    program, *words = command
+    program, *arguments = command
     if Path(program).name == "train.py":
-        return shlex.join(["python", "train.py", *words])
-    return shlex.join(["cnn-classifier", *([] if words[:1] in (["evaluate"], ["train"]) else ["train"]), *words])
+        return shlex.join(["python", "train.py", *arguments])
+    return shlex.join(
+        ["cnn-classifier", *([] if arguments[:1] in (["evaluate"], ["train"]) else ["train"]), *arguments]
+    )
 
 
-def data_values(summary: Content | None) -> dict[str, Any]:
+def build_data_values(summary: Content | None) -> dict[str, Any]:
     """What `data_sections.html.j2` needs, for the images of a training."""
     if summary is None:
         return {"summary": None}
-    groups = worst_first(summary["duplicates"])[:MOST_GROUPS]
-    shown = [path for group in groups for path in group["paths"][:COPIES_EACH]]
+    groups = sort_by_severity(summary["duplicates"])[:MAX_GROUPS]
+    shown_paths = [path for group in groups for path in group["paths"][:COPIES_PER_GROUP]]
     return {
         "summary": summary,
-        "verdict": verdict(summary),
+        "verdict": summarize_findings(summary),
         "splits": summary["splits"] or {"images": summary["classes"]},
         "ranked": sorted(summary["classes"], key=summary["classes"].__getitem__, reverse=True),
         "size_chart": {},
         "samples": {},
         "groups": groups,
-        "copies": COPIES_EACH,
-        "thumbnails": thumbnails(shown, Path(summary["source"])),
+        "copies": COPIES_PER_GROUP,
+        "thumbnails": make_thumbnails(shown_paths, Path(summary["source"])),
         "heading": "h3",
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from scipy.stats import ttest_ind
 
-from cnn_classifier.report.comparison import SIGNIFICANT, holm
+from cnn_classifier.report.comparison import SIGNIFICANCE_LEVEL, holm_correction
 
 
 @dataclass(frozen=True)
-class Group:
+class SeedGroup:
     """Runs that differ in their seeds alone.
 
     Args:
@@ -21,40 +21,48 @@ class Group:
             number of groups as Holm has it; None for the first group, and where a group has a single run.
     """
 
-    words: tuple[str, ...]
-    values: Sequence[float]
-    p: float | None = None
+    overrides: tuple[str, ...]
+    accuracies: Sequence[float]
+    p_value: float | None = None
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        return statistics.fmean(self.accuracies)
 
     @property
-    def sd(self) -> float | None:
+    def std(self) -> float | None:
         """Of the runs; None of a single one."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
     @property
-    def is_really_worse(self) -> bool:
-        return self.p is not None and self.p < SIGNIFICANT
+    def is_significantly_worse(self) -> bool:
+        return self.p_value is not None and self.p_value < SIGNIFICANCE_LEVEL
 
 
-def grouped(runs: Iterable[tuple[Sequence[str], float]]) -> list[Group]:
+def group_by_config(runs: Iterable[tuple[Sequence[str], float]]) -> list[SeedGroup]:
     """Runs by their words, the highest mean first.
 
     Args:
         runs: The words and the accuracy of each.
     """
-    values: dict[tuple[str, ...], list[float]] = {}
-    for words, accuracy in runs:
-        values.setdefault(tuple(word for word in words if not word.startswith("seed=")), []).append(accuracy)
-    groups = sorted((Group(words, found) for words, found in values.items()), key=lambda group: -group.mean)
+    accuracies_by_config: dict[tuple[str, ...], list[float]] = {}
+    for overrides, accuracy in runs:
+        accuracies_by_config.setdefault(
+            tuple(override for override in overrides if not override.startswith("seed=")), []
+        ).append(accuracy)
+    groups = sorted(
+        (SeedGroup(overrides, accuracies) for overrides, accuracies in accuracies_by_config.items()),
+        key=lambda group: -group.mean,
+    )
     others = groups[1:]
-    corrected = holm([welch(groups[0].values, group.values) for group in others])
-    return [*groups[:1], *(Group(group.words, group.values, p) for group, p in zip(others, corrected, strict=True))]
+    p_values = holm_correction([welch_test(groups[0].accuracies, group.accuracies) for group in others])
+    return [
+        *groups[:1],
+        *(SeedGroup(group.overrides, group.accuracies, p) for group, p in zip(others, p_values, strict=True)),
+    ]
 
 
-def welch(first: Sequence[float], second: Sequence[float]) -> float | None:
+def welch_test(first: Sequence[float], second: Sequence[float]) -> float | None:
     """The p-value of Welch's t-test (1947); None if a side has a single value, or no side varies."""
     if min(len(first), len(second)) < 2:
         return None

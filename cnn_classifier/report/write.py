@@ -7,17 +7,17 @@ from typing import Any
 from cnn_classifier.data.preprocess import Pixels, Preprocess
 from cnn_classifier.report import figures
 from cnn_classifier.report.evaluation import Evaluation
-from cnn_classifier.report.pictures import Explain, gallery, spaced
+from cnn_classifier.report.pictures import ExplainFn, build_gallery, evenly_spaced
 from cnn_classifier.report.report_page import write_report_page
-from cnn_classifier.storage import make_folder, write_json
+from cnn_classifier.storage import ensure_writable_dir, write_json
 
-GRID = 18  # pictures in a grid
+MAX_GRID_IMAGES = 18  # pictures in a grid
 
-LoadPicture = Callable[[str], Pixels]
+LoadImageFn = Callable[[str], Pixels]
 
 
 def write_report(
-    folder: Path, evaluation: Evaluation, preprocess: Preprocess, explain: Explain, **more: Any
+    folder: Path, evaluation: Evaluation, preprocess: Preprocess, explain: ExplainFn, **extra: Any
 ) -> dict[str, Any]:
     """Write everything that an evaluation tells, and return the content of `report.json`.
 
@@ -28,43 +28,45 @@ def write_report(
         explain: Tells where the network looked.
         more: Further entries of `report.json`; `epochs` are drawn as learning curves, `splits` as bars.
     """
-    pictures = make_folder(make_folder(folder) / "figures")
-    content = evaluation.as_dict() | more
+    figures_dir = ensure_writable_dir(ensure_writable_dir(folder) / "figures")
+    content = evaluation.to_dict() | extra
     evaluation.write_tables(folder)
-    heat_map = figures.confusion_heat_map(evaluation.confusion_matrix, evaluation.class_names)
-    heat_map.savefig(pictures / "confusion_matrix.png", dpi=120)
-    mistakes = evaluation.mistakes()[:GRID]
+    confusion_figure = figures.plot_confusion_matrix(evaluation.confusion_matrix, evaluation.class_names)
+    confusion_figure.savefig(figures_dir / "confusion_matrix.png", dpi=120)
+    mistakes = evaluation.mistakes()[:MAX_GRID_IMAGES]
     if len(mistakes):
-        titles = [mistake_title(evaluation, index) for index in mistakes]
-        shown = [preprocess.load(evaluation.paths[index]) for index in mistakes]
-        figures.image_grid(shown, titles).savefig(pictures / "mistakes.png", dpi=120)
-    if "epochs" in more:
-        figures.learning_curves(more["epochs"]).savefig(pictures / "learning_curves.png", dpi=120)
-    if "splits" in more:
-        bars = figures.class_distribution(more["splits"], evaluation.class_names)
-        bars.savefig(pictures / "class_distribution.png", dpi=120)
-    config = folder / "config.yaml"
+        titles = [format_mistake_title(evaluation, index) for index in mistakes]
+        images = [preprocess.load(evaluation.paths[index]) for index in mistakes]
+        figures.plot_image_grid(images, titles).savefig(figures_dir / "mistakes.png", dpi=120)
+    if "epochs" in extra:
+        figures.plot_learning_curves(extra["epochs"]).savefig(figures_dir / "learning_curves.png", dpi=120)
+    if "splits" in extra:
+        distribution_figure = figures.plot_class_distribution(extra["splits"], evaluation.class_names)
+        distribution_figure.savefig(figures_dir / "class_distribution.png", dpi=120)
+    config_path = folder / "config.yaml"
     write_report_page(
         folder / "report.html",
         content,
         evaluation,
-        pictures=gallery(evaluation, preprocess, explain),
-        config=config.read_text(encoding="utf-8") if config.is_file() else "",
+        gallery=build_gallery(evaluation, preprocess, explain),
+        config=config_path.read_text(encoding="utf-8") if config_path.is_file() else "",
     )
     write_json(folder / "report.json", content)
     return content
 
 
-def write_samples(folder: Path, samples: Mapping[str, Sequence[str]], load_picture: LoadPicture) -> None:
+def write_samples(folder: Path, samples: Mapping[str, Sequence[str]], load_image: LoadImageFn) -> None:
     """Draw `figures/samples.png`: a few images of each class, given as files by class name."""
-    each = max(1, GRID // len(samples))
-    chosen = [(name, path) for name, paths in samples.items() for path in spaced(paths, each)][: 2 * GRID]
-    grid = figures.image_grid([load_picture(path) for _, path in chosen], [name for name, _ in chosen])
-    grid.savefig(make_folder(folder / "figures") / "samples.png", dpi=120)
+    images_per_class = max(1, MAX_GRID_IMAGES // len(samples))
+    selected = [(name, path) for name, paths in samples.items() for path in evenly_spaced(paths, images_per_class)][
+        : 2 * MAX_GRID_IMAGES
+    ]
+    grid = figures.plot_image_grid([load_image(path) for _, path in selected], [name for name, _ in selected])
+    grid.savefig(ensure_writable_dir(folder / "figures") / "samples.png", dpi=120)
 
 
-def mistake_title(evaluation: Evaluation, index: int) -> str:
+def format_mistake_title(evaluation: Evaluation, index: int) -> str:
     """`cats, not dogs 0.98`: what the network said, what is true, how sure it was."""
-    said = evaluation.predicted[index]
-    names = evaluation.class_names
-    return f"{names[said]}, not {names[evaluation.labels[index]]} {evaluation.probabilities[index, said]:.2f}"
+    predicted = evaluation.predicted[index]
+    class_names = evaluation.class_names
+    return f"{class_names[predicted]}, not {class_names[evaluation.labels[index]]} {evaluation.probabilities[index, predicted]:.2f}"

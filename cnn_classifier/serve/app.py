@@ -14,23 +14,23 @@ from starlette.requests import ClientDisconnect
 from cnn_classifier import __version__
 from cnn_classifier.predictor import Prediction, Predictor
 from cnn_classifier.serve.limits import Limits
-from cnn_classifier.serve.metrics import Measured
-from cnn_classifier.serve.page import page
+from cnn_classifier.serve.metrics import MetricsMiddleware
+from cnn_classifier.serve.page import render_page
 from cnn_classifier.serve.service import Service
-from cnn_classifier.serve.uploads import Images, uploads
+from cnn_classifier.serve.uploads import PredictRequest, parse_uploads
 
-FILES = {"type": "array", "items": {"type": "string", "format": "binary"}}
+FILES_SCHEMA = {"type": "array", "items": {"type": "string", "format": "binary"}}
 # What OpenAPI says of a body that takes several forms.
-BODY = {
+REQUEST_BODY = {
     "required": True,
     "content": {
         "image/*": {"schema": {"type": "string", "format": "binary"}},
-        "multipart/form-data": {"schema": {"type": "object", "properties": {"images": FILES}}},
-        "application/json": {"schema": Images.model_json_schema()},
+        "multipart/form-data": {"schema": {"type": "object", "properties": {"images": FILES_SCHEMA}}},
+        "application/json": {"schema": PredictRequest.model_json_schema()},
     },
 }
 # What else than 200 and 422 comes back, each with {"detail": why}.
-CODES: dict[int | str, dict[str, Any]] = {
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     400: {"description": "No picture could be decoded, or the form is broken"},
     408: {"description": "The request took too long to arrive"},
     413: {"description": "Too many bytes or too many pictures"},
@@ -40,7 +40,7 @@ CODES: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Answers(BaseModel):
+class PredictResponse(BaseModel):
     """One answer for each picture, in order, and what gave them.
 
     Args:
@@ -54,45 +54,50 @@ class Answers(BaseModel):
     predictions: list[Prediction]
 
 
-class About(BaseModel):
+class ModelInfo(BaseModel):
     """What is served, and below which probability and familiarity an answer is `unknown`."""
 
     model: str
     preprocessing: str
     class_names: list[str]
     threshold: float
-    least_familiarity: float | None
+    min_similarity: float | None
     version: str = __version__
 
 
-def service_of(request: Request) -> Service:
+def get_service(request: Request) -> Service:
     return request.app.state.service
 
 
-Serving = Annotated[Service, Depends(service_of)]
+ServiceDep = Annotated[Service, Depends(get_service)]
 router = APIRouter()
 
 
-@router.post("/predict", summary="Say what is on pictures", openapi_extra={"requestBody": BODY}, responses=CODES)
+@router.post(
+    "/predict",
+    summary="Say what is on pictures",
+    openapi_extra={"requestBody": REQUEST_BODY},
+    responses=ERROR_RESPONSES,
+)
 @router.post("/invocations", include_in_schema=False)  # SageMaker
 async def predict(
     request: Request,
-    service: Serving,
-    top: Annotated[int, Query(ge=1, le=1000, description="how many classes each answer names")] = 5,
+    service: ServiceDep,
+    top_k: Annotated[int, Query(ge=1, le=1000, description="how many classes each answer names")] = 5,
     threshold: Annotated[
         float | None, Query(ge=0, le=1, description="below this probability the label is `unknown`")
     ] = None,
-) -> Answers:
-    service.need_room(1)  # before the body is read
+) -> PredictResponse:
+    service.check_capacity(1)  # before the body is read
     try:
-        async with asyncio.timeout(service.limits.arrival):
-            images = await uploads(request, service.limits)
+        async with asyncio.timeout(service.limits.read_timeout):
+            images = await parse_uploads(request, service.limits)
     except TimeoutError as error:
-        raise HTTPException(408, f"the request did not arrive within {service.limits.arrival:g} s") from error
-    predictions = await service.predict(images, top=top, threshold=threshold)
+        raise HTTPException(408, f"the request did not arrive within {service.limits.read_timeout:g} s") from error
+    predictions = await service.predict(images, top_k=top_k, threshold=threshold)
     if all(prediction.error for prediction in predictions):
         raise HTTPException(400, predictions[0].error)
-    return Answers(model=service.sha256, preprocessing=service.preprocessing, predictions=predictions)
+    return PredictResponse(model=service.sha256, preprocessing=service.preprocessing, predictions=predictions)
 
 
 @router.get("/health", summary="Whether the process is alive")
@@ -104,30 +109,30 @@ async def health() -> dict[str, str]:
 @router.get("/ready", summary="Whether the model answers", responses={503: {"description": "Not yet, or no more"}})
 @router.get("/v2/health/ready", include_in_schema=False)
 @router.get("/ping", include_in_schema=False)  # SageMaker
-async def ready(service: Serving) -> About:
+async def ready(service: ServiceDep) -> ModelInfo:
     if not service.is_ready:
         raise HTTPException(503, "not ready", headers={"Retry-After": "1"})
-    return About(
+    return ModelInfo(
         model=service.sha256,
         preprocessing=service.preprocessing,
         class_names=list(service.predictor.class_names),
         threshold=service.threshold,
-        least_familiarity=service.predictor.card.least_familiarity,
+        min_similarity=service.predictor.metadata.min_similarity,
     )
 
 
 @router.get("/metrics", summary="Prometheus")
-async def metrics(service: Serving) -> Response:
-    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(service: ServiceDep) -> Response:
+    return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)
 async def index() -> HTMLResponse:
-    content, headers = page()
+    content, headers = render_page()
     return HTMLResponse(content, headers=headers)
 
 
-async def gone(request: Request, error: Exception) -> Response:
+async def handle_client_disconnect(request: Request, error: Exception) -> Response:
     """The client has hung up: nobody reads this, but it is counted, and it is no fault of ours."""
     return Response(status_code=400)
 
@@ -148,7 +153,7 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with service.running():
+        async with service.lifespan():
             yield
 
     app = FastAPI(
@@ -157,11 +162,11 @@ def make_app(
         description=f"Classes: {', '.join(predictor.class_names)}",
         docs_url=None,  # Swagger's and ReDoc's pages load scripts from elsewhere
         redoc_url=None,
-        max_body_size=limits.body,
+        max_body_size=limits.max_body_bytes,
         lifespan=lifespan,
-        exception_handlers={ClientDisconnect: gone},
+        exception_handlers={ClientDisconnect: handle_client_disconnect},
     )
     app.state.service = service
-    app.add_middleware(Measured, metrics=service.metrics)
+    app.add_middleware(MetricsMiddleware, metrics=service.metrics)
     app.include_router(router)
     return app

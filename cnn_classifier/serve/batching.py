@@ -8,9 +8,9 @@ from contextlib import suppress
 import numpy as np
 
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Answers, Row
+from cnn_classifier.engines import ModelOutput, OutputRow
 
-Asked = tuple[Pixels, asyncio.Future[Row]]
+QueueItem = tuple[Pixels, asyncio.Future[OutputRow]]
 
 
 class Batcher:
@@ -28,51 +28,57 @@ class Batcher:
 
     def __init__(
         self,
-        look: Callable[[Pixels], Answers],
-        coming: Callable[[], int],
+        predict: Callable[[Pixels], ModelOutput],
+        num_decoding: Callable[[], int],
         *,
-        most: int,
-        wait: float,
-        seen: Callable[[int], None],
+        max_batch_size: int,
+        batch_wait: float,
+        on_batch: Callable[[int], None],
     ) -> None:
-        self.look, self.coming, self.most, self.wait, self.seen = look, coming, most, wait, seen
-        self.asked: asyncio.Queue[Asked] = asyncio.Queue()
-        self.thread = ThreadPoolExecutor(1, "forward")
+        self.predict, self.num_decoding, self.max_batch_size, self.batch_wait, self.on_batch = (
+            predict,
+            num_decoding,
+            max_batch_size,
+            batch_wait,
+            on_batch,
+        )
+        self.queue: asyncio.Queue[QueueItem] = asyncio.Queue()
+        self.executor = ThreadPoolExecutor(1, "forward")
 
-    async def row(self, pixels: Pixels) -> Row:
+    async def predict_one(self, pixels: Pixels) -> OutputRow:
         """Final pixels uint8 (H, W, C) of one image -> its row of the answers."""
-        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
-        self.asked.put_nowait((pixels, answer))
-        return await answer
+        future: asyncio.Future[OutputRow] = asyncio.get_running_loop().create_future()
+        self.queue.put_nowait((pixels, future))
+        return await future
 
     async def run(self) -> None:
         """Answer batch after batch until cancelled."""
         while True:
             # Whoever has given up by now, because of the time limit, needs no answer.
-            batch = [(pixels, answer) for pixels, answer in await self.collect() if not answer.done()]
+            batch = [(pixels, future) for pixels, future in await self.collect_batch() if not future.done()]
             if batch:
-                await self.answer(batch)
+                await self.run_batch(batch)
 
-    async def collect(self) -> list[Asked]:
+    async def collect_batch(self) -> list[QueueItem]:
         """The next images, at least one."""
-        batch = [await self.asked.get()]
+        batch = [await self.queue.get()]
         with suppress(TimeoutError):
-            async with asyncio.timeout(self.wait):
-                while len(batch) < self.most and (self.coming() or not self.asked.empty()):
-                    batch.append(await self.asked.get())
+            async with asyncio.timeout(self.batch_wait):
+                while len(batch) < self.max_batch_size and (self.num_decoding() or not self.queue.empty()):
+                    batch.append(await self.queue.get())
         return batch
 
-    async def answer(self, batch: list[Asked]) -> None:
+    async def run_batch(self, batch: list[QueueItem]) -> None:
         """Look at a batch in the thread, and hand the rows to those who asked."""
-        self.seen(len(batch))
+        self.on_batch(len(batch))
         images = np.stack([pixels for pixels, _ in batch])
         try:
-            answers = await asyncio.get_running_loop().run_in_executor(self.thread, self.look, images)
+            output = await asyncio.get_running_loop().run_in_executor(self.executor, self.predict, images)
         except Exception as error:  # theirs to report; the next batch may fare better
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
             return
-        for (_, answer), row in zip(batch, answers.rows(), strict=True):
-            if not answer.done():
-                answer.set_result(row)
+        for (_, future), row in zip(batch, output.to_rows(), strict=True):
+            if not future.done():
+                future.set_result(row)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_classifier.card import MODEL_JSON, Card
+from cnn_classifier.card import MODEL_JSON, ModelMetadata
 from cnn_classifier.engines.find import MODEL_ONNX
-from cnn_classifier.engines.onnx import OnnxEngine
+from cnn_classifier.engines.onnx import OnnxBackend
 from cnn_classifier.errors import CheckpointError
 from cnn_classifier.predictor import Predictor
 
@@ -30,14 +30,18 @@ def load_bundle(path: Path, *, threads: int | None = None) -> tuple[Predictor, s
         raise CheckpointError(
             f"{path} is no ONNX bundle; make one with `cnn-classifier export {path} --out bundle`, and serve that"
         )
-    card = Card.read(path)
-    predictor = Predictor(OnnxEngine(graph, threads=threads), card)
-    size, channels = card.preprocess.image_size, card.preprocess.channels
+    metadata = ModelMetadata.load(path)
+    predictor = Predictor(OnnxBackend(graph, num_threads=threads), metadata)
+    image_size, channels = metadata.preprocess.image_size, metadata.preprocess.channels
     try:
-        answers = predictor.probabilities(np.full((2, size, size, channels), 128, np.uint8))
+        probabilities = predictor.predict_proba(np.full((2, image_size, image_size, channels), 128, np.uint8))
     except Exception as error:  # of ONNX Runtime's own kinds, which derive from Exception alone
-        told = str(error).splitlines()[0]
-        raise CheckpointError(f"{graph} does not take what {MODEL_JSON} describes ({told}); export it again") from error
-    if answers.shape != (2, len(card.class_names)) or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
+        detail = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{graph} does not take what {MODEL_JSON} describes ({detail}); export it again"
+        ) from error
+    if probabilities.shape != (2, len(metadata.class_names)) or not np.allclose(
+        probabilities.sum(axis=1), 1, atol=1e-3
+    ):
         raise CheckpointError(f"{graph} gives no probabilities of the classes in {MODEL_JSON}; export it again")
     return predictor, hashlib.sha256(graph.read_bytes()).hexdigest()

@@ -21,14 +21,14 @@ class Limits:
         shutdown: Seconds that requests in flight get after SIGTERM; orchestrators kill after 30.
     """
 
-    body: int = 10 * 2**20
-    pixels: int = 50_000_000
-    images: int = 16
-    queue: int = 64
-    batch: int = 16
-    wait: float = 0.005
-    arrival: float = 30.0
-    answer: float = 30.0
-    connections: int = 256
-    keep_alive: int = 5
-    shutdown: int = 25
+    max_body_bytes: int = 10 * 2**20
+    max_pixels: int = 50_000_000
+    max_images: int = 16
+    max_queued: int = 64
+    max_batch_size: int = 16
+    batch_wait: float = 0.005
+    read_timeout: float = 30.0
+    response_timeout: float = 30.0
+    max_connections: int = 256
+    keep_alive_timeout: int = 5
+    shutdown_timeout: int = 25

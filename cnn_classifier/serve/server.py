@@ -14,35 +14,35 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
 from cnn_classifier.serve.limits import Limits
 
-PATIENCE = 1.5  # times what a request may take to arrive: an answer that says so goes first
+TIMEOUT_FACTOR = 1.5  # times what a request may take to arrive: an answer that says so goes first
 
 
-class ImpatientProtocol(H11Protocol):
+class TimeoutProtocol(H11Protocol):
     """Hangs up on a client that takes longer over a request than `seconds`; uvicorn alone would wait for ever.
 
     The application answers 408 to a body that is late. This is for headers that are, and for those who go on sending
     after their answer.
     """
 
-    seconds = PATIENCE * Limits.arrival
+    request_timeout = TIMEOUT_FACTOR * Limits.read_timeout
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.deadline = self.loop.call_later(self.seconds, transport.abort)
+        self.timeout_handle = self.loop.call_later(self.request_timeout, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.their_state is DONE:  # the request is complete
-            self.deadline.cancel()
-        elif self.deadline.cancelled():
-            self.deadline = self.loop.call_later(self.seconds, self.transport.abort)
+            self.timeout_handle.cancel()
+        elif self.timeout_handle.cancelled():
+            self.timeout_handle = self.loop.call_later(self.request_timeout, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.deadline.cancel()
+        self.timeout_handle.cancel()
         super().connection_lost(exc)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def create_socket(host: str, port: int) -> socket.socket:
     """A socket that takes connections; port 0 is any that is free.
 
     Raises:
@@ -54,15 +54,15 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:
-        told = error.strerror or error
-        raise ConfigError(f"{host}:{port} cannot be listened on ({told}); choose another --port or --host") from error
+        detail = error.strerror or error
+        raise ConfigError(f"{host}:{port} cannot be listened on ({detail}); choose another --port or --host") from error
 
 
 def serve(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
     """Answer until SIGTERM or Ctrl+C; then take no more, finish what was begun, and exit with 143 or 130."""
 
-    class Protocol(ImpatientProtocol):
-        seconds = PATIENCE * limits.arrival
+    class Protocol(TimeoutProtocol):
+        request_timeout = TIMEOUT_FACTOR * limits.read_timeout
 
     config = uvicorn.Config(
         app,
@@ -72,9 +72,9 @@ def serve(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
         access_log=False,  # /metrics counts; names of files are nobody's business
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=limits.connections,
-        timeout_keep_alive=limits.keep_alive,
-        timeout_graceful_shutdown=limits.shutdown,
+        limit_concurrency=limits.max_connections,
+        timeout_keep_alive=limits.keep_alive_timeout,
+        timeout_graceful_shutdown=limits.shutdown_timeout,
     )
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # broken forms are answered, and counted
     # uvicorn drains, and then raises the signal again: as the first process of a container it would have no effect.

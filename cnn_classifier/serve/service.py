@@ -10,8 +10,8 @@ from io import BytesIO
 
 from fastapi import HTTPException
 
-from cnn_classifier.data.parallel import CORES
-from cnn_classifier.data.preprocess import Pixels, Preprocess, converted, opened
+from cnn_classifier.data.parallel import NUM_CORES
+from cnn_classifier.data.preprocess import Pixels, Preprocess, convert_image, open_image
 from cnn_classifier.errors import UnreadableImageError
 from cnn_classifier.predictor import Prediction, Predictor
 from cnn_classifier.serve.batching import Batcher
@@ -32,81 +32,83 @@ class Service:
 
     def __init__(self, predictor: Predictor, *, sha256: str, threshold: float | None, limits: Limits) -> None:
         self.predictor, self.sha256, self.limits = predictor, sha256, limits
-        self.threshold = predictor.card.threshold if threshold is None else threshold
-        self.preprocessing = digest(predictor.preprocess)
+        self.threshold = predictor.metadata.threshold if threshold is None else threshold
+        self.preprocessing = hash_preprocessing(predictor.preprocess)
         self.metrics = Metrics(sha256=sha256, preprocessing=self.preprocessing)
-        self.metrics.queue.set_function(lambda: self.images)
-        self.decoders = ThreadPoolExecutor(CORES, "decode")
-        self.images = self.decoding = 0
+        self.metrics.queued_images.set_function(lambda: self.num_images)
+        self.decode_executor = ThreadPoolExecutor(NUM_CORES, "decode")
+        self.num_images = self.num_decoding = 0
         self.batcher = Batcher(
-            predictor.look,
-            lambda: self.decoding,
-            most=limits.batch,
-            wait=limits.wait,
-            seen=self.metrics.batch.observe,
+            predictor.predict_batch,
+            lambda: self.num_decoding,
+            max_batch_size=limits.max_batch_size,
+            batch_wait=limits.batch_wait,
+            on_batch=self.metrics.batch_size.observe,
         )
-        self.batches: asyncio.Task[None] | None = None
+        self.batch_task: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def lifespan(self) -> AsyncIterator[None]:
         """Answers are given inside of this."""
-        self.batches = asyncio.create_task(self.batcher.run())
+        self.batch_task = asyncio.create_task(self.batcher.run())
         yield
-        self.batches.cancel()
+        self.batch_task.cancel()
 
     @property
     def is_ready(self) -> bool:
         """Whether batches are answered; the model was tried when it was loaded."""
-        return self.batches is not None and not self.batches.done()
+        return self.batch_task is not None and not self.batch_task.done()
 
-    def need_room(self, images: int) -> None:
+    def check_capacity(self, num_images: int) -> None:
         """Turn away what there is no room for.
 
         Raises:
             HTTPException: 503 if there are too many images already.
         """
-        if self.images + images > self.limits.queue:
+        if self.num_images + num_images > self.limits.max_queued:
             raise HTTPException(503, "too much to do; try again", headers={"Retry-After": "1"})
 
     @contextmanager
-    def room_for(self, images: int) -> Iterator[None]:
+    def reserve(self, num_images: int) -> Iterator[None]:
         """Count these images for as long as they are here."""
-        self.need_room(images)
-        self.images += images
+        self.check_capacity(num_images)
+        self.num_images += num_images
         try:
             yield
         finally:
-            self.images -= images
+            self.num_images -= num_images
 
-    async def predict(self, images: Sequence[Upload], *, top: int, threshold: float | None) -> list[Prediction]:
+    async def predict(self, uploads: Sequence[Upload], *, top_k: int, threshold: float | None) -> list[Prediction]:
         """An answer for each image, in order; unreadable ones carry an error.
 
         Args:
             images: Files.
-            top: How many classes each answer names.
+            top_k: How many classes each answer names.
             threshold: Below this probability the label is `unknown`; None for the service's own.
 
         Raises:
             HTTPException: 503 if there is no room, 504 if it takes too long.
         """
-        least = self.threshold if threshold is None else threshold
-        with self.room_for(len(images)):
+        min_probability = self.threshold if threshold is None else threshold
+        with self.reserve(len(uploads)):
             try:
-                async with asyncio.timeout(self.limits.answer):
-                    return await asyncio.gather(*(self.predict_one(image, top, least) for image in images))
+                async with asyncio.timeout(self.limits.response_timeout):
+                    return await asyncio.gather(
+                        *(self.predict_one(upload, top_k, min_probability) for upload in uploads)
+                    )
             except TimeoutError as error:
-                raise HTTPException(504, f"no answer within {self.limits.answer:g} s") from error
+                raise HTTPException(504, f"no answer within {self.limits.response_timeout:g} s") from error
 
-    async def predict_one(self, image: Upload, top: int, least: float) -> Prediction:
-        self.decoding += 1
+    async def predict_one(self, upload: Upload, top_k: int, min_probability: float) -> Prediction:
+        self.num_decoding += 1
         try:
-            pixels = await asyncio.get_running_loop().run_in_executor(self.decoders, self.decode, image.data)
+            pixels = await asyncio.get_running_loop().run_in_executor(self.decode_executor, self.decode, upload.data)
         except UnreadableImageError as error:
             self.metrics.count_unreadable(str(error))
-            return Prediction(image.name, error=str(error))
+            return Prediction(upload.name, error=str(error))
         finally:
-            self.decoding -= 1
-        return self.predictor.answer(image.name, await self.batcher.row(pixels), top, least)
+            self.num_decoding -= 1
+        return self.predictor.to_prediction(upload.name, await self.batcher.predict_one(pixels), top_k, min_probability)
 
     def decode(self, data: bytes) -> Pixels:
         """The bytes of a file as final pixels uint8 (H, W, C), as every other command makes them of a file.
@@ -115,13 +117,13 @@ class Service:
             UnreadableImageError: If it is no image, or has too many pixels.
         """
         preprocess = self.predictor.preprocess
-        with opened(BytesIO(data)) as image:
-            if image.width * image.height > self.limits.pixels:
-                raise UnreadableImageError(f"too large: more than {self.limits.pixels:,} pixels")
-            picture = converted(image, preprocess.channels, least=preprocess.image_size)
-        return preprocess.resized(picture)
+        with open_image(BytesIO(data)) as image:
+            if image.width * image.height > self.limits.max_pixels:
+                raise UnreadableImageError(f"too large: more than {self.limits.max_pixels:,} pixels")
+            converted_image = convert_image(image, preprocess.channels, min_size=preprocess.image_size)
+        return preprocess.resize_image(converted_image)
 
 
-def digest(preprocess: Preprocess) -> str:
+def hash_preprocessing(preprocess: Preprocess) -> str:
     """A short name of this way to make pixels: services with the same one see the same pixels."""
-    return hashlib.sha256(json.dumps(preprocess.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(preprocess.to_dict(), sort_keys=True).encode()).hexdigest()[:12]

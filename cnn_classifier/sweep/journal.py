@@ -6,7 +6,7 @@ from typing import Any
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
 
 
-class Journal(JournalFileBackend):
+class JournalBackend(JournalFileBackend):
     """A file of one entry a line.
 
     Optuna reads past half a line at the file's end, but adds the next entry to it, and then reads no more.
@@ -23,15 +23,15 @@ class Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         self.lock.acquire()
         try:
-            self.drop_half_a_line()
+            self.truncate_partial_line()
         finally:
             self.lock.release()
         super().append_logs(logs)
 
-    def drop_half_a_line(self) -> None:
+    def truncate_partial_line(self) -> None:
         """Cut off what a writer left that did not come to its line's end."""
         with open(self.path, "rb+") as file:  # noqa: PTH123
             content = file.read()
-            whole = content.rfind(b"\n") + 1
-            if whole != len(content):
-                file.truncate(whole)
+            end = content.rfind(b"\n") + 1
+            if end != len(content):
+                file.truncate(end)

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnn_classifier.config import Config, keep_words
+from cnn_classifier.config import Config, redact_multirun_yaml
 from cnn_classifier.errors import DivergedError
 from cnn_classifier.report.leaderboard_page import write_leaderboard_page
-from cnn_classifier.secrets import masked_words
+from cnn_classifier.secrets import redact_overrides
 from cnn_classifier.status import DONE, FINISHED, RUNNING, Status, read_status
 from cnn_classifier.storage import write_csv
-from cnn_classifier.sweep.job import remove_if_empty, run_job, shown
+from cnn_classifier.sweep.job import display_path, remove_if_empty, run_job
 
 COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
-BEST = "best.ckpt"
-LAST = "last.ckpt"
-MULTIRUN = "multirun.yaml"  # Hydra's, of a sweep that began
-AS_IT_IS = "nothing"  # of a job that changes nothing which others do not
-RESUME = "sweep.resume="  # a word of the whole sweep, of none of its jobs
+BEST_CHECKPOINT = "best.ckpt"
+LAST_CHECKPOINT = "last.ckpt"
+MULTIRUN_YAML = "multirun.yaml"  # Hydra's, of a sweep that began
+NO_CHANGES = "nothing"  # of a job that changes nothing which others do not
+RESUME_OVERRIDE = "sweep.resume="  # a word of the whole sweep, of none of its jobs
 # Words that say where a job runs, not what it is.
-WHERE = ("sweep.", "run_dir=", "resume=", "+callbacks.pruning=")
+LOCATION_OVERRIDES = ("sweep.", "run_dir=", "resume=", "+callbacks.pruning=")
 
 
 class Leaderboard:
@@ -31,10 +31,10 @@ class Leaderboard:
         folder: Of the sweep.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, sweep_dir: Path) -> None:
+        self.sweep_dir = sweep_dir
 
-    def run(self, config: Config, run_dir: Path, words: Sequence[str], *, debug: bool) -> Status:
+    def run(self, config: Config, run_dir: Path, overrides: Sequence[str], *, debug: bool) -> Status:
         """Run a job, unless it is done or another process is at it; one that was cut off goes on.
 
         Args:
@@ -43,111 +43,115 @@ class Leaderboard:
             words: What the job changes.
             debug: Whether errors that are no user's come through.
         """
-        self.mask()
-        before = self.find(words)
-        if before is not None and before.state in (*FINISHED, RUNNING):
-            print(f"{before.run_dir}: {before.state} already: {' '.join(masked_words(words))}")
-            return replace(before, exit_code=0)
-        if before is not None and goes_on(before):
+        self.redact()
+        previous_status = self.find_status(overrides)
+        if previous_status is not None and previous_status.state in (*FINISHED, RUNNING):
+            print(
+                f"{previous_status.run_dir}: {previous_status.state} already: {' '.join(redact_overrides(overrides))}"
+            )
+            return replace(previous_status, exit_code=0)
+        if previous_status is not None and can_resume(previous_status):
             config.resume = "auto"
-        config.sweep.name = self.folder.name
-        job_dir = self.free(run_dir) if before is None else before.run_dir
-        print(f"\n{job_dir}: {' '.join(masked_words(words))}")
+        config.sweep.name = self.sweep_dir.name
+        job_dir = self.next_free_dir(run_dir) if previous_status is None else previous_status.run_dir
+        print(f"\n{job_dir}: {' '.join(redact_overrides(overrides))}")
         try:
-            return run_job(config, job_dir, words, debug=debug, keep=True)
+            return run_job(config, job_dir, overrides, debug=debug, keep_status=True)
         finally:
             self.write()
 
-    def statuses(self) -> list[Status]:
+    def read_statuses(self) -> list[Status]:
         """Of all jobs, the best on validation first, equal ones by their loss, those without a result last."""
-        folders = sorted((path for path in self.folder.glob("*") if path.is_dir()), key=by_number)
-        found = [status for path in folders if (status := read_status(path))]
-        return sorted(found, key=rank)
+        run_dirs = sorted((path for path in self.sweep_dir.glob("*") if path.is_dir()), key=job_number_key)
+        job_statuses = [status for path in run_dirs if (status := read_status(path))]
+        return sorted(job_statuses, key=ranking_key)
 
-    def find(self, words: Sequence[str]) -> Status | None:
+    def find_status(self, overrides: Sequence[str]) -> Status | None:
         """The job of these words, in whatever order, but for those that say where it runs."""
-        asked = sorted(masked_words(what(words)))
-        return next((status for status in self.statuses() if sorted(what(status.words)) == asked), None)
+        requested = sorted(redact_overrides(job_overrides(overrides)))
+        return next(
+            (status for status in self.read_statuses() if sorted(job_overrides(status.overrides)) == requested), None
+        )
 
-    def free(self, run_dir: Path) -> Path:
+    def next_free_dir(self, run_dir: Path) -> Path:
         """This folder, or one with the next free number if a job has it that other words named."""
         number = 0
         while read_status(run_dir) is not None:
             number += 1
-            run_dir = self.folder / str(number)
+            run_dir = self.sweep_dir / str(number)
         return run_dir
 
-    def table(self) -> str:
+    def format_table(self) -> str:
         """The jobs in aligned columns."""
-        rows = [list(COLUMNS), *rows_of(self.statuses())]
-        widths = [max(len(cells[column]) for cells in rows) for column in range(len(COLUMNS))]
+        rows = [list(COLUMNS), *build_rows(self.read_statuses())]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         return "\n".join(
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in rows
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         )
 
-    def sum_up(self) -> list[Status]:
+    def finalize(self) -> list[Status]:
         """Print the table of a sweep that has ended; one of which nothing began leaves no folder.
 
         Returns:
             The jobs, in the order of their numbers.
         """
-        if not (statuses := self.statuses()):
-            (self.folder / MULTIRUN).unlink(missing_ok=True)
-            remove_if_empty(self.folder)
+        if not (statuses := self.read_statuses()):
+            (self.sweep_dir / MULTIRUN_YAML).unlink(missing_ok=True)
+            remove_if_empty(self.sweep_dir)
             return []
         self.write(has_ended=True)
-        print(f"\n{self.table()}\n{shown(self.folder / 'leaderboard.html')}")
-        return sorted(statuses, key=lambda status: by_number(status.run_dir))
+        print(f"\n{self.format_table()}\n{display_path(self.sweep_dir / 'leaderboard.html')}")
+        return sorted(statuses, key=lambda status: job_number_key(status.run_dir))
 
-    def mask(self) -> None:
+    def redact(self) -> None:
         """Leave passwords and keys out of what Hydra has written of the sweep."""
-        if (path := self.folder / MULTIRUN).is_file():
-            keep_words(path)
+        if (path := self.sweep_dir / MULTIRUN_YAML).is_file():
+            redact_multirun_yaml(path)
 
     def write(self, *, has_ended: bool = False) -> None:
         """Write `leaderboard.csv` and `leaderboard.html`, which looks again until the end; link the best checkpoint."""
-        statuses = self.statuses()
-        write_csv(self.folder / "leaderboard.csv", [COLUMNS, *rows_of(statuses)])
-        write_leaderboard_page(self.folder / "leaderboard.html", statuses, refresh=not has_ended)
+        statuses = self.read_statuses()
+        write_csv(self.sweep_dir / "leaderboard.csv", [COLUMNS, *build_rows(statuses)])
+        write_leaderboard_page(self.sweep_dir / "leaderboard.html", statuses, refresh=not has_ended)
         if statuses and statuses[0].state == DONE:
-            link(self.folder / BEST, statuses[0].run_dir / "checkpoints" / BEST)
+            link_or_copy(self.sweep_dir / BEST_CHECKPOINT, statuses[0].run_dir / "checkpoints" / BEST_CHECKPOINT)
 
 
-def what(words: Sequence[str]) -> list[str]:
+def job_overrides(overrides: Sequence[str]) -> list[str]:
     """The words that say what a job is."""
-    return [word for word in words if not word.startswith(WHERE)]
+    return [override for override in overrides if not override.startswith(LOCATION_OVERRIDES)]
 
 
-def by_number(folder: Path) -> tuple[int, str]:
+def job_number_key(folder: Path) -> tuple[int, str]:
     """What jobs are sorted by: 2 comes before 10."""
     return len(folder.name), folder.name
 
 
-def goes_on(status: Status) -> bool:
+def can_resume(status: Status) -> bool:
     """Whether a job that has not finished begins at its last checkpoint, rather than anew."""
-    return status.exit_code != DivergedError.exit_code and (status.run_dir / "checkpoints" / LAST).is_file()
+    return status.exit_code != DivergedError.exit_code and (status.run_dir / "checkpoints" / LAST_CHECKPOINT).is_file()
 
 
-def rank(status: Status) -> tuple[float, float]:
+def ranking_key(status: Status) -> tuple[float, float]:
     if status.state != DONE or status.val_accuracy is None or status.val_loss is None:
         return (1.0, 0.0)
     return (-status.val_accuracy, status.val_loss)
 
 
-def rows_of(statuses: Sequence[Status]) -> list[list[str]]:
+def build_rows(statuses: Sequence[Status]) -> list[list[str]]:
     """The cells of each job, in the order of `COLUMNS`; words that all of them have say nothing."""
-    common = set.intersection(*(set(status.words) for status in statuses)) if len(statuses) > 1 else set()
+    common = set.intersection(*(set(status.overrides) for status in statuses)) if len(statuses) > 1 else set()
     rows = []
     for status in statuses:
-        measured = (status.val_accuracy, status.val_loss, status.test_accuracy, status.seconds)
-        numbers = ["" if value is None else f"{value:.4g}" for value in measured]
-        changed = " ".join(word for word in status.words if word not in common) or AS_IT_IS
-        told = f"{status.state}: {status.message}" if status.message else status.state
-        rows.append([status.run_dir.name, changed, *numbers, told])
+        metrics = (status.val_accuracy, status.val_loss, status.test_accuracy, status.seconds)
+        numbers = ["" if value is None else f"{value:.4g}" for value in metrics]
+        changed = " ".join(override for override in status.overrides if override not in common) or NO_CHANGES
+        state = f"{status.state}: {status.message}" if status.message else status.state
+        rows.append([status.run_dir.name, changed, *numbers, state])
     return rows
 
 
-def link(path: Path, target: Path) -> None:
+def link_or_copy(path: Path, target: Path) -> None:
     """Let `path` be the target: a link where the system can, a copy elsewhere."""
     if not target.is_file():
         return

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnn_classifier.config import quoted
-from cnn_classifier.secrets import masked_words
+from cnn_classifier.config import quote_override
+from cnn_classifier.secrets import redact_overrides
 from cnn_classifier.status import FINISHED, RUNNING
-from cnn_classifier.storage import own_folders
-from cnn_classifier.sweep.leaderboard import RESUME, Leaderboard, goes_on
+from cnn_classifier.storage import user_config_dirs
+from cnn_classifier.sweep.leaderboard import RESUME_OVERRIDE, Leaderboard, can_resume
 
 
 @dataclass(frozen=True)
-class Planned:
+class PendingJob:
     """A job that has yet to begin.
 
     Args:
@@ -23,24 +23,24 @@ class Planned:
         config_folders: Where the user's own configurations are.
     """
 
-    folder: Path
-    words: Sequence[str]
+    run_dir: Path
+    overrides: Sequence[str]
     resume: bool
-    config_folders: Sequence[Path]
+    config_dirs: Sequence[Path]
 
-    def command(self) -> list[str]:
+    def build_command(self) -> list[str]:
         """The command of the job alone."""
         return [
             *[sys.executable, "-m", "cnn_classifier", "train"],
-            *(f"--config-dir={folder}" for folder in self.config_folders),
-            *self.words,
-            f"run_dir={quoted(self.folder)}",
-            f"sweep.name={quoted(self.folder.parent.name)}",
+            *(f"--config-dir={config_dir}" for config_dir in self.config_dirs),
+            *self.overrides,
+            f"run_dir={quote_override(self.run_dir)}",
+            f"sweep.name={quote_override(self.run_dir.parent.name)}",
             *(["resume=auto"] if self.resume else []),
         ]
 
 
-def plan(board: Leaderboard, jobs: Sequence[Sequence[str]], first: int) -> list[Planned]:
+def pending_jobs(leaderboard: Leaderboard, jobs: Sequence[Sequence[str]], first: int) -> list[PendingJob]:
     """The jobs that are not done, and that no other process is at.
 
     Args:
@@ -48,15 +48,21 @@ def plan(board: Leaderboard, jobs: Sequence[Sequence[str]], first: int) -> list[
         jobs: The words of each.
         first: The number of the first.
     """
-    board.mask()
-    planned = []
-    for number, words in enumerate(jobs, first):
-        before = board.find(words)
-        if before is not None and before.state in (*FINISHED, RUNNING):
-            print(f"{before.run_dir}: {before.state} already: {' '.join(masked_words(words))}")
+    leaderboard.redact()
+    pending = []
+    for job_number, overrides in enumerate(jobs, first):
+        previous_status = leaderboard.find_status(overrides)
+        if previous_status is not None and previous_status.state in (*FINISHED, RUNNING):
+            print(
+                f"{previous_status.run_dir}: {previous_status.state} already: {' '.join(redact_overrides(overrides))}"
+            )
             continue
-        folder = board.free(board.folder / str(number)) if before is None else before.run_dir
-        resume = before is not None and goes_on(before)
-        own = [word for word in words if not word.startswith(RESUME)]
-        planned.append(Planned(folder, own, resume, own_folders(sys.argv)))
-    return planned
+        run_dir = (
+            leaderboard.next_free_dir(leaderboard.sweep_dir / str(job_number))
+            if previous_status is None
+            else previous_status.run_dir
+        )
+        resume = previous_status is not None and can_resume(previous_status)
+        run_overrides = [override for override in overrides if not override.startswith(RESUME_OVERRIDE)]
+        pending.append(PendingJob(run_dir, run_overrides, resume, user_config_dirs(sys.argv)))
+    return pending

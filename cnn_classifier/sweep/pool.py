@@ -12,17 +12,17 @@ from typing import Any
 from tqdm import tqdm
 
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
-from cnn_classifier.report.leaderboard_page import REFRESH
+from cnn_classifier.report.leaderboard_page import REFRESH_SECONDS
 from cnn_classifier.status import Status
-from cnn_classifier.sweep.child import Child
+from cnn_classifier.sweep.child import JobProcess
 from cnn_classifier.sweep.leaderboard import Leaderboard
-from cnn_classifier.sweep.planned import plan
+from cnn_classifier.sweep.planned import pending_jobs
 
-SECONDS_BETWEEN_LOOKS = 0.5
-CORES_A_JOB = 4  # the networks of a sweep are small: more cores than these hardly speed one up
+POLL_SECONDS = 0.5
+CORES_PER_JOB = 4  # the networks of a sweep are small: more cores than these hardly speed one up
 
 
-class Pool:
+class LocalLauncher:
     """So many jobs at a time.
 
     Args:
@@ -35,11 +35,11 @@ class Pool:
         ConfigError: If `jobs` is no number.
     """
 
-    def __init__(self, folder: str | Path, *, jobs: int | str, patience: float, accelerator: str) -> None:
-        if jobs != "auto" and (not isinstance(jobs, int) or jobs < 1):
-            raise ConfigError(f"hydra.launcher.jobs={jobs}: expected auto, or a number of at least 1")
-        self.board, self.patience = Leaderboard(Path(folder)), patience
-        self.places = places(jobs, gpus() if accelerator in ("auto", "gpu", "cuda") else [])
+    def __init__(self, sweep_dir: str | Path, *, n_jobs: int | str, timeout: float, accelerator: str) -> None:
+        if n_jobs != "auto" and (not isinstance(n_jobs, int) or n_jobs < 1):
+            raise ConfigError(f"hydra.launcher.jobs={n_jobs}: expected auto, or a number of at least 1")
+        self.leaderboard, self.timeout = Leaderboard(Path(sweep_dir)), timeout
+        self.slots = worker_slots(n_jobs, visible_gpus() if accelerator in ("auto", "gpu", "cuda") else [])
 
     def run(self, jobs: Sequence[Sequence[str]], *, first: int = 0) -> list[Status]:
         """Run each job that is not done; Ctrl-C and SIGTERM stop them all, each with its checkpoint.
@@ -51,82 +51,84 @@ class Pool:
         Returns:
             How each ended, in order.
         """
-        waiting = plan(self.board, jobs, first)
-        running: dict[int, Child] = {}
-        written = time.monotonic()
-        with showing(len(waiting)) as show, stopping(running):
-            while waiting or running:
-                for place in range(len(self.places)):
-                    if place not in running and waiting:
-                        running[place] = Child(waiting.pop(0), self.places[place])
-                for place, child in list(running.items()):
-                    if child.has_ended(self.patience):
-                        del running[place]
-                        written = 0.0
-                if time.monotonic() - written > REFRESH:
-                    self.board.write()
-                    written = time.monotonic()
-                show([child.status() for child in running.values()], len(waiting))
-                time.sleep(SECONDS_BETWEEN_LOOKS if running else 0)
-        found = [self.board.find(job) for job in jobs]
-        return [status for status in found if status is not None]
+        pending = pending_jobs(self.leaderboard, jobs, first)
+        running: dict[int, JobProcess] = {}
+        last_written = time.monotonic()
+        with job_progress(len(pending)) as update_progress, terminate_on_exit(running):
+            while pending or running:
+                for slot in range(len(self.slots)):
+                    if slot not in running and pending:
+                        running[slot] = JobProcess(pending.pop(0), self.slots[slot])
+                for slot, process in list(running.items()):
+                    if process.has_ended(self.timeout):
+                        del running[slot]
+                        last_written = 0.0
+                if time.monotonic() - last_written > REFRESH_SECONDS:
+                    self.leaderboard.write()
+                    last_written = time.monotonic()
+                update_progress([process.status() for process in running.values()], len(pending))
+                time.sleep(POLL_SECONDS if running else 0)
+        statuses = [self.leaderboard.find_status(job) for job in jobs]
+        return [status for status in statuses if status is not None]
 
 
-def gpus() -> list[str]:
+def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
-    return names[: torch.cuda.device_count()]
+    device_ids = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
+    return device_ids[: torch.cuda.device_count()]
 
 
-def places(jobs: int | str, gpus: Sequence[str]) -> list[dict[str, Any]]:
+def worker_slots(n_jobs: int | str, gpu_ids: Sequence[str]) -> list[dict[str, Any]]:
     """For each job that runs at a time, its `gpu` and its `cores`."""
-    cores = own_cores()
-    count = int(jobs) if jobs != "auto" else len(gpus) or max(1, len(cores) // CORES_A_JOB)
+    cores = available_cores()
+    count = int(n_jobs) if n_jobs != "auto" else len(gpu_ids) or max(1, len(cores) // CORES_PER_JOB)
     return [
         {
-            "gpu": gpus[place % len(gpus)] if gpus else None,
-            "cores": cores[place::count] or [cores[place % len(cores)]],
+            "gpu": gpu_ids[index % len(gpu_ids)] if gpu_ids else None,
+            "cores": cores[index::count] or [cores[index % len(cores)]],
         }
-        for place in range(count)
+        for index in range(count)
     ]
 
 
-def own_cores() -> list[int]:
+def available_cores() -> list[int]:
     """Those that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows do not say
     return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 @contextmanager
-def stopping(running: dict[int, Child]) -> Iterator[None]:
+def terminate_on_exit(running: dict[int, JobProcess]) -> Iterator[None]:
     """On the way out, whatever the reason, stop what is running still; SIGTERM becomes such a reason."""
 
     def terminate(*_: Any) -> None:
         raise SystemExit(TERMINATED_EXIT_CODE)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    previous_handler = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        for child in running.values():
-            child.stop(signal.SIGINT)
-        for child in running.values():
-            child.wait()
-        signal.signal(signal.SIGTERM, before)
+        for process in running.values():
+            process.stop(signal.SIGINT)
+        for process in running.values():
+            process.wait()
+        signal.signal(signal.SIGTERM, previous_handler)
 
 
 @contextmanager
-def showing(total: int) -> Iterator[Any]:
+def job_progress(total: int) -> Iterator[Any]:
     """One line for all jobs on a terminal; elsewhere each tells its start and end alone."""
-    bar = tqdm(total=total, unit="job", disable=None, leave=False, file=sys.stderr)
+    progress_bar = tqdm(total=total, unit="job", disable=None, leave=False, file=sys.stderr)
 
-    def show(statuses: Sequence[Status | None], waiting: int) -> None:
-        told = [f"{s.run_dir.name}: {s.epoch}/{s.max_epochs}" for s in statuses if s is not None]
-        bar.n = total - waiting - len(statuses)
-        bar.set_postfix_str(" · ".join(told))
+    def update_progress(statuses: Sequence[Status | None], num_pending: int) -> None:
+        descriptions = [
+            f"{status.run_dir.name}: {status.epoch}/{status.max_epochs}" for status in statuses if status is not None
+        ]
+        progress_bar.n = total - num_pending - len(statuses)
+        progress_bar.set_postfix_str(" · ".join(descriptions))
 
-    with bar:
-        yield show
+    with progress_bar:
+        yield update_progress

@@ -6,15 +6,15 @@ import optuna
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cnn_classifier.errors import ConfigError, PrunedError
-from cnn_classifier.sweep.study import STORAGE, open_storage
+from cnn_classifier.sweep.study import STORAGE_ENV, open_storage
 
-FIRST_TRIALS = 4  # that come to their end before any is stopped
+N_STARTUP_TRIALS = 4  # that come to their end before any is stopped
 # Of the epochs of a trial: while rates rise, accuracy is luck, and of 54 trials 49 were stopped after epochs 2 to 14 of
 # 20, whatever they would have become (docs/results.md). As images grow, the first half is a third of the work.
-FIRST_SHARE = 0.5
+WARMUP_FRACTION = 0.5
 
 
-class Pruning(Callback):
+class PruningCallback(Callback):
     """Tells a study the accuracy on validation after each epoch, and asks whether to go on.
 
     Args:
@@ -26,17 +26,17 @@ class Pruning(Callback):
     """
 
     def __init__(self, *, study: str, trial: int) -> None:
-        if STORAGE not in os.environ:
+        if STORAGE_ENV not in os.environ:
             raise ConfigError("callbacks.pruning goes with hydra/sweeper=optuna, which sets it by itself")
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS)
-        loaded = optuna.load_study(study_name=study, storage=open_storage(os.environ[STORAGE]), pruner=pruner)
-        self.trial = optuna.Trial(loaded, loaded.trials[trial]._trial_id)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=N_STARTUP_TRIALS)
+        loaded_study = optuna.load_study(study_name=study, storage=open_storage(os.environ[STORAGE_ENV]), pruner=pruner)
+        self.trial = optuna.Trial(loaded_study, loaded_study.trials[trial]._trial_id)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         accuracy = trainer.callback_metrics.get("val/accuracy")
-        epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
-        if accuracy is None or epoch == epochs:
+        epoch, max_epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
+        if accuracy is None or epoch == max_epochs:
             return
         self.trial.report(float(accuracy), epoch)
-        if epoch >= FIRST_SHARE * epochs and self.trial.should_prune():
+        if epoch >= WARMUP_FRACTION * max_epochs and self.trial.should_prune():
             raise PrunedError(f"behind the median of the other trials after epoch {epoch}")

@@ -6,24 +6,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_classifier.budget import seconds_of
-from cnn_classifier.config import quoted
+from cnn_classifier.budget import parse_duration
+from cnn_classifier.config import quote_override
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.status import DONE, PRUNED, RUNNING
 from cnn_classifier.storage import write_json
 from cnn_classifier.sweep.leaderboard import Leaderboard
-from cnn_classifier.sweep.space import Space
-from cnn_classifier.sweep.study import STORAGE, open_storage
+from cnn_classifier.sweep.space import SearchSpace
+from cnn_classifier.sweep.study import STORAGE_ENV, open_storage
 
 if TYPE_CHECKING:
     import optuna
 
-MISSING = "hydra/sweeper=optuna needs Optuna, which is not installed; pip install 'cnn_classifier[tune]'"
-DEFAULT = "default"  # marks the trial that looks for nothing
-Launch = Callable[[list[list[str]], int], Sequence[float | None]]
+MISSING_OPTUNA = "hydra/sweeper=optuna needs Optuna, which is not installed; pip install 'cnn_classifier[tune]'"
+BASELINE = "default"  # marks the trial that looks for nothing
+LaunchFn = Callable[[list[list[str]], int], Sequence[float | None]]
 
 
-class Search:
+class OptunaSearch:
     """A study of Optuna's, and the jobs that are its trials.
 
     Args:
@@ -43,40 +43,40 @@ class Search:
 
     def __init__(
         self,
-        folder: Path,
-        words: Sequence[str],
+        sweep_dir: Path,
+        overrides: Sequence[str],
         *,
         storage: str | None = None,
         study: str | None = None,
         sampler: str = "tpe",
         seed: int = 1,
         prune: bool = True,
-        default: bool = False,
+        include_baseline: bool = False,
     ) -> None:
         try:
             import optuna
         except ModuleNotFoundError as error:
-            raise ConfigError(MISSING) from error
+            raise ConfigError(MISSING_OPTUNA) from error
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
         if sampler not in samplers:
             raise ConfigError(f"hydra.sweeper.sampler={sampler} is unknown; expected one of: {', '.join(samplers)}")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.board, self.space, self.prune = Leaderboard(folder), Space(words), prune
-        self.default = default
-        self.storage = storage or str(folder / "study.log")
+        self.leaderboard, self.space, self.prune = Leaderboard(sweep_dir), SearchSpace(overrides), prune
+        self.include_baseline = include_baseline
+        self.storage = storage or str(sweep_dir / "study.log")
         self.study: optuna.Study = optuna.create_study(
-            study_name=study or folder.name,
+            study_name=study or sweep_dir.name,
             storage=open_storage(self.storage),
-            sampler=samplers[sampler](seed=None if self.is_shared(folder) else seed),
+            sampler=samplers[sampler](seed=None if self.is_shared(sweep_dir) else seed),
             direction="maximize",
             load_if_exists=True,
         )
 
-    def is_shared(self, folder: Path) -> bool:
+    def is_shared(self, sweep_dir: Path) -> bool:
         """Whether others may be at the same study; with one seed they would all try the same."""
-        return Path(self.storage).parent != folder or Path(self.storage).exists()
+        return Path(self.storage).parent != sweep_dir or Path(self.storage).exists()
 
-    def run(self, launch: Launch, *, trials: int, timeout: str | None, at_a_time: int) -> None:
+    def run(self, launch: LaunchFn, *, n_trials: int, timeout: str | None, n_jobs: int) -> None:
         """Try values until there are enough trials, or the time is over.
 
         Args:
@@ -87,20 +87,20 @@ class Search:
         """
         import optuna
 
-        if self.default and not self.study.trials:
-            self.study.enqueue_trial({}, user_attrs={DEFAULT: True})
-        self.take_up()
-        end = time.monotonic() + (seconds_of(timeout, images=1) if timeout else float("inf"))
-        while (left := trials - self.finished()) > 0 and time.monotonic() < end:
-            asked = [self.ask() for _ in range(min(left, at_a_time))]
-            os.environ[STORAGE] = self.storage  # not a word of the command: it may hold a password
-            values = launch([self.words(trial) for trial in asked], asked[0].number)
-            for trial, value in zip(asked, values, strict=True):
-                found = self.board.find(self.space.words(trial.params))
-                if found is not None and found.state != DONE:
+        if self.include_baseline and not self.study.trials:
+            self.study.enqueue_trial({}, user_attrs={BASELINE: True})
+        self.requeue_interrupted()
+        deadline = time.monotonic() + (parse_duration(timeout, num_images=1) if timeout else float("inf"))
+        while (remaining := n_trials - self.num_finished()) > 0 and time.monotonic() < deadline:
+            trials = [self.ask() for _ in range(min(remaining, n_jobs))]
+            os.environ[STORAGE_ENV] = self.storage  # not a word of the command: it may hold a password
+            values = launch([self.trial_overrides(trial) for trial in trials], trials[0].number)
+            for trial, value in zip(trials, values, strict=True):
+                status = self.leaderboard.find_status(self.space.to_overrides(trial.params))
+                if status is not None and status.state != DONE:
                     value = None  # of its last epoch
                 state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
-                if found is not None and found.state == PRUNED:
+                if status is not None and status.state == PRUNED:
                     state = optuna.trial.TrialState.PRUNED
                 self.study.tell(trial, value, state, skip_if_finished=True)  # by another process, as lost
         self.write_importance()
@@ -110,30 +110,37 @@ class Search:
         import optuna
 
         waiting = self.study.get_trials(states=(optuna.trial.TrialState.WAITING,))
-        is_default = bool(waiting) and waiting[0].user_attrs.get(DEFAULT, False)
-        return self.study.ask({} if is_default else self.space.distributions)
+        is_baseline = bool(waiting) and waiting[0].user_attrs.get(BASELINE, False)
+        return self.study.ask({} if is_baseline else self.space.distributions)
 
-    def words(self, trial: "optuna.Trial") -> list[str]:
+    def trial_overrides(self, trial: "optuna.Trial") -> list[str]:
         """Of the job that is this trial."""
-        words = self.space.words(trial.params)
+        overrides = self.space.to_overrides(trial.params)
         if not self.prune:
-            return words
-        told = f"study:{quoted(self.study.study_name)},trial:{trial.number}"
-        return [*words, f"+callbacks.pruning={{_target_:cnn_classifier.sweep.pruning.Pruning,{told}}}"]
+            return overrides
+        trial_config = f"study:{quote_override(self.study.study_name)},trial:{trial.number}"
+        return [
+            *overrides,
+            f"+callbacks.pruning={{_target_:cnn_classifier.sweep.pruning.PruningCallback,{trial_config}}}",
+        ]
 
-    def finished(self) -> int:
+    def num_finished(self) -> int:
         """How many trials have a result, or none to come."""
         import optuna
 
-        over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)
-        return sum(trial.state in over and not trial.user_attrs.get("lost") for trial in self.study.trials)
+        finished_states = (
+            optuna.trial.TrialState.COMPLETE,
+            optuna.trial.TrialState.PRUNED,
+            optuna.trial.TrialState.FAIL,
+        )
+        return sum(trial.state in finished_states and not trial.user_attrs.get("lost") for trial in self.study.trials)
 
-    def take_up(self) -> None:
+    def requeue_interrupted(self) -> None:
         """Trials of an earlier command that were cut off are tried first; their jobs go on from their checkpoints."""
         import optuna
 
         for trial in self.study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-            status = self.board.find(self.space.words(trial.params))
+            status = self.leaderboard.find_status(self.space.to_overrides(trial.params))
             if status is None or status.state == RUNNING:
                 continue  # another process is at it, or another machine
             self.study._storage.set_trial_user_attr(trial._trial_id, "lost", True)
@@ -144,13 +151,18 @@ class Search:
         """How much of the differences between trials each option explains, as `importance.json`, for the page."""
         import optuna
 
-        done = [trial for trial in self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)) if trial.params]
-        if len(done) < 4 or len({trial.value for trial in done}) == 1:
+        completed = [
+            trial for trial in self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)) if trial.params
+        ]
+        if len(completed) < 4 or len({trial.value for trial in completed}) == 1:
             return
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)  # the same trials, the same page
-        looked_for = list(self.space.distributions)  # trials without them, such as the default, do not count
-        found: dict[str, Any] = optuna.importance.get_param_importances(
-            self.study, evaluator=evaluator, params=looked_for
+        param_names = list(self.space.distributions)  # trials without them, such as the default, do not count
+        importances: dict[str, Any] = optuna.importance.get_param_importances(
+            self.study, evaluator=evaluator, params=param_names
         )
-        write_json(self.board.folder / "importance.json", {key: round(float(value), 4) for key, value in found.items()})
-        self.board.write()
+        write_json(
+            self.leaderboard.sweep_dir / "importance.json",
+            {key: round(float(value), 4) for key, value in importances.items()},
+        )
+        self.leaderboard.write()

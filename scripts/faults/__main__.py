@@ -18,50 +18,50 @@ import running
 import stopping
 import torch
 import writing
-from workload import Row, digest, make_images, run, words
+from workload import FaultResult, checkpoint_digest, make_images, run, train_arguments
 
 BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
-def faults(place: Path, *, full: bool) -> Iterator[Row]:
+def run_faults(workdir: Path, *, full: bool) -> Iterator[FaultResult]:
     """Do each of them, in a folder of its own, and tell what came of it."""
-    images = make_images(place / "images")
-    if run(words(images, place / "whole"), place / "log"):
-        raise SystemExit((place / "log").read_text())
-    whole = digest(place / "whole")
+    images = make_images(workdir / "images")
+    if run(train_arguments(images, workdir / "whole"), workdir / "log"):
+        raise SystemExit((workdir / "log").read_text())
+    expected_digest = checkpoint_digest(workdir / "whole")
 
-    def own(name: str) -> Path:
-        (place / name).mkdir()
-        return place / name
+    def make_workdir(name: str) -> Path:
+        (workdir / name).mkdir()
+        return workdir / name
 
-    few: list[Callable[[], Row]] = [
-        lambda: writing.r1_killed_within_a_write(images, own("r1"), whole, full=full),
-        lambda: writing.r4_full_disk(images, own("r4"), full=full),
-        lambda: writing.r6_file_size_limit(images, own("r6")),
-        lambda: writing.r8_no_place_to_write(images, own("r8")),
-        lambda: writing.r9_bit_rot(own("r9"), full=full),
-        lambda: stopping.r12_two_runs_in_one_folder(images, own("r12")),
+    short_faults: list[Callable[[], FaultResult]] = [
+        lambda: writing.r1_killed_within_a_write(images, make_workdir("r1"), expected_digest, full=full),
+        lambda: writing.r4_full_disk(images, make_workdir("r4"), full=full),
+        lambda: writing.r6_file_size_limit(images, make_workdir("r6")),
+        lambda: writing.r8_no_place_to_write(images, make_workdir("r8")),
+        lambda: writing.r9_bit_rot(make_workdir("r9"), full=full),
+        lambda: stopping.r12_two_runs_in_one_folder(images, make_workdir("r12")),
     ]
-    more: list[Callable[[], Row]] = [
-        lambda: stopping.r2_killed_at_any_time(images, own("r2"), whole),
-        lambda: writing.r3_what_it_costs_to_be_sure(own("r3")),
-        lambda: writing.r5_full_temporary_folder(images, own("r5")),
-        lambda: writing.r7_killed_within_a_write_across_disks(images, own("r7"), whole, full=full),
-        lambda: stopping.r10_told_to_stop(images, own("r10"), whole),
-        lambda: stopping.r11_ctrl_c_in_a_sweep(images, own("r11")),
-        lambda: running.r30_no_number(images, own("r30")),
-        lambda: running.r32_out_of_memory(images, own("r32"), whole),
-        lambda: running.r33_three_hundred_epochs(images, own("r33")),
-        lambda: processes.r36_jobs_that_fail(images, own("r36")),
-        lambda: processes.r39_a_process_dies(images, own("r39")),
-        lambda: processes.r40_sweeps_of_processes(images, own("r40")),
+    long_faults: list[Callable[[], FaultResult]] = [
+        lambda: stopping.r2_killed_at_any_time(images, make_workdir("r2"), expected_digest),
+        lambda: writing.r3_what_it_costs_to_be_sure(make_workdir("r3")),
+        lambda: writing.r5_full_temporary_folder(images, make_workdir("r5")),
+        lambda: writing.r7_killed_within_a_write_across_disks(images, make_workdir("r7"), expected_digest, full=full),
+        lambda: stopping.r10_told_to_stop(images, make_workdir("r10"), expected_digest),
+        lambda: stopping.r11_ctrl_c_in_a_sweep(images, make_workdir("r11")),
+        lambda: running.r30_no_number(images, make_workdir("r30")),
+        lambda: running.r32_out_of_memory(images, make_workdir("r32"), expected_digest),
+        lambda: running.r33_three_hundred_epochs(images, make_workdir("r33")),
+        lambda: processes.r36_jobs_that_fail(images, make_workdir("r36")),
+        lambda: processes.r39_a_process_dies(images, make_workdir("r39")),
+        lambda: processes.r40_sweeps_of_processes(images, make_workdir("r40")),
     ]
-    for fault in (*few, *(more if full else ())):  # tests have a few of the others
+    for fault in (*short_faults, *(long_faults if full else ())):  # tests have a few of the others
         yield fault()
     if full:
-        yield from going_on.all_rows(images, own("going_on"), whole)
-        yield from running.shown_by_tests()
+        yield from going_on.run_all(images, make_workdir("going_on"), expected_digest)
+        yield from running.run_covering_tests()
 
 
 def main() -> int:
@@ -70,18 +70,18 @@ def main() -> int:
     parser.add_argument("--short", action="store_true")
     short = parser.parse_args().short
     torch.set_num_threads(1)
-    begin, rows = time.perf_counter(), []
+    start_time, rows = time.perf_counter(), []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CNN_CLASSIFIER_HOME"] = f"{folder}/home"
-        for row in faults(Path(folder), full=not short):
+        for row in run_faults(Path(folder), full=not short):
             print("ok   " if row.passed else "WRONG", row.fault, "|", row.figure, "|", row.stock, flush=True)
             rows.append(row)
     if not short:
-        write_page(rows, time.perf_counter() - begin)
+        write_page(rows, time.perf_counter() - start_time)
     return int(not all(row.passed for row in rows))
 
 
-def write_page(rows: list[Row], seconds: float) -> None:
+def write_page(rows: list[FaultResult], seconds: float) -> None:
     """Put the table into the page, between its marks."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     rows = sorted(rows, key=lambda row: int(re.findall(r"\d+", row.fault)[0]))
@@ -92,9 +92,9 @@ def write_page(rows: list[Row], seconds: float) -> None:
     machine = (
         f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}"
     )
-    told = f"`make faults` in {seconds / 60:.0f} minutes; {machine}."
+    summary = f"`make faults` in {seconds / 60:.0f} minutes; {machine}."
     after = rest.partition(END)[2]
-    PAGE.write_text("\n".join([before + BEGIN, *table, "", told, END]) + after, encoding="utf-8")
+    PAGE.write_text("\n".join([before + BEGIN, *table, "", summary, END]) + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

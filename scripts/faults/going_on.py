@@ -11,102 +11,110 @@ from workload import (
     BATCH,
     EPOCHS,
     STEPS,
-    Row,
-    digest,
+    FaultResult,
+    checkpoint_digest,
     make_images,
     run,
-    start_call,
+    start_function,
+    train_arguments,
     wait,
-    words,
 )
 
 
-def stopped_at(step: int) -> str:
-    return f"+callbacks.stop={{_target_:callbacks.Signal,at:step,step:{step}}}"
+def stop_at_step(step: int) -> str:
+    return f"+callbacks.stop={{_target_:callbacks.SignalSender,at:step,step:{step}}}"
 
 
-def r14_stopped_at_every_step(images: Path, place: Path, whole: str) -> Row:
+def r14_stopped_at_every_step(images: Path, workdir: Path, expected_digest: str) -> FaultResult:
     """Each step of the run, the last ones of its epochs (R13) among them; images in the cache, and decoded anew."""
     steps = range(EPOCHS * STEPS)
-    good = 0
+    num_good = 0
     for cache in ("auto", "none"):
         for step in steps:
-            run_dir = place / f"step{step}{cache}"
-            more = [f"dataset.cache={cache}"]
-            run(words(images, run_dir, *more, stopped_at(step)), place / "log")
-            ended = run(words(images, run_dir, *more, "resume=auto"), place / "log")
-            good += ended == 0 and digest(run_dir) == whole
+            run_dir = workdir / f"step{step}{cache}"
+            overrides = [f"dataset.cache={cache}"]
+            run(train_arguments(images, run_dir, *overrides, stop_at_step(step)), workdir / "log")
+            exit_code = run(train_arguments(images, run_dir, *overrides, "resume=auto"), workdir / "log")
+            num_good += exit_code == 0 and checkpoint_digest(run_dir) == expected_digest
             shutil.rmtree(run_dir, ignore_errors=True)
-    repeated, missed = stock_repeats(images, place)
-    figure = f"{good} of {2 * len(steps)} end with the bytes of a whole run"
-    return Row(
+    repeated, missed = count_stock_repeats(images, workdir)
+    figure = f"{num_good} of {2 * len(steps)} end with the bytes of a whole run"
+    return FaultResult(
         "R13, R14 stopped at every step, cache on and off", figure,
-        good == 2 * len(steps),
+        num_good == 2 * len(steps),
         stock=f"going on at step 4 of an epoch of 56 images: {repeated} seen twice, {missed} never",
     )  # fmt: skip
 
 
-class Leave(Callback):
+class ExitAtStep(Callback):
     """Ends the process once a checkpoint of the fourth step is there."""
 
-    def __init__(self, note: Path) -> None:
-        self.note = note
+    def __init__(self, note_path: Path) -> None:
+        self.note_path = note_path
 
     def on_train_batch_start(self, trainer: object, pl_module: object, batch: object, batch_idx: int) -> None:
         if batch_idx == 4:
-            self.note.write_text(" ".join(map(str, stock.Numbered.taken[: 4 * BATCH])))
+            self.note_path.write_text(" ".join(map(str, stock.RecordingImageFolder.used_indices[: 4 * BATCH])))
             os._exit(0)
 
 
-def stock_repeats(images: Path, place: Path) -> tuple[int, int]:
+def count_stock_repeats(images: Path, workdir: Path) -> tuple[int, int]:
     """How many images of an epoch a stock script sees twice, and never, where it goes on in the epoch's middle."""
-    folder, seen, rest = place / "stock", place / "seen", place / "rest"
-    wait(start_call(lambda: stock.train(images, folder, Leave(seen), every=4), place / "stock.log"))
+    folder, seen_path, rest_path = workdir / "stock", workdir / "seen", workdir / "rest"
+    wait(
+        start_function(
+            lambda: stock.train(images, folder, ExitAtStep(seen_path), every_n_steps=4), workdir / "stock.log"
+        )
+    )
     last = max(folder.glob("epoch*.ckpt"))
-    wait(start_call(lambda: stock.train(images, folder, NoteRest(rest), resume=last), place / "stock.log"))
-    first = seen.read_text().split()
-    taken = first + rest.read_text().split()
-    return len(taken) - len(set(taken)), STEPS * BATCH - len(set(taken))
+    wait(
+        start_function(lambda: stock.train(images, folder, RestRecorder(rest_path), resume=last), workdir / "stock.log")
+    )
+    before_stop = seen_path.read_text().split()
+    used = before_stop + rest_path.read_text().split()
+    return len(used) - len(set(used)), STEPS * BATCH - len(set(used))
 
 
-class NoteRest(Callback):
-    def __init__(self, note: Path) -> None:
-        self.note = note
+class RestRecorder(Callback):
+    def __init__(self, note_path: Path) -> None:
+        self.note_path = note_path
 
     def on_train_epoch_end(self, *args: object) -> None:
-        if not self.note.exists():
-            self.note.write_text(" ".join(map(str, stock.Numbered.taken)))
+        if not self.note_path.exists():
+            self.note_path.write_text(" ".join(map(str, stock.RecordingImageFolder.used_indices)))
 
 
-def r15_ten_interruptions(images: Path, place: Path, whole: str) -> Row:
-    run_dir = place / "ten"
+def r15_ten_interruptions(images: Path, workdir: Path, expected_digest: str) -> FaultResult:
+    run_dir = workdir / "ten"
     for step in range(1, 21, 2):
-        run(words(images, run_dir, "resume=auto", stopped_at(step)), place / "log")
-    ended = run(words(images, run_dir, "resume=auto"), place / "log")
-    same = ended == 0 and digest(run_dir) == whole
-    return Row("R15 ten interruptions of one run", "the bytes of a whole run" if same else "other bytes", same)
+        run(train_arguments(images, run_dir, "resume=auto", stop_at_step(step)), workdir / "log")
+    exit_code = run(train_arguments(images, run_dir, "resume=auto"), workdir / "log")
+    is_same = exit_code == 0 and checkpoint_digest(run_dir) == expected_digest
+    return FaultResult(
+        "R15 ten interruptions of one run", "the bytes of a whole run" if is_same else "other bytes", is_same
+    )
 
 
-def r16_the_same_again(images: Path, place: Path, whole: str) -> Row:
+def r16_the_same_again(images: Path, workdir: Path, expected_digest: str) -> FaultResult:
     """Once more; and with two threads, which add numbers in another order."""
-    run(words(images, place / "again"), place / "log")
-    again = digest(place / "again") == whole
-    run(words(images, place / "threads"), place / "log", lambda: torch.set_num_threads(2))
-    threads = digest(place / "threads") == whole
+    run(train_arguments(images, workdir / "again"), workdir / "log")
+    is_same_again = checkpoint_digest(workdir / "again") == expected_digest
+    run(train_arguments(images, workdir / "threads"), workdir / "log", lambda: torch.set_num_threads(2))
+    is_same_threaded = checkpoint_digest(workdir / "threads") == expected_digest
     figure = (
-        f"again: {'the same' if again else 'other'} bytes; with two threads: {'the same' if threads else 'other'}; "
+        f"again: {'the same' if is_same_again else 'other'} bytes; with two threads: {'the same' if is_same_threaded else 'other'}; "
         "on other processors: losses within a thousandth (tests/test_going_on.py)"
     )
-    return Row("R16 the same command again", figure, again)
+    return FaultResult("R16 the same command again", figure, is_same_again)
 
 
-def r17_other_classes(images: Path, place: Path) -> Row:
+def r17_other_classes(images: Path, workdir: Path) -> FaultResult:
     """A class more, one less, one renamed, and the same names in other letters."""
     codes = []
     for change in ("more", "less", "renamed", "letters"):
-        run_dir, changed = place / f"run_{change}", place / f"images_{change}"
+        run_dir, changed = workdir / f"run_{change}", workdir / f"images_{change}"
         shutil.copytree(images, changed)
-        run(words(changed, run_dir, stopped_at(9)), place / "log")
+        run(train_arguments(changed, run_dir, stop_at_step(9)), workdir / "log")
         for split in ("train", "val", "test"):
             folder = changed / split
             if change == "more":
@@ -115,42 +123,44 @@ def r17_other_classes(images: Path, place: Path) -> Row:
                 shutil.rmtree(folder / "class1")
             else:
                 (folder / "class0").rename(folder / ("zebra" if change == "renamed" else "Class0"))
-        codes.append(run(words(changed, run_dir, "resume=auto"), place / "log"))
-    good = codes.count(3)
-    return Row(
-        "R17 classes added, removed, renamed", f"{good} of {len(codes)} refused, exit {codes}", good == len(codes)
+        codes.append(run(train_arguments(changed, run_dir, "resume=auto"), workdir / "log"))
+    num_refused = codes.count(3)
+    return FaultResult(
+        "R17 classes added, removed, renamed",
+        f"{num_refused} of {len(codes)} refused, exit {codes}",
+        num_refused == len(codes),
     )
 
 
-def r18_other_images(images: Path, place: Path) -> Row:
-    changed = place / "images_changed"
+def r18_other_images(images: Path, workdir: Path) -> FaultResult:
+    changed = workdir / "images_changed"
     shutil.copytree(images, changed)
-    run(words(changed, place / "r18", stopped_at(9)), place / "log")
+    run(train_arguments(changed, workdir / "r18", stop_at_step(9)), workdir / "log")
     (changed / "train" / "class0" / "0.png").unlink()
-    code = run(words(changed, place / "r18", "resume=auto"), place / "r18.log")
-    return Row("R18 an image less", f"refused with the lines of split.csv, exit {code}", code == 3)
+    code = run(train_arguments(changed, workdir / "r18", "resume=auto"), workdir / "r18.log")
+    return FaultResult("R18 an image less", f"refused with the lines of split.csv, exit {code}", code == 3)
 
 
-def r19_other_configuration(images: Path, place: Path) -> Row:
-    run(words(images, place / "r19", stopped_at(9)), place / "log")
-    resume = f"resume={place / 'r19'}"
+def r19_other_configuration(images: Path, workdir: Path) -> FaultResult:
+    run(train_arguments(images, workdir / "r19", stop_at_step(9)), workdir / "log")
+    resume = f"resume={workdir / 'r19'}"
     refused = [
-        run(words(images, place / "r19", resume, word), place / "r19.log")
-        for word in ("optimizer.lr=0.5", "dataset.batch_size=5", "model.widths=[8,8]", "seed=2")
+        run(train_arguments(images, workdir / "r19", resume, override), workdir / "r19.log")
+        for override in ("optimizer.lr=0.5", "dataset.batch_size=5", "model.widths=[8,8]", "seed=2")
     ]
-    taken = run(words(images, place / "r19", resume, "trainer.max_epochs=4"), place / "r19.log")
-    told = "going on with trainer.max_epochs=4 in place of 3" in (place / "r19.log").read_text()
-    figure = f"rate, batch, network, seed: exit {refused}; more epochs: exit {taken}, {'told' if told else 'not told'}"
-    return Row("R19 another configuration", figure, refused == [2] * 4 and taken == 0 and told)
+    accepted = run(train_arguments(images, workdir / "r19", resume, "trainer.max_epochs=4"), workdir / "r19.log")
+    is_logged = "going on with trainer.max_epochs=4 in place of 3" in (workdir / "r19.log").read_text()
+    figure = f"rate, batch, network, seed: exit {refused}; more epochs: exit {accepted}, {'told' if is_logged else 'not told'}"
+    return FaultResult("R19 another configuration", figure, refused == [2] * 4 and accepted == 0 and is_logged)
 
 
-def all_rows(images: Path, place: Path, whole: str) -> list[Row]:
+def run_all(images: Path, workdir: Path, expected_digest: str) -> list[FaultResult]:
     """All of this file."""
     return [
-        r14_stopped_at_every_step(images, place, whole),
-        r15_ten_interruptions(images, place, whole),
-        r16_the_same_again(images, place, whole),
-        r17_other_classes(make_images(place / "images"), place),
-        r18_other_images(images, place),
-        r19_other_configuration(images, place),
+        r14_stopped_at_every_step(images, workdir, expected_digest),
+        r15_ten_interruptions(images, workdir, expected_digest),
+        r16_the_same_again(images, workdir, expected_digest),
+        r17_other_classes(make_images(workdir / "images"), workdir),
+        r18_other_images(images, workdir),
+        r19_other_configuration(images, workdir),
     ]

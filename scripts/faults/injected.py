@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PARTS = ("fsync", "replace", "after")
+KILL_POINTS = ("fsync", "replace", "after")
 
 
 def kill_within_write(name: str, count: int, point: int | str) -> None:
     """Make this process kill itself in the `count`-th write of a file: after so many bytes, or around a call."""
-    opened, replace, sync = Path.open, Path.replace, os.fsync
-    seen = {"count": 0, "active": False}
+    original_open, original_replace, original_fsync = Path.open, Path.replace, os.fsync
+    state = {"count": 0, "active": False}
 
-    class Cut:
+    class TruncatedFile:
         def __init__(self, file: Any) -> None:
             self.file, self.written = file, 0
 
-        def __enter__(self) -> "Cut":
+        def __enter__(self) -> "TruncatedFile":
             return self
 
         def __exit__(self, *raised: Any) -> None:
@@ -39,38 +39,38 @@ def kill_within_write(name: str, count: int, point: int | str) -> None:
             return int(self.file.write(data))
 
     def counting_open(path: Path, *arguments: Any, **more: Any) -> Any:
-        file = opened(path, *arguments, **more)
+        file = original_open(path, *arguments, **more)
         if path.name == f".{name}.partial":
-            seen["count"] += 1
-            seen["active"] = seen["count"] == count
-            return Cut(file) if seen["active"] else file
+            state["count"] += 1
+            state["active"] = state["count"] == count
+            return TruncatedFile(file) if state["active"] else file
         return file
 
-    def cut(part: str, call: Any) -> Any:
-        def instead(*arguments: Any) -> Any:
-            if seen["active"] and point == part:
+    def kill_around(name_of_call: str, call: Any) -> Any:
+        def wrapper(*arguments: Any) -> Any:
+            if state["active"] and point == name_of_call:
                 os.kill(os.getpid(), signal.SIGKILL)
             result = call(*arguments)
-            if seen["active"] and part == "replace" and point == "after":
+            if state["active"] and name_of_call == "replace" and point == "after":
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
-        return instead
+        return wrapper
 
     Path.open = counting_open  # type: ignore[assignment,method-assign]
-    Path.replace = cut("replace", replace)  # type: ignore[method-assign]
-    os.fsync = cut("fsync", sync)
+    Path.replace = kill_around("replace", original_replace)  # type: ignore[method-assign]
+    os.fsync = kill_around("fsync", original_fsync)
 
 
 def kill_within_copy(count: int, size: int) -> None:
     """Make this process kill itself after so many bytes of the copy that `shutil.move` makes between two disks."""
-    copies = {"count": 0}
-    real = shutil.copyfile
+    state = {"count": 0}
+    original_copyfile = shutil.copyfile
 
     def copyfile(source: Any, target: Any, **more: Any) -> Any:
-        copies["count"] += 1
-        if copies["count"] < count:
-            return real(source, target, **more)
+        state["count"] += 1
+        if state["count"] < count:
+            return original_copyfile(source, target, **more)
         Path(target).write_bytes(Path(source).read_bytes()[:size])
         return os.kill(os.getpid(), signal.SIGKILL)
 
@@ -78,15 +78,15 @@ def kill_within_copy(count: int, size: int) -> None:
 
 
 @contextmanager
-def in_folder(folder: Path) -> Iterator[None]:
+def use_temp_dir(folder: Path) -> Iterator[None]:
     """Temporary files go there."""
-    before = os.environ.get("TMPDIR")
+    previous = os.environ.get("TMPDIR")
     os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
     try:
         yield
     finally:
         tempfile.tempdir = None
-        if before is None:
+        if previous is None:
             del os.environ["TMPDIR"]
         else:
-            os.environ["TMPDIR"] = before
+            os.environ["TMPDIR"] = previous

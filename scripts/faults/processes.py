@@ -8,60 +8,60 @@ import sys
 import time
 from pathlib import Path
 
-from fingerprint import OF_TIME
-from workload import Row, digest, words
+from fingerprint import TIME_KEYS
+from workload import FaultResult, checkpoint_digest, train_arguments
 
 from cnn_classifier.status import read_status
 
-TWO = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=12"]
-TRAIN = [sys.executable, "-m", "cnn_classifier"]
+DDP_OVERRIDES = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=12"]
+COMMAND = [sys.executable, "-m", "cnn_classifier"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
 
 
-def begin(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
-    with log.open("ab") as out:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
-        return subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
+def start_process(command: list[str], log: Path) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as output:
+        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+        return subprocess.Popen(command, stdout=output, stderr=output, env=env, start_new_session=True)
 
 
-def r36_jobs_that_fail(images: Path, place: Path) -> Row:
+def r36_jobs_that_fail(images: Path, workdir: Path) -> FaultResult:
     """Nine jobs, of which three go well; then the same command without what troubled the others."""
-    folder, trouble, log = place / "sweep", place / "trouble", place / "log"
-    trouble.touch()
+    folder, trouble_file, log = workdir / "sweep", workdir / "trouble", workdir / "log"
+    trouble_file.touch()
     kinds = [f"{kind}{number}" for kind in ("none", "raises") for number in (1, 2, 3)] + ["killed", "diverges", "hangs"]
-    troubled = ["_target_=callbacks.Trouble", f"while_there_is='{trouble}'", f"kind={','.join(kinds)}"]
+    troubled = ["_target_=callbacks.FaultInjector", f"while_there_is='{trouble_file}'", f"kind={','.join(kinds)}"]
     pool = ["hydra/launcher=pool", "hydra.launcher.jobs=2", "hydra.launcher.patience=0.5", f"hydra.sweep.dir={folder}"]
-    train, *others = (word for word in words(images, folder) if not word.startswith("run_dir="))
-    sweep = [*TRAIN, train, "-m", *pool, *others, *(f"+callbacks.trouble.{word}" for word in troubled)]
-    begin(sweep, log).wait()
-    ended = [read_status(folder / str(number)) for number in range(9)]
-    states = [f"{status.state} {status.exit_code}" for status in ended if status]
+    train, *others = (override for override in train_arguments(images, folder) if not override.startswith("run_dir="))
+    sweep = [*COMMAND, train, "-m", *pool, *others, *(f"+callbacks.trouble.{override}" for override in troubled)]
+    start_process(sweep, log).wait()
+    statuses = [read_status(folder / str(number)) for number in range(9)]
+    states = [f"{status.state} {status.exit_code}" for status in statuses if status]
     expected = ["done 0"] * 3 + ["failed 1"] * 3 + ["killed 9", "failed 6", "killed 9"]
     reports = [(folder / str(number) / "report.json").stat().st_mtime_ns for number in range(3)]
-    trouble.unlink()
-    again = begin([*sweep, f"sweep.resume={folder}"], log).wait()
-    kept = reports == [(folder / str(number) / "report.json").stat().st_mtime_ns for number in range(3)]
-    done = sum((folder / str(number) / "report.json").exists() for number in range(9))
+    trouble_file.unlink()
+    second_exit_code = start_process([*sweep, f"sweep.resume={folder}"], log).wait()
+    is_untouched = reports == [(folder / str(number) / "report.json").stat().st_mtime_ns for number in range(3)]
+    num_done = sum((folder / str(number) / "report.json").exists() for number in range(9))
     figure = (
-        f"{', '.join(dict.fromkeys(states))}; the same command again: exit {again}, {done} of 9 done, "
-        f"those that were done {'left alone' if kept else 'done again'}"
+        f"{', '.join(dict.fromkeys(states))}; the same command again: exit {second_exit_code}, {num_done} of 9 done, "
+        f"those that were done {'left alone' if is_untouched else 'done again'}"
     )
-    passed = states == expected and again == 0 and done == 9 and kept
-    return Row("R36 a sweep of nine: good, failing, killed, diverging, hanging jobs", figure, passed)
+    passed = states == expected and second_exit_code == 0 and num_done == 9 and is_untouched
+    return FaultResult("R36 a sweep of nine: good, failing, killed, diverging, hanging jobs", figure, passed)
 
 
-def ranks_of(run_dir: Path) -> dict[int, int]:
+def find_rank_pids(run_dir: Path) -> dict[int, int]:
     """The process number of each rank that trains into a folder."""
-    found = {}
+    pids = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             command = (folder / "cmdline").read_bytes().decode().split("\0")
             variables = dict(pair.partition("=")[::2] for pair in (folder / "environ").read_text().split("\0"))
         except (OSError, UnicodeDecodeError):
             continue
-        if "RANK" in variables and any(str(run_dir) in word for word in command):
-            found[int(variables["RANK"])] = int(folder.name)
-    return found
+        if "RANK" in variables and any(str(run_dir) in argument for argument in command):
+            pids[int(variables["RANK"])] = int(folder.name)
+    return pids
 
 
 def wait_for_epoch(run_dir: Path) -> None:
@@ -70,60 +70,72 @@ def wait_for_epoch(run_dir: Path) -> None:
         time.sleep(0.02)
 
 
-def figures_of(run_dir: Path) -> list[dict[str, str]]:
+def read_metrics(run_dir: Path) -> list[dict[str, str]]:
     """What was measured in each epoch, apart from times."""
     with (run_dir / "metrics.csv").open() as file:
-        return [{name: value for name, value in row.items() if name not in OF_TIME} for row in csv.DictReader(file)]
+        return [{name: value for name, value in row.items() if name not in TIME_KEYS} for row in csv.DictReader(file)]
 
 
-def r39_a_process_dies(images: Path, place: Path) -> Row:
+def r39_a_process_dies(images: Path, workdir: Path) -> FaultResult:
     """Kill -9 of one, SIGTERM to all, and torchrun that starts anew."""
-    log = place / "log"
-    begin([*TRAIN, *words(images, place / "whole", *TWO)], log).wait()
+    log = workdir / "log"
+    start_process([*COMMAND, *train_arguments(images, workdir / "whole", *DDP_OVERRIDES)], log).wait()
 
     def is_whole(name: str) -> bool:
-        same = digest(place / name) == digest(place / "whole")
-        return same and figures_of(place / name) == figures_of(place / "whole")
+        same = checkpoint_digest(workdir / name) == checkpoint_digest(workdir / "whole")
+        return same and read_metrics(workdir / name) == read_metrics(workdir / "whole")
 
-    killed = begin([*TRAIN, *words(images, place / "killed", *TWO)], log)
-    wait_for_epoch(place / "killed")
-    os.kill(ranks_of(place / "killed")[1], signal.SIGKILL)
-    since = time.monotonic()
+    killed = start_process([*COMMAND, *train_arguments(images, workdir / "killed", *DDP_OVERRIDES)], log)
+    wait_for_epoch(workdir / "killed")
+    os.kill(find_rank_pids(workdir / "killed")[1], signal.SIGKILL)
+    start_time = time.monotonic()
     code = killed.wait()
-    seconds = time.monotonic() - since
-    orphans = len(ranks_of(place / "killed"))
-    again = begin([*TRAIN, *words(images, place / "killed", *TWO, "resume=auto")], log).wait()
-    first = code != 0 and again == 0 and orphans == 0 and is_whole("killed")
+    seconds = time.monotonic() - start_time
+    orphans = len(find_rank_pids(workdir / "killed"))
+    exit_code_again = start_process(
+        [*COMMAND, *train_arguments(images, workdir / "killed", *DDP_OVERRIDES, "resume=auto")], log
+    ).wait()
+    first = code != 0 and exit_code_again == 0 and orphans == 0 and is_whole("killed")
 
-    told = begin([*TRAIN, *words(images, place / "told", *TWO)], log)
-    wait_for_epoch(place / "told")
-    told.send_signal(signal.SIGTERM)
-    ended = told.wait()
-    again = begin([*TRAIN, *words(images, place / "told", *TWO, "resume=auto")], log).wait()
-    second = ended == 143 and again == 0 and is_whole("told")
+    terminated = start_process([*COMMAND, *train_arguments(images, workdir / "told", *DDP_OVERRIDES)], log)
+    wait_for_epoch(workdir / "told")
+    terminated.send_signal(signal.SIGTERM)
+    exit_code = terminated.wait()
+    exit_code_again = start_process(
+        [*COMMAND, *train_arguments(images, workdir / "told", *DDP_OVERRIDES, "resume=auto")], log
+    ).wait()
+    second = exit_code == 143 and exit_code_again == 0 and is_whole("told")
 
-    train = [word for word in words(images, place / "torchrun", *TWO, "resume=auto") if word not in TWO[:3]]
-    restarted = begin([*TORCHRUN, "-m", "cnn_classifier", *train, "trainer=cpu"], log)
-    wait_for_epoch(place / "torchrun")
-    os.kill(ranks_of(place / "torchrun")[1], signal.SIGKILL)
+    train = [
+        override
+        for override in train_arguments(images, workdir / "torchrun", *DDP_OVERRIDES, "resume=auto")
+        if override not in DDP_OVERRIDES[:3]
+    ]
+    restarted = start_process([*TORCHRUN, "-m", "cnn_classifier", *train, "trainer=cpu"], log)
+    wait_for_epoch(workdir / "torchrun")
+    os.kill(find_rank_pids(workdir / "torchrun")[1], signal.SIGKILL)
     third = restarted.wait() == 0 and is_whole("torchrun")
     figure = (
         f"kill -9 of one: all end in {seconds:.1f} s with exit {code}, {orphans} left over, go on to "
-        f"{'the bytes of a whole run' if first else 'other bytes'}; SIGTERM: exit {ended}, "
+        f"{'the bytes of a whole run' if first else 'other bytes'}; SIGTERM: exit {exit_code}, "
         f"{'the same' if second else 'not the same'}; "
         f"torchrun --max-restarts=1: {'the same' if third else 'not the same'}"
     )
-    return Row("R39 two processes, one dies", figure, first and second and third)
+    return FaultResult("R39 two processes, one dies", figure, first and second and third)
 
 
-def r40_sweeps_of_processes(images: Path, place: Path) -> Row:
+def r40_sweeps_of_processes(images: Path, workdir: Path) -> FaultResult:
     """Two jobs of two processes each."""
-    folder = place / "sweep"
-    train, *others = (word for word in words(images, folder, *TWO) if not word.startswith("run_dir="))
-    others = [word for word in others if not word.startswith("trainer.max_epochs")]
+    folder = workdir / "sweep"
+    train, *others = (
+        override for override in train_arguments(images, folder, *DDP_OVERRIDES) if not override.startswith("run_dir=")
+    )
+    others = [override for override in others if not override.startswith("trainer.max_epochs")]
     sweep = [train, "-m", *others, "trainer.max_epochs=1", "seed=1,2", f"hydra.sweep.dir={folder}"]
-    code = begin([*TRAIN, *sweep], place / "log").wait()
-    done = len(list(folder.glob("*/report.json")))
-    return Row(
-        "R40 a sweep of jobs of two processes", f"exit {code}, {done} of 2 done, a folder each", code == 0 and done == 2
+    code = start_process([*COMMAND, *sweep], workdir / "log").wait()
+    num_done = len(list(folder.glob("*/report.json")))
+    return FaultResult(
+        "R40 a sweep of jobs of two processes",
+        f"exit {code}, {num_done} of 2 done, a folder each",
+        code == 0 and num_done == 2,
     )

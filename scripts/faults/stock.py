@@ -34,18 +34,18 @@ class Net(LightningModule):
         return torch.optim.Adam(self.parameters(), 1e-3)
 
 
-class Numbered(ImageFolder):
+class RecordingImageFolder(ImageFolder):
     """Notes which images are taken."""
 
-    taken: ClassVar[list[int]] = []
+    used_indices: ClassVar[list[int]] = []
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        Numbered.taken.append(index)
+        RecordingImageFolder.used_indices.append(index)
         return super().__getitem__(index)
 
 
 def train(
-    images: Path, folder: Path, *callbacks: Callback, resume: Path | None = None, every: int | None = None
+    images: Path, folder: Path, *callbacks: Callback, resume: Path | None = None, every_n_steps: int | None = None
 ) -> int:
     """Fit with `save_last`; `every` so many steps, too.
 
@@ -54,11 +54,13 @@ def train(
     """
     seed_everything(1)
     transform = v2.Compose([v2.ToImage(), v2.Resize((16, 16)), v2.ToDtype(torch.float32, scale=True)])
-    loader: DataLoader[Any] = DataLoader(Numbered(str(images / "train"), transform), BATCH, shuffle=True)
-    saving = ModelCheckpoint(folder, save_last=True, every_n_train_steps=every, save_top_k=-1 if every else 1)
+    loader: DataLoader[Any] = DataLoader(RecordingImageFolder(str(images / "train"), transform), BATCH, shuffle=True)
+    checkpoint_callback = ModelCheckpoint(
+        folder, save_last=True, every_n_train_steps=every_n_steps, save_top_k=-1 if every_n_steps else 1
+    )
     trainer = Trainer(
         max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        callbacks=[saving, *callbacks],
+        callbacks=[checkpoint_callback, *callbacks],
     )  # fmt: skip
     trainer.fit(Net(), loader, ckpt_path=resume)
     return 0

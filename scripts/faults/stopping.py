@@ -9,93 +9,109 @@ from pathlib import Path
 
 import stock
 from lightning.pytorch import Callback
-from workload import Row, all_whole, digest, killed_after, run, start, start_call, steps_of, wait, words
+from workload import (
+    FaultResult,
+    checkpoint_digest,
+    count_completed_steps,
+    has_intact_checkpoints,
+    kill_after,
+    run,
+    start,
+    start_function,
+    train_arguments,
+    wait,
+)
 
 
-def r2_killed_at_any_time(images: Path, place: Path, whole: str) -> Row:
+def r2_killed_at_any_time(images: Path, workdir: Path, expected_digest: str) -> FaultResult:
     """Kill -9 at a random time, and go on with `resume=auto`."""
     trials = 50
-    begin = time.perf_counter()
-    run(words(images, place / "timed"), place / "log")
-    length = time.perf_counter() - begin
-    chance = random.Random(1)
-    good, lost, seconds = 0, [], []
+    start_time = time.perf_counter()
+    run(train_arguments(images, workdir / "timed"), workdir / "log")
+    duration = time.perf_counter() - start_time
+    rng = random.Random(1)
+    num_good, lost_steps, seconds = 0, [], []
     for number in range(trials):
-        run_dir, note = place / f"killed{number}", place / f"steps{number}"
-        count = f"+callbacks.steps={{_target_:callbacks.Steps,path:'{note}'}}"
-        killed_after(start(words(images, run_dir, count), place / "log"), chance.uniform(0, length))
-        done = int(note.read_text() or 0) if note.exists() else 0
-        whole_yet = all_whole(run_dir) if run_dir.exists() else True
-        lost.append(done - steps_of(run_dir))
-        begin = time.perf_counter()
-        ended = run(words(images, run_dir, "resume=auto"), place / "log")
-        seconds.append(time.perf_counter() - begin)
-        good += whole_yet and ended == 0 and digest(run_dir) == whole
+        run_dir, note_path = workdir / f"killed{number}", workdir / f"steps{number}"
+        override = f"+callbacks.steps={{_target_:callbacks.StepRecorder,path:'{note_path}'}}"
+        kill_after(start(train_arguments(images, run_dir, override), workdir / "log"), rng.uniform(0, duration))
+        steps_done = int(note_path.read_text() or 0) if note_path.exists() else 0
+        is_intact = has_intact_checkpoints(run_dir) if run_dir.exists() else True
+        lost_steps.append(steps_done - count_completed_steps(run_dir))
+        start_time = time.perf_counter()
+        exit_code = run(train_arguments(images, run_dir, "resume=auto"), workdir / "log")
+        seconds.append(time.perf_counter() - start_time)
+        num_good += is_intact and exit_code == 0 and checkpoint_digest(run_dir) == expected_digest
     figure = (
-        f"{good} of {trials} go on and end with the bytes of a whole run; "
-        f"lost steps: median {statistics.median(lost):.0f}, at most {max(lost)} (an epoch has 8); "
+        f"{num_good} of {trials} go on and end with the bytes of a whole run; "
+        f"lost steps: median {statistics.median(lost_steps):.0f}, at most {max(lost_steps)} (an epoch has 8); "
         f"{statistics.median(seconds):.1f} s to the end"
     )
-    return Row("R2 kill -9 at a random time", figure, good == trials)
+    return FaultResult("R2 kill -9 at a random time", figure, num_good == trials)
 
 
-def r10_told_to_stop(images: Path, place: Path, whole: str) -> Row:
+def r10_told_to_stop(images: Path, workdir: Path, expected_digest: str) -> FaultResult:
     """SIGTERM at six moments, and twice; from its arrival to the end of the process."""
-    moments = [("start", 1), ("step", 1), ("validation", 1), ("save", 1), ("step", 2)]
-    good, seconds, count = 0, [], 0
-    for at, times in moments:
+    cases = [("start", 1), ("step", 1), ("validation", 1), ("save", 1), ("step", 2)]
+    num_good, seconds, count = 0, [], 0
+    for at, times in cases:
         for trial in range(10):
-            run_dir, note = place / f"term_{at}{times}{trial}", place / f"at_{at}{times}{trial}"
-            told = f"at:{at},step:{3 + trial},times:{times},note:'{note}'"
-            stop = f"+callbacks.stop={{_target_:callbacks.Signal,{told}}}"
-            code = run(words(images, run_dir, stop), place / "log")
-            seconds.append(time.time() - float(note.read_text()))
-            ended = run(words(images, run_dir, "resume=auto"), place / "log")
-            good += code == 143 and all_whole(run_dir) and ended == 0 and digest(run_dir) == whole
+            run_dir, note_path = workdir / f"term_{at}{times}{trial}", workdir / f"at_{at}{times}{trial}"
+            parameters = f"at:{at},step:{3 + trial},times:{times},note:'{note_path}'"
+            override = f"+callbacks.stop={{_target_:callbacks.SignalSender,{parameters}}}"
+            code = run(train_arguments(images, run_dir, override), workdir / "log")
+            seconds.append(time.time() - float(note_path.read_text()))
+            resumed_exit_code = run(train_arguments(images, run_dir, "resume=auto"), workdir / "log")
+            num_good += (
+                code == 143
+                and has_intact_checkpoints(run_dir)
+                and resumed_exit_code == 0
+                and checkpoint_digest(run_dir) == expected_digest
+            )
             count += 1
-    stocks = wait(start_call(lambda: stock.train(images, place / "stock", TellToStop()), place / "stock.log"))
-    saved = any((place / "stock").glob("*.ckpt"))
-    figure = (
-        f"{good} of {count} save, exit 143, go on to the bytes of a whole run; at most {max(seconds):.1f} s to the end"
+    stock_exit_code = wait(
+        start_function(lambda: stock.train(images, workdir / "stock", SigtermSender()), workdir / "stock.log")
     )
-    return Row("R10 SIGTERM at the start, in a step, a validation, a save; twice", figure, good == count,
-               stock=f"exit {stocks}, {'something' if saved else 'nothing'} saved")  # fmt: skip
+    is_saved = any((workdir / "stock").glob("*.ckpt"))
+    figure = f"{num_good} of {count} save, exit 143, go on to the bytes of a whole run; at most {max(seconds):.1f} s to the end"
+    return FaultResult("R10 SIGTERM at the start, in a step, a validation, a save; twice", figure, num_good == count,
+               stock=f"exit {stock_exit_code}, {'something' if is_saved else 'nothing'} saved")  # fmt: skip
 
 
-class TellToStop(Callback):
+class SigtermSender(Callback):
     def on_train_batch_start(self, trainer: object, pl_module: object, batch: object, batch_idx: int) -> None:
         if batch_idx == 5:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def r11_ctrl_c_in_a_sweep(images: Path, place: Path) -> Row:
+def r11_ctrl_c_in_a_sweep(images: Path, workdir: Path) -> FaultResult:
     """The second of four jobs gets Ctrl-C."""
-    folder = place / "sweep"
-    train, *others = (word for word in words(images, folder) if not word.startswith("run_dir="))
+    folder = workdir / "sweep"
+    train, *others = (override for override in train_arguments(images, folder) if not override.startswith("run_dir="))
     command = [train, "-m", *others, "seed=1,2,3,4", f"hydra.sweep.dir={folder}"]
-    pid = start(command, place / "log")
+    pid = start(command, workdir / "log")
     deadline = time.monotonic() + 60
     while not (folder / "1" / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(pid, signal.SIGINT)
     code = wait(pid)
-    finished = len(list(folder.glob("*/report.json")))
-    told = (folder / "leaderboard.csv").exists()
-    figure = f"exit {code}, {finished} of 4 jobs finished and kept, leaderboard {'there' if told else 'missing'}"
-    return Row("R11 Ctrl-C in the second job of a sweep", figure, code == 130 and 1 <= finished <= 2 and told)
+    num_finished = len(list(folder.glob("*/report.json")))
+    has_leaderboard = (folder / "leaderboard.csv").exists()
+    figure = f"exit {code}, {num_finished} of 4 jobs finished and kept, leaderboard {'there' if has_leaderboard else 'missing'}"
+    return FaultResult(
+        "R11 Ctrl-C in the second job of a sweep", figure, code == 130 and 1 <= num_finished <= 2 and has_leaderboard
+    )
 
 
-def r12_two_runs_in_one_folder(images: Path, place: Path) -> Row:
-    run_dir = place / "shared"
-    first = start(words(images, run_dir, "trainer.max_epochs=20"), place / "log")
+def r12_two_runs_in_one_folder(images: Path, workdir: Path) -> FaultResult:
+    run_dir = workdir / "shared"
+    first = start(train_arguments(images, run_dir, "trainer.max_epochs=20"), workdir / "log")
     while not (run_dir / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.01)
-    second = run(words(images, run_dir), place / "second.log")
+    second = run(train_arguments(images, run_dir), workdir / "second.log")
     os.kill(first, signal.SIGKILL)
     wait(first)
-    third = run(words(images, run_dir, "trainer.max_epochs=20", "resume=auto"), place / "log")
-    told = "is in use by process" in (place / "second.log").read_text()
-    figure = (
-        f"the second: exit {second}{', told whose it is' if told else ''}; after a kill -9 of the first: exit {third}"
-    )
-    return Row("R12 two runs in one folder", figure, second == 2 and told and third == 0)
+    third = run(train_arguments(images, run_dir, "trainer.max_epochs=20", "resume=auto"), workdir / "log")
+    is_explained = "is in use by process" in (workdir / "second.log").read_text()
+    figure = f"the second: exit {second}{', told whose it is' if is_explained else ''}; after a kill -9 of the first: exit {third}"
+    return FaultResult("R12 two runs in one folder", figure, second == 2 and is_explained and third == 0)

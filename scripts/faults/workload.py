@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fingerprint import canonical
+from fingerprint import to_canonical_bytes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -20,7 +20,7 @@ from cnn_classifier.checkpoint import read_checkpoint
 from cnn_classifier.cli import main
 
 EPOCHS, STEPS, BATCH = 3, 8, 7
-WORDS = [
+DEFAULT_OVERRIDES = [
     "dataset=folder",
     "dataset.image_size=16",
     f"dataset.batch_size={BATCH}",
@@ -31,11 +31,11 @@ WORDS = [
     "trainer.sizes=null",
     f"trainer.max_epochs={EPOCHS}",
 ]
-Before = Callable[[], None]
+SetupFn = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class FaultResult:
     """What came of a fault.
 
     Args:
@@ -53,29 +53,33 @@ class Row:
 
 def make_images(root: Path) -> Path:
     """Two classes of noise around two colours: 56 to train with, 8 to validate and test."""
-    for label, colour in enumerate(((190, 60, 50), (50, 70, 190))):
+    for label, color in enumerate(((190, 60, 50), (50, 70, 190))):
         for split, count in (("train", 28), ("val", 4), ("test", 4)):
             folder = root / split / f"class{label}"
             folder.mkdir(parents=True)
             for index in range(count):
                 noise = np.random.default_rng([label, index, len(split)]).integers(-40, 40, (32, 32, 3))
-                pixels = (np.array(colour) + noise).clip(0, 255).astype(np.uint8)
+                pixels = (np.array(color) + noise).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{index}.png")
     return root
 
 
-def words(images: Path, run_dir: Path, *more: str) -> list[str]:
+def train_arguments(images: Path, run_dir: Path, *overrides: str) -> list[str]:
     """Of a training's command; later words win, so that a fault can change what it likes."""
-    kept = [word for word in WORDS if not any(other.partition("=")[0] == word.partition("=")[0] for other in more)]
-    return ["train", *kept, f"dataset.root={images}", f"run_dir={run_dir}", *more]
+    defaults = [
+        override
+        for override in DEFAULT_OVERRIDES
+        if not any(other.partition("=")[0] == override.partition("=")[0] for other in overrides)
+    ]
+    return ["train", *defaults, f"dataset.root={images}", f"run_dir={run_dir}", *overrides]
 
 
-def start(command: Sequence[str], log: Path, before: Before | None = None) -> int:
+def start(command: Sequence[str], log: Path, setup: SetupFn | None = None) -> int:
     """Run a command of ours in a fork of this process, which has everything imported; its process number."""
-    return start_call(lambda: main(list(command)), log, before)
+    return start_function(lambda: main(list(command)), log, setup)
 
 
-def start_call(call: Callable[[], Any], log: Path, before: Before | None = None) -> int:
+def start_function(function: Callable[[], Any], log: Path, setup: SetupFn | None = None) -> int:
     """Run a function in a fork; what it returns is the exit code."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -85,13 +89,13 @@ def start_call(call: Callable[[], Any], log: Path, before: Before | None = None)
     code = 1
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         Figure.savefig = lambda *arguments, **more: None  # type: ignore[method-assign]  # no fault is about pictures
-        if before is not None:
-            before()
-        code = int(call() or 0)
+        if setup is not None:
+            setup()
+        code = int(function() or 0)
     except SystemExit as error:
         code = int(error.code or 0)
     except BaseException:
@@ -107,33 +111,33 @@ def wait(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def run(command: Sequence[str], log: Path, before: Before | None = None) -> int:
-    return wait(start(command, log, before))
+def run(command: Sequence[str], log: Path, setup: SetupFn | None = None) -> int:
+    return wait(start(command, log, setup))
 
 
-def killed_after(pid: int, seconds: float) -> int:
+def kill_after(pid: int, seconds: float) -> int:
     """Kill a fork some time after it began, unless it has ended before."""
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
     return wait(pid)
 
 
-def digest(run_dir: Path) -> str:
+def checkpoint_digest(run_dir: Path) -> str:
     """Of all that the last checkpoint holds, apart from times and paths."""
     content = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")
     return hashlib.sha256(
-        canonical({key: value for key, value in content.items() if key != "hyper_parameters"})
+        to_canonical_bytes({key: value for key, value in content.items() if key != "hyper_parameters"})
     ).hexdigest()
 
 
-def all_whole(run_dir: Path) -> bool:
+def has_intact_checkpoints(run_dir: Path) -> bool:
     """Whether every checkpoint that there is can be read; hidden ones are of writes that were cut off."""
     for path in (run_dir / "checkpoints").glob("[!.]*.ckpt"):
         read_checkpoint(path)
     return True
 
 
-def steps_of(run_dir: Path) -> int:
+def count_completed_steps(run_dir: Path) -> int:
     """How many steps the last checkpoint has done; 0 without one."""
     path = run_dir / "checkpoints" / "last.ckpt"
     return int(read_checkpoint(path)["global_step"]) if path.exists() else 0

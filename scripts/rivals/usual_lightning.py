@@ -12,19 +12,23 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 
-def block(inputs: int, width: int) -> nn.Sequential:
+def conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.2)
+        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.2),
     )
 
 
 class Net(lightning.LightningModule):
-    def __init__(self, num_classes: int, size: int) -> None:
+    def __init__(self, num_classes: int, image_size: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *(block(inputs, width) for inputs, width in ((3, 32), (32, 64), (64, 128), (128, 256))),
+            *(conv_block(inputs, width) for inputs, width in ((3, 32), (32, 64), (64, 128), (128, 256))),
             nn.Flatten(),
-            nn.Linear(256 * (size // 16) ** 2, 256),
+            nn.Linear(256 * (image_size // 16) ** 2, 256),
             nn.BatchNorm1d(256),
             nn.ReLU(),
             nn.Dropout(0.5),
@@ -41,14 +45,14 @@ class Net(lightning.LightningModule):
         return torch.optim.Adam(self.parameters(), 1e-3, weight_decay=1e-4)
 
 
-class Clock(lightning.Callback):
+class ThroughputCallback(lightning.Callback):
     """Prints images a second for each epoch, or the time of the first step and no more."""
 
-    def __init__(self, images: int, first_step_since: float | None) -> None:
-        self.images, self.first_step_since = images, first_step_since
+    def __init__(self, num_images: int, first_step_since: float | None) -> None:
+        self.num_images, self.first_step_since = num_images, first_step_since
 
     def on_train_epoch_start(self, *_: object) -> None:
-        self.started = time.perf_counter()
+        self.start_time = time.perf_counter()
 
     def on_train_batch_end(self, *_: object) -> None:
         if self.first_step_since is not None:
@@ -56,7 +60,7 @@ class Clock(lightning.Callback):
             os._exit(0)
 
     def on_train_epoch_end(self, *_: object) -> None:
-        print(f"images/s {self.images / (time.perf_counter() - self.started):.2f}", flush=True)
+        print(f"images/s {self.num_images / (time.perf_counter() - self.start_time):.2f}", flush=True)
 
 
 def main() -> None:
@@ -67,34 +71,34 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--first-step-since", type=float)
-    words = parser.parse_args()
+    arguments = parser.parse_args()
     transform = v2.Compose(
         [
             v2.ToImage(),
-            v2.Resize((words.size, words.size), antialias=True),
+            v2.Resize((arguments.size, arguments.size), antialias=True),
             v2.RandomHorizontalFlip(),
             v2.RandomAffine(18, scale=(0.9, 1.1)),
             v2.ToDtype(torch.float32, scale=True),
         ]
     )
-    images = ImageFolder(f"{words.root}/train", transform)
+    images = ImageFolder(f"{arguments.root}/train", transform)
     loader = DataLoader(
         images,
-        words.batch,
+        arguments.batch,
         shuffle=True,
-        num_workers=words.workers,
-        persistent_workers=words.workers > 0,
+        num_workers=arguments.workers,
+        persistent_workers=arguments.workers > 0,
         drop_last=True,
     )
     trainer = lightning.Trainer(
-        max_epochs=words.epochs,
-        callbacks=[Clock(len(images), words.first_step_since)],
+        max_epochs=arguments.epochs,
+        callbacks=[ThroughputCallback(len(images), arguments.first_step_since)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Net(len(images.classes), words.size), loader)
+    trainer.fit(Net(len(images.classes), arguments.size), loader)
 
 
 if __name__ == "__main__":

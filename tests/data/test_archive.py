@@ -21,7 +21,7 @@ from made_archives import Maker, member, special, tar_of, zip_of
 
 from cnn_classifier.data import archive as archives
 from cnn_classifier.data import unpacking
-from cnn_classifier.data.archive import is_archive, unpack
+from cnn_classifier.data.archive import extract_archive, is_archive
 from cnn_classifier.errors import DataError, StorageError
 
 PICTURES = {"cats/0.jpg": b"", "cats/1.jpg": random.Random(0).randbytes(1_500_000), "dogs/züge/.0.jpg": b"blue"}
@@ -36,14 +36,14 @@ STOPPED = """
 import sys, time
 from pathlib import Path
 from cnn_classifier.data import archive
-class Stopping(archive.Unpacking):
+class Stopping(archive.SafeExtractor):
     def add(self, member):
         if self.files == int(sys.argv[3]):
             print("here", flush=True)
             time.sleep(600)
         return super().add(member)
-archive.Unpacking = Stopping
-archive.unpack(Path(sys.argv[1]), Path(sys.argv[2]))
+archive.SafeExtractor = Stopping
+archive.extract_archive(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
@@ -79,7 +79,7 @@ def refuse(archive: Path, folder: Path, error: type[Exception], why: str) -> Non
     """Unpacking fails with this reason, on one line that names the archive, and changes nothing but for the lock."""
     before = everything(archive.parent) | {"home/images.lock": b""}
     with pytest.raises(error, match=why) as caught:
-        unpack(archive, folder)
+        extract_archive(archive, folder)
     assert str(caught.value).startswith(str(archive))
     assert len(str(caught.value).splitlines()) == 1
     assert everything(archive.parent) | {"home/images.lock": b""} == before
@@ -134,7 +134,7 @@ def test_a_good_archive_is_unpacked_once_and_marked(
     make(archive)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
 
-    assert unpack(archive, folder) == folder
+    assert extract_archive(archive, folder) == folder
 
     content = everything(folder)
     marker = content.pop(".done.json") or b""
@@ -142,16 +142,16 @@ def test_a_good_archive_is_unpacked_once_and_marked(
     assert content == PICTURES | dict.fromkeys(["cats", "dogs", "dogs/züge", "empty"])
     assert {path.name for path in folder.parent.iterdir()} == {"canary.jpg", "images", "images.lock"}
     assert all(os.access(path, os.R_OK) and not path.stat().st_mode & stat.S_ISUID for path in folder.rglob("*"))
-    monkeypatch.delattr(archives, "unpack_all")
+    monkeypatch.delattr(archives, "extract_members")
     archive.unlink()
-    assert unpack(archive, folder) == folder
+    assert extract_archive(archive, folder) == folder
 
 
 def test_bytes_that_are_no_utf8_stay_one_safe_name(folder: Path, tmp_path: Path) -> None:
     zip_of("caf\u00e9.jpg")(tmp_path / "old.zip")
     content = (tmp_path / "old.zip").read_bytes().replace("\u00e9".encode(), b"\xff\x82")
     (tmp_path / "old.zip").write_bytes(content.replace(b"\0\x08\0\0", b"\0\0\0\0"))  # no longer said to be UTF-8
-    unpack(tmp_path / "old.zip", folder)
+    extract_archive(tmp_path / "old.zip", folder)
     assert [path.name for path in folder.glob("*.jpg")] == ["caf\u00a0\u00e9.jpg"]
 
 
@@ -170,7 +170,7 @@ def test_killed_at_any_point_leaves_nothing_that_looks_done_and_the_next_run_com
     assert not folder.exists()
     assert len(list((folder.parent / ".partial-images").rglob("*.jpg"))) == files
 
-    unpack(tmp_path / "good.zip", folder)
+    extract_archive(tmp_path / "good.zip", folder)
 
     assert {name: content for name, content in everything(folder).items() if name.endswith("jpg")} == dict.fromkeys(
         names, b"evil"
@@ -183,7 +183,7 @@ def test_a_folder_that_is_not_ours_is_let_be(folder: Path, tmp_path: Path) -> No
     folder.mkdir()
     (folder / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(StorageError, match=r"images is there but was not unpacked by us; move or delete it$"):
-        unpack(tmp_path / "good.zip", folder)
+        extract_archive(tmp_path / "good.zip", folder)
     assert everything(folder) == {"mine.jpg": b"mine"}
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from cnn_classifier.data import audit as audit_module
 from cnn_classifier.data import parallel
-from cnn_classifier.data.audit import Audit, inspect_files
-from cnn_classifier.data.inspection import digest_of
+from cnn_classifier.data.audit import CheckResult, inspect_files
+from cnn_classifier.data.inspection import compute_digest
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -36,7 +36,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def check(root: Path) -> Audit:
+def check(root: Path) -> CheckResult:
     return inspect_files(sorted(root.rglob("*.*")))
 
 
@@ -54,7 +54,7 @@ def test_a_copy_of_the_folder_is_known_by_its_content(root: Path, tmp_path: Path
     again = check(tmp_path / "copy")
     assert decoded == []
     assert [*again.digests.values()] == [*first.digests.values()]
-    assert again.inspections == first.inspections
+    assert again.image_infos == first.image_infos
 
 
 def test_a_changed_file_is_checked_anew_and_no_other(root: Path, decoded: list[str]) -> None:
@@ -89,17 +89,17 @@ def test_the_same_bytes_are_decoded_once(root: Path, decoded: list[str]) -> None
 def test_what_cannot_be_read_is_tried_each_time(root: Path, decoded: list[str]) -> None:
     (root / "cats" / "broken.png").write_bytes(b"no picture")
     told = {root / "cats" / "broken.png": "not an image: it starts like text, 'no picture'"}
-    assert check(root).bad == told
+    assert check(root).unreadable == told
     del decoded[:]
-    assert check(root).bad == told
+    assert check(root).unreadable == told
     assert decoded == ["broken.png"]
 
 
 def test_a_missing_file_is_told_until_it_is_there(root: Path) -> None:
     missing = root / "cats" / "listed.png"
-    assert inspect_files([missing]).bad == {missing: "No such file or directory"}
+    assert inspect_files([missing]).unreadable == {missing: "No such file or directory"}
     shutil.copy(root / "cats" / "000.png", missing)
-    assert inspect_files([missing]).bad == {}
+    assert inspect_files([missing]).unreadable == {}
 
 
 def test_a_file_that_could_not_be_read_is_known_by_its_bytes_once_it_can(
@@ -111,9 +111,9 @@ def test_a_file_that_could_not_be_read_is_known_by_its_bytes_once_it_can(
     path = root / "cats" / "000.png"
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", denied)
-        assert digest_of(path) != digest_of(root / "dogs" / "000.png")
+        assert compute_digest(path) != compute_digest(root / "dogs" / "000.png")
         inspect_files([path])
-    assert inspect_files([path]).digests == {path: digest_of(path)}
+    assert inspect_files([path]).digests == {path: compute_digest(path)}
 
 
 def test_an_interrupted_check_keeps_what_it_had(
@@ -126,7 +126,7 @@ def test_an_interrupted_check_keeps_what_it_had(
             raise KeyboardInterrupt
         return watched(source, **options)
 
-    monkeypatch.setattr(audit_module, "REMEMBER_EVERY", 2)
+    monkeypatch.setattr(audit_module, "SAVE_EVERY_N_IMAGES", 2)
     with monkeypatch.context() as patch:
         patch.setattr(Image, "open", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -142,7 +142,7 @@ def test_many_files_are_shared_among_processes_with_the_same_result(
     (root / "cats" / "000.png").write_bytes(b"")
     by_threads = check(root)
     monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "another home"))
-    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(parallel, "MIN_ITEMS_FOR_PROCESSES", 1)
     assert check(root) == by_threads
 
 
@@ -151,7 +151,7 @@ def test_a_name_that_is_no_utf_8_is_as_good_as_any(root: Path, decoded: list[str
     odd, linked = (root / "cats" / name.decode("utf-8", "surrogateescape") for name in (b"caf\xe9.png", b"\xff.png"))
     (root / "cats" / "000.png").rename(odd)
     linked.symlink_to("nowhere.png")
-    assert check(root).bad == {linked: "No such file or directory"}
+    assert check(root).unreadable == {linked: "No such file or directory"}
     del decoded[:]
     assert check(root)[odd].width == 32
     assert decoded == [linked.name]

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from cnn_classifier.data import cache
-from cnn_classifier.data.cache import Packing, cache_key
-from cnn_classifier.data.lock import locked
+from cnn_classifier.data.cache import PixelCacheWriter, cache_key
+from cnn_classifier.data.lock import file_lock
 from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.data.store import BATCHES_AHEAD, ImageStore, PackedImages, StreamedImages
+from cnn_classifier.data.store import PREFETCH_BATCHES, CachedImages, ImageStore, StreamedImages
 from cnn_classifier.errors import ConfigError, DataError, StorageError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -38,17 +38,17 @@ def digests_of(root: Path) -> Digests:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*.png"))}
 
 
-def packing(*, cache: str = "auto", cache_limit_gb: float = 1.0, capacity: int = 6) -> Packing:
-    return Packing(PREPROCESS, capacity=capacity, cache=cache, cache_limit_gb=cache_limit_gb)
+def packing(*, cache: str = "auto", cache_limit_gb: float = 1.0, capacity: int = 6) -> PixelCacheWriter:
+    return PixelCacheWriter(PREPROCESS, capacity=capacity, cache=cache, cache_limit_gb=cache_limit_gb)
 
 
 def store(digests: Digests, **options: object) -> ImageStore:
     with packing(**options) as place:
-        return place.finish(digests)
+        return place.finalize(digests)
 
 
 def pixels_of(store: ImageStore, paths: list[Path]) -> np.ndarray:
-    [pixels] = store.batches([store.rows(paths)])
+    [pixels] = store.iter_batches([store.get_rows(paths)])
     return pixels
 
 
@@ -64,7 +64,7 @@ def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("cache", ["auto", "disk", "ram"])
 def test_packed_pixels_equal_streamed_ones_in_any_order(digests: Digests, cache: str) -> None:
     packed, streamed = store(digests, cache=cache), store(digests, cache="none")
-    assert (type(packed), type(streamed)) == (PackedImages, StreamedImages)
+    assert (type(packed), type(streamed)) == (CachedImages, StreamedImages)
     paths = list(digests)
     wanted = [paths[5], paths[0], paths[0], paths[3]]
     pixels = pixels_of(packed, wanted)
@@ -75,12 +75,12 @@ def test_packed_pixels_equal_streamed_ones_in_any_order(digests: Digests, cache:
 
 def test_streaming_far_ahead_keeps_the_order(digests: Digests) -> None:
     streamed, paths = store(digests, cache="none"), list(digests)
-    rows = [streamed.rows([paths[step % 6], paths[step % 5]]) for step in range(3 * BATCHES_AHEAD)]
-    pixels = list(streamed.batches(iter(rows)))
+    rows = [streamed.get_rows([paths[step % 6], paths[step % 5]]) for step in range(3 * PREFETCH_BATCHES)]
+    pixels = list(streamed.iter_batches(iter(rows)))
     assert len(pixels) == len(rows)
     for step, pair in enumerate(pixels):
         assert np.array_equal(pair, [PREPROCESS.load(paths[step % 6]), PREPROCESS.load(paths[step % 5])])
-    assert list(streamed.batches([])) == []
+    assert list(streamed.iter_batches([])) == []
 
 
 def test_a_later_run_finds_them_packed(digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,11 +93,11 @@ def test_a_later_run_finds_them_packed(digests: Digests, home: Path, monkeypatch
 def test_what_was_added_is_not_decoded_again(digests: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = np.stack([PREPROCESS.load(path) for path in digests])
     with packing() as place:
-        place.claim(digests.values())
+        place.acquire(digests.values())
         for digest, pixels in zip(digests.values(), expected, strict=True):
             place.add(digest, pixels)
         monkeypatch.delattr(Image, "open")
-        assert np.array_equal(pixels_of(place.finish(digests), list(digests)), expected)
+        assert np.array_equal(pixels_of(place.finalize(digests), list(digests)), expected)
 
 
 @pytest.mark.parametrize("cache", ["auto", "ram"])
@@ -106,14 +106,14 @@ def test_a_content_of_several_files_is_kept_once(digests: Digests, cache: str) -
     shutil.copy(first, last)
     same = digests_of(first.parent.parent)
     packed = store(same, cache=cache)
-    assert packed.rows([first]).tolist() == packed.rows([last]).tolist()
-    assert len(packed.row_of) == 5
+    assert packed.get_rows([first]).tolist() == packed.get_rows([last]).tolist()
+    assert len(packed.row_by_digest) == 5
     assert np.array_equal(pixels_of(packed, [last]), [PREPROCESS.load(first)])
 
 
 def test_the_key_knows_contents_and_pixels_but_neither_names_nor_what_comes_later(digests: Digests) -> None:
     def key(**values: object) -> str:
-        return cache_key(digests.values(), Preprocess(**{**PREPROCESS.as_dict(), **values}))
+        return cache_key(digests.values(), Preprocess(**{**PREPROCESS.to_dict(), **values}))
 
     contents = list(digests.values())
     assert key() == key(mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -125,14 +125,14 @@ def test_the_key_knows_contents_and_pixels_but_neither_names_nor_what_comes_late
 def test_more_than_the_limit_is_streamed_and_nothing_is_written(digests: Digests, home: Path) -> None:
     assert isinstance(store(digests, cache_limit_gb=0.99 * SIZE_GB), StreamedImages)
     assert not home.exists()
-    assert isinstance(store(digests, cache_limit_gb=1.01 * SIZE_GB), PackedImages)
-    assert isinstance(store(digests, cache="ram", cache_limit_gb=0.99 * SIZE_GB), PackedImages)
+    assert isinstance(store(digests, cache_limit_gb=1.01 * SIZE_GB), CachedImages)
+    assert isinstance(store(digests, cache="ram", cache_limit_gb=0.99 * SIZE_GB), CachedImages)
 
 
 def test_what_is_not_kept_is_not_written_either(digests: Digests, home: Path) -> None:
     with packing(cache="none") as place:
         place.add("a digest", np.zeros((8, 8, 3), np.uint8))
-        assert isinstance(place.finish(digests), StreamedImages)
+        assert isinstance(place.finalize(digests), StreamedImages)
         assert not home.exists()
 
 
@@ -143,7 +143,7 @@ def test_without_room_on_the_disk_auto_streams_and_disk_says_what_to_do(
     assert isinstance(store(digests), StreamedImages)
     with pytest.raises(StorageError, match=r"packed: 0\.0 GB of pixels do not fit; free space there .*cache=none$"):
         store(digests, cache="disk")
-    assert isinstance(store(digests, cache="ram"), PackedImages)
+    assert isinstance(store(digests, cache="ram"), CachedImages)
     assert left_in(home) == []
 
 
@@ -153,7 +153,7 @@ def test_what_is_packed_already_needs_no_more_room(
 ) -> None:
     store(digests)
     no_room(monkeypatch)
-    assert isinstance(store(digests, cache=cache), PackedImages)
+    assert isinstance(store(digests, cache=cache), CachedImages)
 
 
 def test_a_disk_that_fills_up_ends_no_run_that_may_stream_and_leaves_nothing_behind(
@@ -182,7 +182,7 @@ def test_a_cache_folder_that_cannot_be_is_an_error_only_where_it_is_asked_for(
 ) -> None:
     home.write_text("no folder", encoding="utf-8")
     images = store(digests, cache=cache)
-    assert type(images) is (PackedImages if cache == "ram" else StreamedImages)
+    assert type(images) is (CachedImages if cache == "ram" else StreamedImages)
     assert len(pixels_of(images, list(digests))) == 6
     with pytest.raises(StorageError, match=r"packed(: | cannot be created )"):
         store(digests, cache="disk")
@@ -218,7 +218,7 @@ def test_whoever_shares_the_cache_may_read_it_though_not_touch_it(
     [folder] = left_in(home)
     assert [oct(path.stat().st_mode & 0o777) for path in (folder, folder / "images.npy")] == ["0o750", "0o640"]
     monkeypatch.setattr(os, "utime", denied)
-    assert isinstance(store(digests), PackedImages)
+    assert isinstance(store(digests), CachedImages)
 
 
 @pytest.mark.parametrize("cache", ["auto", "disk"])
@@ -229,10 +229,10 @@ def test_what_is_packed_serves_whoever_may_not_write_there(
         raise StorageError(f"{folder} cannot be written")
 
     store(digests)
-    monkeypatch.setattr("cnn_classifier.data.cache.make_folder", denied)
+    monkeypatch.setattr("cnn_classifier.data.cache.ensure_writable_dir", denied)
     with packing(cache=cache) as place:
-        place.claim(["a file that cannot be read is looked at each time"])
-        assert isinstance(place.finish(digests), PackedImages)
+        place.acquire(["a file that cannot be read is looked at each time"])
+        assert isinstance(place.finalize(digests), CachedImages)
 
 
 def test_what_a_killed_run_left_goes_when_the_next_one_packs_and_what_a_live_one_makes_stays(
@@ -241,7 +241,7 @@ def test_what_a_killed_run_left_goes_when_the_next_one_packs_and_what_a_live_one
     for name in ("killed", "alive"):
         (home / "packed" / f".partial-{name}").mkdir(parents=True)
         (home / "packed" / f"{name}.lock").touch()
-    with locked(home / "packed" / "alive"):
+    with file_lock(home / "packed" / "alive"):
         store(digests)
     assert [entry.name for entry in left_in(home) if entry.name.startswith(".")] == [".partial-alive"]
 
@@ -252,12 +252,12 @@ def test_of_two_runs_that_start_together_the_second_waits_and_decodes_nothing(
     said = io.StringIO()
     monkeypatch.setattr(sys, "stderr", said)
     with ThreadPoolExecutor() as pool, packing() as first:
-        first.claim(digests.values())
+        first.acquire(digests.values())
         second = pool.submit(store, digests)
         while "waiting for another run" not in said.getvalue():
             assert not second.done()
             time.sleep(0.01)
-        expected = pixels_of(first.finish(digests), list(digests))
+        expected = pixels_of(first.finalize(digests), list(digests))
         monkeypatch.delattr(Image, "open")
         first.__exit__()
         assert np.array_equal(pixels_of(second.result(), list(digests)), expected)

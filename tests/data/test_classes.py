@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.folder import scan_labelled, scan_root
-from cnn_classifier.data.naming import renamed
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.folder import scan_eval_folder, scan_root
+from cnn_classifier.data.naming import rename_classes
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.data.source import scan_source
 from cnn_classifier.errors import ConfigError, DataError
 
@@ -44,27 +44,27 @@ def test_class_names_that_do_not_travel_are_refused(
 
 def test_classes_are_sorted_by_their_new_names(make_folder: MakeFolder) -> None:
     found = scan_root(make_folder({"cane": 1, "gatto": 2, "zebra": 1}))
-    in_english = renamed(found, {"cane": "dog", "gatto": "cat", "ragno": "spider"})
+    in_english = rename_classes(found, {"cane": "dog", "gatto": "cat", "ragno": "spider"})
     assert in_english.class_names == ["cat", "dog", "zebra"]
     assert [sample.label for sample in in_english.samples] == [1, 0, 0, 2]
-    assert renamed(found, None) is found
+    assert rename_classes(found, None) is found
 
 
 def test_classes_of_one_new_name_become_one(make_folder: MakeFolder) -> None:
     found = scan_root(make_folder({"0": 1, "poodle": 1, "siamese": 1}))
-    merged = renamed(found, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
+    merged = rename_classes(found, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
     assert merged.class_names == ["cat", "dog"]
     assert [sample.label for sample in merged.samples] == [0, 1, 0]
     with pytest.raises(DataError, match=r"^dataset\.class_names has classes 'Cat' and 'cat'"):
-        renamed(found, {"0": "Cat", "siamese": "cat"})
+        rename_classes(found, {"0": "Cat", "siamese": "cat"})
 
 
 def test_one_name_for_all_is_enough_to_evaluate_on_but_not_to_learn_from(make_folder: MakeFolder) -> None:
     root = make_folder({"poodle": 1, "terrier": 2})
     names: dict[str | int, str | int] = {"poodle": "dog", "terrier": "dog", "siamese": "cat"}
-    evaluated = renamed(scan_labelled(root), names)
+    evaluated = rename_classes(scan_eval_folder(root), names)
     assert (evaluated.class_names, [sample.label for sample in evaluated.samples]) == (["dog"], [0, 0, 0])
     with pytest.raises(
         ConfigError, match=r"^dataset\.class_names calls every class 'dog'; expected at least two names"
     ):
-        scan_source(DatasetOptions(root=str(root), class_names=names))
+        scan_source(DatasetConfig(root=str(root), class_names=names))

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from cnn_classifier.data.datamodule import ImageFolderDataModule
-from cnn_classifier.data.loader import EpochOrder
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.loader import EpochSampler
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.data.source import scan_source
 
 MakeFolder = Callable[..., Path]
 
 
 def data_of(root: Path, *, seed: int = 1, **options: Any) -> ImageFolderDataModule:
-    options = DatasetOptions(root=str(root), **{"image_size": 8, "batch_size": 4, **options})
+    options = DatasetConfig(root=str(root), **{"image_size": 8, "batch_size": 4, **options})
     return ImageFolderDataModule(scan=scan_source(options), options=options, augment=[], seed=seed)
 
 
@@ -32,24 +32,24 @@ LABELS = np.repeat([0, 1, 2], [30, 6, 3])
 @pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
 def test_the_order_depends_on_seed_and_epoch_alone(sampler: str) -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        shuffled = EpochOrder(LABELS, seed=seed, sampler=sampler)
+        shuffled = EpochSampler(LABELS, seed=seed, mode=sampler)
         for passed in range(epoch + 1):
             shuffled.set_epoch(passed)
         return shuffled.indices().tolist()
 
-    resumed = EpochOrder(LABELS, seed=1, sampler=sampler)
+    resumed = EpochSampler(LABELS, seed=1, mode=sampler)
     resumed.set_epoch(3)
     assert resumed.indices().tolist() == order(1, 3)
     assert len({tuple(order(1, 2)), tuple(order(1, 3)), tuple(order(2, 3))}) == 3
 
 
 def test_a_shuffled_epoch_shows_every_image_once_and_without_a_sampler_in_order() -> None:
-    assert sorted(EpochOrder(LABELS, seed=1, sampler="shuffle").indices()) == list(range(39))
-    assert EpochOrder(LABELS, seed=1, sampler=None).indices().tolist() == list(range(39))
+    assert sorted(EpochSampler(LABELS, seed=1, mode="shuffle").indices()) == list(range(39))
+    assert EpochSampler(LABELS, seed=1, mode=None).indices().tolist() == list(range(39))
 
 
 def test_a_balanced_epoch_draws_as_many_of_every_class_each_image_as_often_as_can_be() -> None:
-    balanced = EpochOrder(LABELS, seed=1, sampler="balanced")
+    balanced = EpochSampler(LABELS, seed=1, mode="balanced")
     shown = np.zeros(len(LABELS), int)
     for epoch in range(4):
         balanced.set_epoch(epoch)
@@ -64,7 +64,7 @@ def test_a_balanced_epoch_draws_as_many_of_every_class_each_image_as_often_as_ca
 
 def test_a_balanced_epoch_is_as_long_as_any_other() -> None:
     labels = np.repeat([0, 1, 2], [30, 6, 5])
-    drawn = labels[EpochOrder(labels, seed=1, sampler="balanced").indices()]
+    drawn = labels[EpochSampler(labels, seed=1, mode="balanced").indices()]
     assert sorted(np.bincount(drawn)) == [13, 14, 14]
 
 

@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from download_site import CHECKSUM, CONTENT, HALF, Site, answering, hangs_at_half, serving
 
-from cnn_classifier.data.download import fetch
+from cnn_classifier.data.download import download_file
 from cnn_classifier.errors import ConfigError, DataError
 
 DRIVE = "https://drive.google.com/file/d/1AbC/view?usp=sharing"
@@ -31,15 +31,15 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def test_a_file_is_fetched_once(site: Site, tmp_path: Path, checksum: str | None) -> None:
     if checksum == "md5":
         checksum = f"md5:{hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}"
-    first = fetch(f"{site.address}/data/pets.zip?v=2", tmp_path / "new", checksum=checksum)
+    first = download_file(f"{site.address}/data/pets.zip?v=2", tmp_path / "new", checksum=checksum)
     assert (first.name, first.read_bytes()) == ("pets.zip", CONTENT)
-    assert fetch(f"{site.address}/data/pets.zip?v=2", tmp_path / "new", checksum=checksum) == first
+    assert download_file(f"{site.address}/data/pets.zip?v=2", tmp_path / "new", checksum=checksum) == first
     assert site.asked == [("/data/pets.zip?v=2", None)]
     assert {path.suffix for path in first.parent.iterdir()} <= {".zip", ".lock"}
 
 
 def test_a_file_without_checksum_tells_its_own(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fetch(f"{site.address}/pets.zip", tmp_path)
+    download_file(f"{site.address}/pets.zip", tmp_path)
     told = capsys.readouterr()
     assert f"/pets.zip is {CHECKSUM}; set dataset.checksum={CHECKSUM} to always get this file\n" in told.err
     assert told.out == ""
@@ -47,7 +47,7 @@ def test_a_file_without_checksum_tells_its_own(site: Site, tmp_path: Path, capsy
 
 def test_files_of_one_name_do_not_meet(site: Site, tmp_path: Path) -> None:
     asked = [("/a/pets.zip", None), ("/b/pets.zip", None), ("/a/pets.zip?v=2", None), ("/a/pets.zip", CHECKSUM)]
-    paths = [fetch(site.address + address, tmp_path, checksum=checksum) for address, checksum in asked]
+    paths = [download_file(site.address + address, tmp_path, checksum=checksum) for address, checksum in asked]
     assert len(set(paths)) == len(site.asked) == 4
     assert {path.name for path in paths} == {"pets.zip"}
 
@@ -63,7 +63,7 @@ def test_files_of_one_name_do_not_meet(site: Site, tmp_path: Path) -> None:
     ],
 )
 def test_a_name_is_one_that_every_file_system_takes(site: Site, tmp_path: Path, address: str, name: str) -> None:
-    path = fetch(site.address + address, tmp_path)
+    path = download_file(site.address + address, tmp_path)
     assert path.name == name[-100:]
     assert path.parent.parent == tmp_path
 
@@ -76,10 +76,10 @@ def test_a_mirror_is_asked_by_name_and_verified(
     monkeypatch.setenv("CNN_CLASSIFIER_MIRROR", mirror if by == "environment" else "https://example.invalid")
     given = mirror if by == "argument" else None
     url = "https://example.invalid/data/pets.zip"
-    assert fetch(url, tmp_path, checksum=CHECKSUM, mirror=given).read_bytes() == CONTENT
+    assert download_file(url, tmp_path, checksum=CHECKSUM, mirror=given).read_bytes() == CONTENT
     site.faults = [answering(200, b"other bytes")]
     with pytest.raises(DataError, match="expected sha256:"):
-        fetch(url, tmp_path / "again", checksum=CHECKSUM, mirror=given)
+        download_file(url, tmp_path / "again", checksum=CHECKSUM, mirror=given)
     assert site.asked == [("/mirror/pets.zip", None)] * 2
 
 
@@ -88,7 +88,7 @@ def test_a_mirror_is_asked_by_name_and_verified(
 )
 def test_a_malformed_checksum_is_told_before_anything_is_asked(site: Site, tmp_path: Path, checksum: str) -> None:
     with pytest.raises(ConfigError, match=f"^dataset.checksum={checksum} is malformed; expected sha256:HEX"):
-        fetch(f"{site.address}/pets.zip", tmp_path, checksum=checksum)
+        download_file(f"{site.address}/pets.zip", tmp_path, checksum=checksum)
     assert site.asked == []
     assert list(tmp_path.iterdir()) == []
 
@@ -96,12 +96,14 @@ def test_a_malformed_checksum_is_told_before_anything_is_asked(site: Site, tmp_p
 @pytest.mark.parametrize("url", ["http://example.invalid/pets.zip", "file:///etc/passwd", "ftp://example.invalid/x"])
 def test_only_https_is_asked_for(tmp_path: Path, url: str) -> None:
     with pytest.raises(DataError, match=f"^{url} is not an https address; fetch it yourself"):
-        fetch(url, tmp_path)
+        download_file(url, tmp_path)
 
 
 def test_two_runs_at_once_download_once(site: Site, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        paths = list(pool.map(lambda _: fetch(f"{site.address}/pets.zip", tmp_path, checksum=CHECKSUM), range(4)))
+        paths = list(
+            pool.map(lambda _: download_file(f"{site.address}/pets.zip", tmp_path, checksum=CHECKSUM), range(4))
+        )
     assert {path.read_bytes() for path in paths} == {CONTENT}
     assert len(site.asked) == 1
 
@@ -123,7 +125,7 @@ def test_a_killed_download_is_gone_on_from(site: Site, tmp_path: Path, checksum:
     assert list(tmp_path.rglob("pets.zip")) == []
     kept = partials[0].stat().st_size
 
-    path = fetch(url, tmp_path, checksum=checksum)
+    path = download_file(url, tmp_path, checksum=checksum)
 
     assert path.read_bytes() == CONTENT
     assert site.ranges == [None, f"bytes={kept}-"]
@@ -163,23 +165,23 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_a_drive_link_is_fetched_by_gdown_and_verified(
     drive: SimpleNamespace, tmp_path: Path, checksum: str | None
 ) -> None:
-    assert fetch(DRIVE, tmp_path, checksum=checksum, mirror="https://example.invalid").read_bytes() == CONTENT
+    assert download_file(DRIVE, tmp_path, checksum=checksum, mirror="https://example.invalid").read_bytes() == CONTENT
     assert drive.asked == [(DRIVE, checksum is not None, False)]
 
 
 def test_what_drive_brings_wrong_or_not_at_all_is_refused(drive: SimpleNamespace, tmp_path: Path) -> None:
     drive.content = b"Quota exceeded"
     with pytest.raises(DataError, match=r"expected sha256:.* found sha256:"):
-        fetch(DRIVE, tmp_path, checksum=CHECKSUM)
+        download_file(DRIVE, tmp_path, checksum=CHECKSUM)
     for drive.error in (DriveError("Cannot retrieve\n\n\tthe link"), RequestError("Cannot retrieve the link")):
         with pytest.raises(DataError, match=r": Cannot retrieve the link; share it with everyone, or give the file"):
-            fetch(DRIVE, tmp_path)
+            download_file(DRIVE, tmp_path)
     with pytest.raises(DataError, match="is no link to a file; expected one like https://drive"):
-        fetch("https://drive.google.com/drive/folders/1AbC", tmp_path)
+        download_file("https://drive.google.com/drive/folders/1AbC", tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
 def test_a_drive_link_without_gdown_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gdown", None)
     with pytest.raises(ConfigError, match=r'needs the drive extra: pip install "cnn_classifier\[drive\]"$'):
-        fetch(DRIVE, tmp_path)
+        download_file(DRIVE, tmp_path)

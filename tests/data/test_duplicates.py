@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cnn_classifier.data.duplicates import near_duplicates, thumbnail
+from cnn_classifier.data.duplicates import group_near_duplicates, make_thumbnail
 from cnn_classifier.errors import DataError
 
 
@@ -22,8 +22,8 @@ def groups(pictures: Sequence[Image.Image], unreadable: Sequence[int] = ()) -> l
             raise DataError("gone since it was checked")
         return np.asarray(pictures[index].convert("RGB").resize((64, 64)))
 
-    grey = [thumbnail(picture) for picture in pictures]
-    return near_duplicates(np.array(grey, np.uint8).reshape(-1, 16, 16), load)
+    grey = [make_thumbnail(picture) for picture in pictures]
+    return group_near_duplicates(np.array(grey, np.uint8).reshape(-1, 16, 16), load)
 
 
 SCENES = [scene(seed) for seed in range(40)]
@@ -81,4 +81,4 @@ def test_copies_are_found_among_more_pictures_than_are_compared_at_a_time() -> N
     def load(index: int) -> np.ndarray:
         return np.repeat(np.kron(many[index], np.ones((4, 4), np.uint8))[:, :, None], 3, axis=2)
 
-    assert near_duplicates(many, load) == [(3, 8999), (*range(10, 20), 6000), (4000, 5000)]
+    assert group_near_duplicates(many, load) == [(3, 8999), (*range(10, 20), 6000), (4000, 5000)]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cnn_classifier.data import audit as audit_module
-from cnn_classifier.data.audit import find_copies, inspect_files
+from cnn_classifier.data.audit import find_duplicates, inspect_files
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -32,7 +32,7 @@ def root(tmp_path: Path) -> Path:
 
 def copies(root: Path) -> list[tuple[str, list[str]]]:
     paths = sorted(root.iterdir(), reverse=True)
-    return [(kind, [path.name for path in files]) for kind, files in find_copies(inspect_files(paths), paths)]
+    return [(kind, [path.name for path in files]) for kind, files in find_duplicates(inspect_files(paths), paths)]
 
 
 def test_different_pictures_are_no_copies(root: Path) -> None:
@@ -75,7 +75,7 @@ def test_copies_are_searched_for_once_a_set_of_contents(
         searched.append(len(thumbnails))
         return [[0, len(thumbnails) - 1]]
 
-    monkeypatch.setattr(audit_module, "near_duplicates", first_and_last)
+    monkeypatch.setattr(audit_module, "group_near_duplicates", first_and_last)
     [(kind, files)] = copies(root)
     assert (kind, len(files)) == ("near", 2)
     shutil.copytree(root, tmp_path / "copy")
@@ -97,5 +97,5 @@ def test_a_search_that_could_not_read_a_file_is_not_the_last(root: Path, monkeyp
     audit = inspect_files(paths)
     with monkeypatch.context() as patch:
         patch.setattr(Image, "open", away)
-        assert find_copies(audit, paths) == []
-    assert find_copies(audit, paths) == [("near", [root / "1.png", root / "small.jpg"])]
+        assert find_duplicates(audit, paths) == []
+    assert find_duplicates(audit, paths) == [("near", [root / "1.png", root / "small.jpg"])]

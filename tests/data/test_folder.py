@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.folder import Scan, scan_labelled, scan_root, scan_splits
-from cnn_classifier.data.naming import grouped
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.folder import DatasetIndex, scan_eval_folder, scan_root, scan_splits
+from cnn_classifier.data.naming import assign_groups
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.errors import ConfigError, DataError
 
 MakeFolder = Callable[..., Path]
 
 
-def scan_named(root: Path | None = None, **folders: str) -> Scan:
-    return scan_splits(DatasetOptions(root=str(root) if root else None, **folders).named_folders, root)  # type: ignore[arg-type]
+def scan_named(root: Path | None = None, **folders: str) -> DatasetIndex:
+    return scan_splits(DatasetConfig(root=str(root) if root else None, **folders).split_dirs, root)  # type: ignore[arg-type]
 
 
-def names_below(found: Scan) -> list[str]:
+def names_below(found: DatasetIndex) -> list[str]:
     return [sample.path.relative_to(found.root).as_posix() for sample in found.samples]
 
 
-def images_by_split(found: Scan) -> dict[str | None, int]:
+def images_by_split(found: DatasetIndex) -> dict[str | None, int]:
     splits = [sample.split for sample in found.samples]
     return {split: splits.count(split) for split in splits}
 
@@ -54,7 +54,7 @@ def test_a_split_folder_may_be_wrapped_as_in_archives_from_kaggle(make_folder: M
         {f"{name}/{name}/{label}": 2 for name in ("training_set", "test_set") for label in ("cats", "dogs")}
     )
     assert images_by_split(scan_root(root)) == {"train": 4, "test": 4}
-    assert names_below(scan_labelled(root)) == [f"{label}/00{n}.png" for label in ("cats", "dogs") for n in range(2)]
+    assert names_below(scan_eval_folder(root)) == [f"{label}/00{n}.png" for label in ("cats", "dogs") for n in range(2)]
     given = scan_named(root, train_dir="training_set", test_dir="test_set/test_set")
     assert images_by_split(given) == {"train": 4, "test": 4}
 
@@ -193,7 +193,7 @@ def test_a_folder_that_is_none_is_named_with_its_key(make_folder: MakeFolder) ->
 def test_the_wrappers_of_an_archive_are_gone_through(make_folder: MakeFolder, wrapper: str) -> None:
     root = make_folder({f"{wrapper}/Cat": 1, f"{wrapper}/Dog": 1})
     (root / "README.txt").write_text("read me", encoding="utf-8")
-    for found in (scan_root(root), scan_labelled(root)):
+    for found in (scan_root(root), scan_eval_folder(root)):
         assert (found.root, names_below(found)) == (root / wrapper, ["Cat/000.png", "Dog/000.png"])
 
 
@@ -212,19 +212,19 @@ def test_a_single_class_is_no_wrapper(make_folder: MakeFolder, layout: dict[str,
         (root / folder / "000.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"images has one class only \(cats\)"):
         scan_root(root)
-    assert scan_labelled(root).class_names == ["cats"]
+    assert scan_eval_folder(root).class_names == ["cats"]
 
 
 def test_a_pattern_names_the_group_of_each_image(make_folder: MakeFolder) -> None:
     found = scan_root(make_folder({"ill/patient1": 2, "ill/patient2": 1, "well/patient3": 1, "well/unknown": 1}))
     assert {sample.group for sample in found.samples} == {None}
-    by_number = grouped(found, r"patient(\d+)/")
+    by_number = assign_groups(found, r"patient(\d+)/")
     assert [sample.group for sample in by_number.samples] == ["1", "1", "2", "3", None]
-    assert [sample.group for sample in grouped(found, r"^\w+").samples] == ["ill"] * 3 + ["well"] * 2
-    assert grouped(found, None) is found
+    assert [sample.group for sample in assign_groups(found, r"^\w+").samples] == ["ill"] * 3 + ["well"] * 2
+    assert assign_groups(found, None) is found
     with pytest.raises(ConfigError, match=r"^dataset\.group_pattern=\( is no regular expression: missing \)"):
-        grouped(found, "(")
+        assign_groups(found, "(")
     with pytest.raises(
         ConfigError, match=r"^dataset\.group_pattern=case\(\\d\) names no group in any path, such as ill/"
     ):
-        grouped(found, r"case(\d)")
+        assign_groups(found, r"case(\d)")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cnn_classifier.data import ledger
-from cnn_classifier.data.audit import Audit, inspect_files
+from cnn_classifier.data.audit import CheckResult, inspect_files
 from cnn_classifier.errors import StorageError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -26,7 +26,7 @@ def root(make_folder: Callable[..., Path]) -> Path:
     return make_folder({"cats": 3, "dogs": 3})
 
 
-def check(root: Path) -> Audit:
+def check(root: Path) -> CheckResult:
     return inspect_files(sorted(root.rglob("*.*")))
 
 
@@ -76,7 +76,7 @@ def test_a_memory_that_can_only_be_read_is_read(
     monkeypatch.delattr(Image, "open")
     found = check(root)
     assert {path: found.digests[path] for path in first.digests} == first.digests
-    assert found.inspections == first.inspections
+    assert found.image_infos == first.image_infos
     assert told(capfd) == (
         f"warning: {memory_in(home)}: attempt to write a readonly database; "
         "what is found in this run is not remembered for the next"

@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from cnn_classifier.data.lock import is_held, locked, remove_abandoned
+from cnn_classifier.data.lock import file_lock, is_locked, remove_stale_partials
 
 
 def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,11 +17,11 @@ def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, monkeypa
     monkeypatch.setattr(sys, "stderr", said)
 
     def second() -> bool:
-        with locked(tmp_path / "photos"):
+        with file_lock(tmp_path / "photos"):
             return made.is_set()
 
     with ThreadPoolExecutor() as pool:
-        with locked(tmp_path / "photos"):
+        with file_lock(tmp_path / "photos"):
             waiting = pool.submit(second)
             while not said.getvalue().endswith("\n"):
                 assert not waiting.done()
@@ -33,7 +33,7 @@ def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, monkeypa
 
 def test_whoever_comes_alone_does_not_wait(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        with locked(tmp_path / "photos"):
+        with file_lock(tmp_path / "photos"):
             pass
     assert capfd.readouterr().err == ""
 
@@ -43,10 +43,10 @@ def test_only_what_nobody_makes_is_abandoned(tmp_path: Path) -> None:
     for folder in (making, killed, done):
         folder.mkdir()
         (folder / "picture").touch()
-    with locked(tmp_path / "killed"):
+    with file_lock(tmp_path / "killed"):
         pass
-    with locked(tmp_path / "making"):
-        assert [is_held(folder) for folder in (making, killed, done)] == [True, False, False]
-        remove_abandoned(tmp_path)
+    with file_lock(tmp_path / "making"):
+        assert [is_locked(folder) for folder in (making, killed, done)] == [True, False, False]
+        remove_stale_partials(tmp_path)
         assert [folder.exists() for folder in (making, killed, done)] == [True, False, True]
-    assert not is_held(making)
+    assert not is_locked(making)

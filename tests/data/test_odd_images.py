@@ -21,10 +21,10 @@ from image_bytes import (
 from odd_images import HEIC, ODD_IMAGES, Odd, write_odd_images
 from PIL import Image
 
-from cnn_classifier.data.modes import upright_size
-from cnn_classifier.data.oddities import TREATMENTS, notes_of
-from cnn_classifier.data.preprocess import Preprocess, convert, decode, opened
-from cnn_classifier.data.walk import image_files
+from cnn_classifier.data.modes import oriented_size
+from cnn_classifier.data.oddities import WARNINGS, find_warnings
+from cnn_classifier.data.preprocess import Preprocess, decode, open_image, to_rgb_or_gray
+from cnn_classifier.data.walk import iter_image_files
 from cnn_classifier.errors import UnreadableImageError
 
 READABLE = {name: odd for name, odd in ODD_IMAGES.items() if odd.verdict.startswith("ok")}
@@ -43,9 +43,9 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 def test_it_looks_as_it_should_and_what_is_odd_is_noted(tmp_path: Path, name: str, odd: Odd) -> None:
     path = tmp_path / name
     path.write_bytes(odd.content)
-    with opened(path) as image:
-        notes, size = notes_of(image, path), upright_size(image)
-        seen = convert(image, 3)
+    with open_image(path) as image:
+        notes, size = find_warnings(image, path), oriented_size(image)
+        seen = to_rgb_or_gray(image, 3)
     assert ", ".join(notes) == odd.verdict.removeprefix("ok").removeprefix(", noted: ")
     assert (seen.mode, seen.size) == ("RGB", size)
     assert difference(seen.crop((0, 0, *odd.shows.size)), odd.shows) < CLOSE
@@ -63,30 +63,30 @@ def test_it_is_refused_in_one_line_that_says_why(tmp_path: Path, name: str, odd:
     assert odd.verdict.removeprefix("bad: ") in reason
     assert "\n" not in reason
     assert name not in reason
-    with pytest.raises(UnreadableImageError) as streamed, opened(BytesIO(odd.content)) as image:
-        convert(image, 3)
+    with pytest.raises(UnreadableImageError) as streamed, open_image(BytesIO(odd.content)) as image:
+        to_rgb_or_gray(image, 3)
     assert str(streamed.value) == reason
 
 
 def test_what_is_no_photo_by_its_name_is_passed_over(tmp_path: Path) -> None:
     write_odd_images(tmp_path)
-    assert {path.name for path in image_files(tmp_path)} == set(ODD_IMAGES) - IGNORED
+    assert {path.name for path in iter_image_files(tmp_path)} == set(ODD_IMAGES) - IGNORED
 
 
 def test_every_note_has_its_treatment_and_its_picture() -> None:
     noted = {note for odd in READABLE.values() for note in odd.verdict.partition("noted: ")[2].split(", ") if note}
-    assert noted | {"huge"} == set(TREATMENTS)
+    assert noted | {"huge"} == set(WARNINGS)
 
 
 def test_a_photo_of_60_megapixels_is_huge() -> None:
-    with opened(BytesIO(encoded("PNG", Image.new("1", (10_000, 6_000))))) as image:
-        assert notes_of(image, Path("stitched.png")) == ("1-bit", "huge")
+    with open_image(BytesIO(encoded("PNG", Image.new("1", (10_000, 6_000))))) as image:
+        assert find_warnings(image, Path("stitched.png")) == ("1-bit", "huge")
 
 
 def test_grey_of_floats_may_hold_what_is_no_number() -> None:
     values = np.array([[0, 0.5, 1, np.nan, np.inf, -np.inf]], np.float32)
-    with opened(BytesIO(encoded("TIFF", Image.fromarray(values)))) as image:
-        assert np.asarray(convert(image, 1)).tolist() == [[0, 127, 255, 0, 0, 0]]
+    with open_image(BytesIO(encoded("TIFF", Image.fromarray(values)))) as image:
+        assert np.asarray(to_rgb_or_gray(image, 1)).tolist() == [[0, 127, 255, 0, 0, 0]]
 
 
 def print_profile() -> bytes:
@@ -114,7 +114,7 @@ def test_heic_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with (
         pytest.raises(UnreadableImageError, match=r'^HEIC needs pip install "cnn_classifier\[heic\]"$'),
-        opened(BytesIO(HEIC)),
+        open_image(BytesIO(HEIC)),
     ):
         pass
 
@@ -124,9 +124,9 @@ def test_heic_is_read_with_its_extra(tmp_path: Path) -> None:
     pillow_heif.from_pillow(PICTURE).save(tmp_path / "phone.heic", quality=95)
     (tmp_path / "phone.jpg").write_bytes((tmp_path / "phone.heic").read_bytes())
     for name, expected in (("phone.heic", ()), ("phone.jpg", ("misnamed",))):
-        with opened(tmp_path / name) as image:
-            assert notes_of(image, tmp_path / name) == expected
-            assert difference(convert(image, 3), PICTURE) < CLOSE
+        with open_image(tmp_path / name) as image:
+            assert find_warnings(image, tmp_path / name) == expected
+            assert difference(to_rgb_or_gray(image, 3), PICTURE) < CLOSE
 
 
 FUZZED = {
@@ -161,9 +161,9 @@ def test_whatever_is_damaged_gives_pixels_or_a_reason(kind: str) -> None:
     chance, outcomes = random.Random(kind), set()
     for _ in range(60):
         try:
-            with opened(BytesIO(damaged(FUZZED[kind], chance))) as image:
-                notes_of(image, Path("photo.jpg"))
-                outcomes.add(PREPROCESS.load(convert(image, 3)).shape)
+            with open_image(BytesIO(damaged(FUZZED[kind], chance))) as image:
+                find_warnings(image, Path("photo.jpg"))
+                outcomes.add(PREPROCESS.load(to_rgb_or_gray(image, 3)).shape)
         except UnreadableImageError as error:
             outcomes.add(type(error))
     assert outcomes <= {(16, 16, 3), UnreadableImageError}

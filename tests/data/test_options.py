@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from cnn_classifier.build import bind
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.build import check_signature
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ from cnn_classifier.errors import ConfigError
 )
 def test_a_value_out_of_range_is_told_with_its_key(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        DatasetOptions(**options)
+        DatasetConfig(**options)
     assert str(raised.value).startswith(f"dataset.{message}")
 
 
@@ -62,32 +62,32 @@ def test_a_value_out_of_range_is_told_with_its_key(options: dict[str, Any], mess
 )
 def test_a_value_of_the_wrong_type_is_told_what_was_expected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        bind(DatasetOptions, options, named="dataset")
+        check_signature(DatasetConfig, options, name="dataset")
     assert str(raised.value) == f"dataset: {message}"
 
 
 def test_class_folders_may_be_called_by_numbers() -> None:
-    bind(DatasetOptions, {"class_names": {0: "zero", "one": 1}}, named="dataset")
+    check_signature(DatasetConfig, {"class_names": {0: "zero", "one": 1}}, name="dataset")
 
 
 def test_one_mean_stands_for_every_channel_and_none_changes_nothing() -> None:
-    coloured = DatasetOptions(image_size=8, mean=[0.4], std=[0.2, 0.3, 0.4]).preprocess
+    coloured = DatasetConfig(image_size=8, mean=[0.4], std=[0.2, 0.3, 0.4]).preprocess
     assert (coloured.mean, coloured.std) == ((0.4, 0.4, 0.4), (0.2, 0.3, 0.4))
-    grey = DatasetOptions(image_size=8, channels=1).preprocess
+    grey = DatasetConfig(image_size=8, channels=1).preprocess
     assert (grey.mean, grey.std) == ((0.0,), (1.0,))
 
 
 def test_one_source_is_a_list_of_one() -> None:
-    options = DatasetOptions(source="a.zip", checksum="md5:00")
+    options = DatasetConfig(source="a.zip", checksum="md5:00")
     assert (options.sources, options.checksums) == (["a.zip"], ["md5:00"])
-    assert DatasetOptions(source=("a.zip", "b.zip")).sources == ["a.zip", "b.zip"]
-    assert DatasetOptions().sources == []
+    assert DatasetConfig(source=("a.zip", "b.zip")).sources == ["a.zip", "b.zip"]
+    assert DatasetConfig().sources == []
 
 
 def test_named_folders_are_relative_to_root_unless_absolute(tmp_path: Path) -> None:
     absolute = str(tmp_path / "exam")
-    assert DatasetOptions(root="pets", train_dir="learn", test_dir=absolute).named_folders == {
+    assert DatasetConfig(root="pets", train_dir="learn", test_dir=absolute).split_dirs == {
         "train": Path("pets", "learn"),
         "test": tmp_path / "exam",
     }
-    assert DatasetOptions(train_dir="learn").named_folders == {"train": Path("learn")}
+    assert DatasetConfig(train_dir="learn").split_dirs == {"train": Path("learn")}

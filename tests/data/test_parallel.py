@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnn_classifier.data import parallel
-from cnn_classifier.data.parallel import AHEAD, CHUNK, CORES, parallel_map
+from cnn_classifier.data.parallel import CHUNK_SIZE, NUM_CORES, PREFETCH_CHUNKS, parallel_map
 from cnn_classifier.errors import DataError
 
 # What is called must be known in other processes, so that these tests call what Python brings along.
@@ -19,7 +19,7 @@ from cnn_classifier.errors import DataError
 @pytest.fixture(params=["threads", "processes"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Two items are already many, or a million still few."""
-    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 2 if request.param == "processes" else 1_000_000)
+    monkeypatch.setattr(parallel, "MIN_ITEMS_FOR_PROCESSES", 2 if request.param == "processes" else 1_000_000)
     return request.param
 
 
@@ -53,12 +53,12 @@ def test_whoever_stops_asking_may_go_on_with_something_else(way: str) -> None:
 
 
 def test_no_more_is_done_ahead_than_a_few_chunks_a_core(way: str, tmp_path: Path) -> None:
-    most = max(AHEAD * CORES, 8) * CHUNK
+    most = max(PREFETCH_CHUNKS * NUM_CORES, 8) * CHUNK_SIZE
     paths = [tmp_path / str(number) for number in range(3 * most)]
     touched = parallel_map(Path.touch, paths, "touching")
     for taken in range(1, len(paths) + 1):
         next(touched)
-        if taken % CHUNK == 1:
+        if taken % CHUNK_SIZE == 1:
             time.sleep(0.05 if taken == 1 else 0)  # whoever asks slowly gives them time to run away
             assert len(list(tmp_path.iterdir())) < taken + most
 
@@ -66,7 +66,7 @@ def test_no_more_is_done_ahead_than_a_few_chunks_a_core(way: str, tmp_path: Path
 def test_a_process_that_dies_is_one_line_that_says_where_and_the_next_call_has_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parallel, "WORTH_PROCESSES", 2)
+    monkeypatch.setattr(parallel, "MIN_ITEMS_FOR_PROCESSES", 2)
     calls = [partial(os._exit if number == 500 else int, number) for number in range(1000)]
     with pytest.raises(
         DataError, match=r"^a process died at one of the \d+ images from .*: an image that its decoder can"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_classifier.data.folder import Scan, scan_root
-from cnn_classifier.data.naming import grouped
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.prepare import PreparedImages, prepare
+from cnn_classifier.data.folder import DatasetIndex, scan_root
+from cnn_classifier.data.naming import assign_groups
+from cnn_classifier.data.options import DatasetConfig
+from cnn_classifier.data.prepare import PreparedDataset, prepare_images
 from cnn_classifier.data.split_file import write_split
-from cnn_classifier.data.store import PackedImages, StreamedImages
+from cnn_classifier.data.store import CachedImages, StreamedImages
 from cnn_classifier.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -27,17 +27,17 @@ def root(make_folder: MakeFolder) -> Path:
     return make_folder({"cats": 20, "dogs": 20})
 
 
-def prepared(scan: Scan | Path, *, seed: int = 1, **options: Any) -> PreparedImages:
-    scan = scan if isinstance(scan, Scan) else scan_root(scan)
-    return prepare(scan, DatasetOptions(**{"image_size": 8, "channels": 3, **options}), seed)
+def prepared(scan: DatasetIndex | Path, *, seed: int = 1, **options: Any) -> PreparedDataset:
+    scan = scan if isinstance(scan, DatasetIndex) else scan_root(scan)
+    return prepare_images(scan, DatasetConfig(**{"image_size": 8, "channels": 3, **options}), seed)
 
 
-def files(found: PreparedImages) -> dict[str, set[Path]]:
+def files(found: PreparedDataset) -> dict[str, set[Path]]:
     return {split: {sample.path for sample in samples} for split, samples in found.splits.items()}
 
 
-def train_pixels(found: PreparedImages) -> np.ndarray:
-    [pixels] = found.store.batches([found.store.rows([sample.path for sample in found.splits["train"]])])
+def train_pixels(found: PreparedDataset) -> np.ndarray:
+    [pixels] = found.store.iter_batches([found.store.get_rows([sample.path for sample in found.splits["train"]])])
     return pixels
 
 
@@ -101,7 +101,7 @@ def test_a_class_that_cannot_be_read_in_a_split_is_named(make_folder: MakeFolder
 def test_copies_and_groups_stay_on_one_side(root: Path, options: dict[str, int]) -> None:
     for index in range(10):
         shutil.copy(root / "cats" / f"00{index}.png", root / "cats" / f"twin{index}.png")
-    scan = grouped(scan_root(root), r"dogs/\d\d(\d)")
+    scan = assign_groups(scan_root(root), r"dogs/\d\d(\d)")
     found = prepared(scan, **options)
     for index in range(10):
         for pair in (("cats", f"00{index}", f"twin{index}"), ("dogs", f"00{index}", f"01{index}")):
@@ -148,7 +148,7 @@ def test_mean_and_standard_deviation_are_those_of_the_training_pixels(root: Path
 def test_mean_and_standard_deviation_that_are_given_stay(root: Path) -> None:
     assert (
         prepared(root, mean=[0.5], std=[0.2]).preprocess
-        == DatasetOptions(image_size=8, mean=[0.5], std=[0.2]).preprocess
+        == DatasetConfig(image_size=8, mean=[0.5], std=[0.2]).preprocess
     )
     found = prepared(root, mean=[0.5, 0.4, 0.3])
     assert found.preprocess.mean == (0.5, 0.4, 0.3)
@@ -171,9 +171,9 @@ def test_however_the_pixels_are_kept_they_are_the_same(root: Path, home: Path) -
     assert all(np.array_equal(found, expected) for found in pixels.values())
     assert {cache: type(found.store) for cache, found in kept.items()} == {
         "none": StreamedImages,
-        "ram": PackedImages,
-        "auto": PackedImages,
-        "disk": PackedImages,
+        "ram": CachedImages,
+        "auto": CachedImages,
+        "disk": CachedImages,
     }
     assert len(list((home / "packed").glob("*/images.npy"))) == 1
     assert len({found.preprocess for found in kept.values()}) == 1

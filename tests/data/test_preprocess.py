@@ -92,7 +92,7 @@ def test_a_wide_picture_is_squashed_cropped_or_padded() -> None:
 
 def test_it_survives_as_json() -> None:
     original = preprocess(mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 0.5))
-    plain = original.as_dict()
+    plain = original.to_dict()
     assert json.loads(json.dumps(plain)) == plain
     assert Preprocess.from_dict(plain) == original
 

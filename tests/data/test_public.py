@@ -10,7 +10,7 @@ from PIL import Image
 
 from cnn_classifier.data import public
 from cnn_classifier.data.folder import scan_root
-from cnn_classifier.data.public import CIFAR_CLASSES, special_layout
+from cnn_classifier.data.public import CIFAR_CLASSES, detect_known_dataset
 from cnn_classifier.errors import DataError, StorageError
 
 MakeFolder = Callable[..., Path]
@@ -33,7 +33,7 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("given", ["unpacked", "unpacked/cifar-10-batches-bin"])
 def test_cifar10_becomes_a_folder_of_pictures_once(cifar: Path, tmp_path: Path, given: str) -> None:
-    found = special_layout(tmp_path / given)
+    found = detect_known_dataset(tmp_path / given)
     assert found is not None
     assert found.class_names == list(CIFAR_CLASSES)
     assert [sample.split for sample in found.samples] == ["train"] * 100 + ["test"] * 20
@@ -45,11 +45,11 @@ def test_cifar10_becomes_a_folder_of_pictures_once(cifar: Path, tmp_path: Path, 
     assert [entry.name for entry in cifar.parent.iterdir()] == ["cifar-10-batches-bin"]
 
     written = found.samples[0].path.stat().st_mtime_ns
-    again = special_layout(tmp_path / given)
+    again = detect_known_dataset(tmp_path / given)
     assert again == found
     assert again.samples[0].path.stat().st_mtime_ns == written
     os.utime(cifar / "test_batch.bin", ns=(0, 0))
-    changed = special_layout(tmp_path / given)
+    changed = detect_known_dataset(tmp_path / given)
     assert changed is not None
     assert changed.root != found.root
 
@@ -63,9 +63,9 @@ def test_cifar10_that_was_cut_short_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", full)
         with pytest.raises(StorageError, match=r"cifar-10-images-\w+ cannot be written \(No space left on device\)"):
-            special_layout(cifar)
+            detect_known_dataset(cifar)
     assert list((tmp_path / "home" / "datasets").iterdir()) == []
-    assert special_layout(cifar) is not None
+    assert detect_known_dataset(cifar) is not None
 
 
 def test_cifar10_in_parts_is_named_before_a_picture_is_written(cifar: Path, tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_cifar10_in_parts_is_named_before_a_picture_is_written(cifar: Path, tmp_
     ):
         batch.write_bytes(content)
         with pytest.raises(DataError, match=message):
-            special_layout(cifar)
+            detect_known_dataset(cifar)
     batch.unlink()
     with pytest.raises(DataError, match=r"data_batch_3\.bin is missing; unpack the archive anew"):
-        special_layout(cifar)
+        detect_known_dataset(cifar)
     assert not (tmp_path / "home").exists()
 
 
@@ -105,7 +105,7 @@ def make_pets(images: Path, annotations: Path) -> None:
 )
 def test_pets_are_split_as_their_lists_say(tmp_path: Path, images: str, annotations: str) -> None:
     make_pets(tmp_path / images, tmp_path / annotations)
-    found = special_layout(tmp_path)
+    found = detect_known_dataset(tmp_path)
     assert found is not None
     assert found.class_names == ["Abyssinian", "American Bulldog"]
     assert [(sample.path.name, sample.label, sample.split) for sample in found.samples] == [
@@ -123,19 +123,19 @@ def test_a_list_names_files_of_its_own_folder_only(tmp_path: Path, line: str) ->
     make_pets(tmp_path, tmp_path)
     (tmp_path / "annotations" / "test.txt").write_bytes(f"Abyssinian_1 1 1 1\n{line}\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"test\.txt, line 2: .*; expected a line such as Abyssinian_100 1 1 1"):
-        special_layout(tmp_path)
+        detect_known_dataset(tmp_path)
 
 
 def test_half_of_the_pets_is_not_enough(tmp_path: Path) -> None:
     make_pets(tmp_path / "a", tmp_path / "b")
     with pytest.raises(DataError, match=r"b has annotations but no images/\*\.jpg; unpack images\.tar\.gz there too"):
-        special_layout(tmp_path / "b")
+        detect_known_dataset(tmp_path / "b")
     (tmp_path / "b" / "annotations" / "test.txt").unlink()
     with pytest.raises(DataError, match=r"test\.txt is missing; unpack annotations\.tar\.gz anew"):
-        special_layout(tmp_path)
+        detect_known_dataset(tmp_path)
 
 
 def test_folders_of_classes_are_nothing_special(make_folder: MakeFolder) -> None:
     root = make_folder({"images": 1, "annotations": 1})
-    assert special_layout(root) is None
+    assert detect_known_dataset(root) is None
     assert scan_root(root).class_names == ["annotations", "images"]

@@ -8,13 +8,13 @@ import torch
 
 from cnn_classifier.data import resident
 from cnn_classifier.data.loader import BatchLoader
-from cnn_classifier.data.resident import ResidentLoader, resident_pixels
-from cnn_classifier.data.store import PackedImages
+from cnn_classifier.data.resident import DeviceLoader, pixels_on_device
+from cnn_classifier.data.store import CachedImages
 
 
-def packed() -> PackedImages:
+def packed() -> CachedImages:
     pixels = np.random.default_rng(1).integers(0, 256, (10, 4, 4, 3), np.uint8)
-    return PackedImages(pixels, {}, {})
+    return CachedImages(pixels, {}, {})
 
 
 @pytest.mark.parametrize("sampler", [None, "shuffle", "balanced"])
@@ -22,7 +22,7 @@ def test_the_batches_are_the_same_in_every_epoch(sampler: str | None) -> None:
     store = packed()
     rows, labels = np.arange(9)[::-1].copy(), np.array([0, 1, 1, 0, 1, 1, 1, 0, 1])
     sent = BatchLoader(store, rows, labels, batch_size=4, seed=3, sampler=sampler)
-    cut = ResidentLoader(
+    cut = DeviceLoader(
         BatchLoader(store, rows, labels, batch_size=4, seed=3, sampler=sampler), torch.from_numpy(store.pixels)
     )
     for epoch in range(3):
@@ -37,12 +37,12 @@ def test_the_batches_are_the_same_in_every_epoch(sampler: str | None) -> None:
 
 
 def test_a_cpu_needs_no_copy_and_streamed_images_cannot_stay(tmp_path: Path) -> None:
-    assert resident_pixels(packed(), torch.device("cpu")) is None
-    assert resident_pixels(object(), torch.device("cuda")) is None
+    assert pixels_on_device(packed(), torch.device("cpu")) is None
+    assert pixels_on_device(object(), torch.device("cuda")) is None
 
 
 def test_images_stay_off_a_gpu_that_they_would_fill(monkeypatch: pytest.MonkeyPatch) -> None:
     store = packed()
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (store.pixels.nbytes, 10**12))
-    assert resident_pixels(store, torch.device("cuda")) is None
-    assert resident.SHARE < 1
+    assert pixels_on_device(store, torch.device("cuda")) is None
+    assert resident.MAX_MEMORY_FRACTION < 1

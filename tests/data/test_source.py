@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from download_site import Site, answering, serving
 
-from cnn_classifier.config import load, plain
+from cnn_classifier.config import load_config, to_container
 from cnn_classifier.data import public
-from cnn_classifier.data.folder import Scan
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.prepare import prepare
-from cnn_classifier.data.source import scan_source, scan_to_test
+from cnn_classifier.data.folder import DatasetIndex
+from cnn_classifier.data.options import DatasetConfig
+from cnn_classifier.data.prepare import prepare_images
+from cnn_classifier.data.source import scan_for_evaluation, scan_source
 from cnn_classifier.errors import ConfigError, DataError
 from cnn_classifier.storage import write_csv
 
@@ -55,12 +55,12 @@ def served(site: Site, archive: Path) -> str:
     return f"sha256:{hashlib.sha256(site.content).hexdigest()}"
 
 
-def pictures(scan: Scan) -> list[tuple[str, bytes]]:
+def pictures(scan: DatasetIndex) -> list[tuple[str, bytes]]:
     """The class and the content of every image."""
     return sorted((scan.class_names[sample.label], sample.path.read_bytes()) for sample in scan.samples)
 
 
-def counts(scan: Scan) -> dict[tuple[str | None, str], int]:
+def counts(scan: DatasetIndex) -> dict[tuple[str | None, str], int]:
     """The number of images by split folder and class."""
     return Counter((sample.split, scan.class_names[sample.label]) for sample in scan.samples)
 
@@ -70,9 +70,11 @@ def kept(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
-def named(name: str, site: Site, *words: str) -> DatasetOptions:
+def named(name: str, site: Site, *words: str) -> DatasetConfig:
     """A data set of ours, asked for by its name alone, but from a mirror on this machine."""
-    return DatasetOptions(**plain(load([f"dataset={name}", f"dataset.mirror={site.address}", *words]).dataset))
+    return DatasetConfig(
+        **to_container(load_config([f"dataset={name}", f"dataset.mirror={site.address}", *words]).dataset)
+    )
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar", "gztar", "csv"])
@@ -85,7 +87,7 @@ def test_folder_archive_and_table_give_the_same_pictures(photos: Path, kind: str
         write_csv(place, [("path", "label"), *((name, name.split("/")[1]) for name in names)])
     elif kind != "folder":
         place = packed(photos, kind)
-    scan = scan_source(DatasetOptions(**{key: str(place)}))
+    scan = scan_source(DatasetConfig(**{key: str(place)}))
     assert scan.class_names == ["Cat", "Dog"]
     assert pictures(scan) == expected
     assert scan.ignored == ({} if kind == "csv" else {".db": 1})
@@ -93,12 +95,12 @@ def test_folder_archive_and_table_give_the_same_pictures(photos: Path, kind: str
 
 def test_a_local_archive_stays_and_is_unpacked_once(photos: Path, home: Path) -> None:
     archive = packed(photos)
-    first = scan_source(DatasetOptions(source=str(archive)))
+    first = scan_source(DatasetConfig(source=str(archive)))
     first.samples[0].path.unlink()
-    assert len(scan_source(DatasetOptions(source=str(archive))).samples) == 4  # not unpacked again
+    assert len(scan_source(DatasetConfig(source=str(archive))).samples) == 4  # not unpacked again
     (photos / "PetImages" / "Cat" / "001.png").unlink()
     packed(photos)
-    assert counts(scan_source(DatasetOptions(source=str(archive)))) == {(None, "Cat"): 1, (None, "Dog"): 3}
+    assert counts(scan_source(DatasetConfig(source=str(archive)))) == {(None, "Cat"): 1, (None, "Dog"): 3}
     assert archive.is_file()
     assert kept(home / "downloads") == []
 
@@ -106,7 +108,7 @@ def test_a_local_archive_stays_and_is_unpacked_once(photos: Path, home: Path) ->
 @pytest.mark.parametrize("pinned", [True, False], ids=["checksum", "no checksum"])
 def test_an_address_is_asked_once_and_its_archive_deleted(site: Site, photos: Path, home: Path, pinned: bool) -> None:
     checksum = served(site, packed(photos))
-    options = DatasetOptions(source=f"{site.address}/photos.zip", checksum=checksum if pinned else None)
+    options = DatasetConfig(source=f"{site.address}/photos.zip", checksum=checksum if pinned else None)
     first = scan_source(options)
     assert counts(first) == {(None, "Cat"): 2, (None, "Dog"): 3}
     assert kept(home / "downloads") == []
@@ -121,7 +123,7 @@ def test_a_mirror_stands_in_for_the_address(site: Site, photos: Path, by: str, m
     mirror = f"{site.address}/mirror"
     if by == "environment":
         monkeypatch.setenv("CNN_CLASSIFIER_MIRROR", mirror)
-    options = DatasetOptions(source=AWAY, checksum=checksum, mirror=mirror if by == "option" else None)
+    options = DatasetConfig(source=AWAY, checksum=checksum, mirror=mirror if by == "option" else None)
     assert scan_source(options).class_names == ["Cat", "Dog"]
     assert site.asked == [("/mirror/photos.zip", None)]
 
@@ -130,12 +132,12 @@ def test_a_wrong_checksum_leaves_nothing(site: Site, photos: Path, home: Path) -
     right = served(site, packed(photos))
     wrong = f"sha256:{'0' * 64}"
     with pytest.raises(DataError, match=rf"^{AWAY}: expected {wrong}, found {right}; it was damaged on its way"):
-        scan_source(DatasetOptions(source=AWAY, checksum=wrong, mirror=site.address))
+        scan_source(DatasetConfig(source=AWAY, checksum=wrong, mirror=site.address))
     assert kept(home) == []
 
 
 def test_an_address_that_holds_no_archive_is_told_and_asked_anew(site: Site, photos: Path, home: Path) -> None:
-    options = DatasetOptions(source=f"{site.address}/photos.zip")
+    options = DatasetConfig(source=f"{site.address}/photos.zip")
     served(site, packed(photos))
     site.faults = [answering(200, b"<html>Please log in</html>")]
     with pytest.raises(DataError, match=rf"^{options.source} is no zip or tar archive, or a damaged one"):
@@ -152,8 +154,8 @@ def test_another_run_may_delete_the_archive_first(site: Site, photos: Path, monk
         return folder
 
     served(site, packed(photos))
-    monkeypatch.setattr("cnn_classifier.data.source.unpack", unpack_and_lose)
-    assert scan_source(DatasetOptions(source=f"{site.address}/photos.zip")).class_names == ["Cat", "Dog"]
+    monkeypatch.setattr("cnn_classifier.data.source.extract_archive", unpack_and_lose)
+    assert scan_source(DatasetConfig(source=f"{site.address}/photos.zip")).class_names == ["Cat", "Dog"]
 
 
 @pytest.mark.parametrize(
@@ -172,14 +174,14 @@ def test_what_leads_nowhere_is_told(
     (tmp_path / "here" / "notes.txt").write_text("cats and dogs", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as raised:
-        scan_source(DatasetOptions(**options))
+        scan_source(DatasetConfig(**options))
     assert str(raised.value).startswith(told)
 
 
 def test_a_data_set_without_source_says_where_it_is_to_be_had() -> None:
     ways = r"dataset\.source=FOLDER\|ZIP\|TAR\|CSV\|URL or dataset\.root=FOLDER$"
     for name, found_at in (("animals10", "; download it from https://www.kaggle.com/.*10"), ("happy_sad", "")):
-        options = DatasetOptions(**plain(load([f"dataset={name}"]).dataset))
+        options = DatasetConfig(**to_container(load_config([f"dataset={name}"]).dataset))
         with pytest.raises(
             ConfigError, match=rf"^dataset.source is not set{found_at}; say where the images of '{name}' are: {ways}"
         ):
@@ -188,7 +190,7 @@ def test_a_data_set_without_source_says_where_it_is_to_be_had() -> None:
 
 def test_named_folders_need_one_to_train_on(make_folder: MakeFolder) -> None:
     root = make_folder({"learn/cats": 1, "learn/dogs": 1, "exam/cats": 1, "exam/dogs": 2}, size=8)
-    given = DatasetOptions(root=str(root), train_dir="learn", test_dir="exam")
+    given = DatasetConfig(root=str(root), train_dir="learn", test_dir="exam")
     assert counts(scan_source(given)) == {
         ("train", "cats"): 1,
         ("train", "dogs"): 1,
@@ -196,13 +198,13 @@ def test_named_folders_need_one_to_train_on(make_folder: MakeFolder) -> None:
         ("test", "dogs"): 2,
     }
     with pytest.raises(ConfigError, match=r"^dataset\.train_dir is not set; give it beside dataset\.val_dir and"):
-        scan_source(DatasetOptions(root=str(root), test_dir="exam"))
+        scan_source(DatasetConfig(root=str(root), test_dir="exam"))
 
 
 def test_classes_are_renamed_and_images_grouped_by_their_own_paths(make_folder: MakeFolder) -> None:
     root = make_folder({"cane/litter1": 2, "cane/litter2": 1, "gatto/litter3": 1}, size=8)
     scan = scan_source(
-        DatasetOptions(source=str(root), class_names={"cane": "dog", "gatto": "cat"}, group_pattern=r"cane/litter(\d)")
+        DatasetConfig(source=str(root), class_names={"cane": "dog", "gatto": "cat"}, group_pattern=r"cane/litter(\d)")
     )
     assert scan.class_names == ["cat", "dog"]
     assert [(scan.class_names[sample.label], sample.path.parent.parent.name) for sample in scan.samples] == [
@@ -212,7 +214,7 @@ def test_classes_are_renamed_and_images_grouped_by_their_own_paths(make_folder: 
 
 
 def test_digits_come_with_scikit_learn(home: Path) -> None:
-    scan = scan_source(DatasetOptions(source="digits"))
+    scan = scan_source(DatasetConfig(source="digits"))
     assert (len(scan.samples), scan.class_names) == (1797, [str(digit) for digit in range(10)])
     assert scan.root == home / "datasets" / "digits"
 
@@ -237,7 +239,7 @@ def test_cats_dogs_downloads_and_takes_as_many_readable_photos_of_each(
 
     for seed in (1, 2):
         scan = scan_source(options)
-        prepared = prepare(scan, options, seed)
+        prepared = prepare_images(scan, options, seed)
         taken = {
             split: Counter(scan.class_names[sample.label] for sample in samples)
             for split, samples in prepared.splits.items()
@@ -253,13 +255,13 @@ def test_cats_dogs_downloads_and_takes_as_many_readable_photos_of_each(
 
 
 def test_cats_dogs_is_the_balanced_set_of_microsoft_unless_told_otherwise() -> None:
-    options = DatasetOptions(**plain(load(["dataset=cats_dogs"]).dataset))
+    options = DatasetConfig(**to_container(load_config(["dataset=cats_dogs"]).dataset))
     assert (options.limit_per_class, options.test_fraction) == (2500, 0.2)  # 4,000 to learn from, 1,000 to test
     assert options.sources[0].startswith("https://download.microsoft.com/")
 
 
 def test_cats_dogs_without_a_limit_is_all_of_it() -> None:
-    assert load(["dataset=cats_dogs", "dataset.limit_per_class=null"]).dataset.limit_per_class is None
+    assert load_config(["dataset=cats_dogs", "dataset.limit_per_class=null"]).dataset.limit_per_class is None
 
 
 def test_flowers_lie_in_a_folder_of_their_own(site: Site, make_folder: MakeFolder) -> None:
@@ -334,11 +336,11 @@ def test_what_is_evaluated_may_be_a_folder_an_archive_or_a_csv_and_its_test_spli
     rows = [f"{path.as_posix()},{path.parent.name},{path.parent.parent.name}" for path in split.rglob("*.png")]
     (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows]), encoding="utf-8")
     for place in (split, tmp_path / "split.zip", tmp_path / "split.csv", plain):
-        scan = scan_to_test(place)
+        scan = scan_for_evaluation(place)
         assert [(scan.class_names[sample.label], sample.path.name) for sample in scan.samples] == [
             ("cats", "000.png"),
             ("cats", "001.png"),
             ("dogs", "000.png"),
         ]
     with pytest.raises(DataError, match=r"^FOLDER: .*nowhere does not exist"):
-        scan_to_test(tmp_path / "nowhere")
+        scan_for_evaluation(tmp_path / "nowhere")

@@ -7,15 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.folder import Sample, Scan
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.split import Splits, groups_of, limited, split_samples, ties_of, units
+from cnn_classifier.data.folder import DatasetIndex, Sample
+from cnn_classifier.data.options import DatasetConfig
+from cnn_classifier.data.split import (
+    Splits,
+    collect_groups,
+    limit_per_class,
+    linked_duplicates,
+    merge_linked,
+    split_samples,
+)
 from cnn_classifier.errors import DataError
 
 ROOT = Path("/pictures")  # nothing is read: a split needs paths only
 
 
-def pictures(counts: dict[str, int], *splits: str, root: Path = ROOT) -> Scan:
+def pictures(counts: dict[str, int], *splits: str, root: Path = ROOT) -> DatasetIndex:
     """So many images of each class, in each of the split folders or in none."""
     class_names = sorted(counts)
     samples = [
@@ -24,17 +31,17 @@ def pictures(counts: dict[str, int], *splits: str, root: Path = ROOT) -> Scan:
         for name in class_names
         for index in range(counts[name])
     ]
-    return Scan(root, samples, class_names, Counter())
+    return DatasetIndex(root, samples, class_names, Counter())
 
 
-def in_groups_of(size: int, scan: Scan) -> Scan:
+def in_groups_of(size: int, scan: DatasetIndex) -> DatasetIndex:
     """Every so many images of a class are one group."""
     samples = [replace(s, group=f"{s.label} {int(s.path.stem) // size}") for s in scan.samples]
     return replace(scan, samples=samples)
 
 
-def split(scan: Scan, *, seed: int = 1, ties: list[list[Path]] | None = None, **options: object) -> Splits:
-    return split_samples(scan, DatasetOptions(**options), seed, ties or [])
+def split(scan: DatasetIndex, *, seed: int = 1, ties: list[list[Path]] | None = None, **options: object) -> Splits:
+    return split_samples(scan, DatasetConfig(**options), seed, ties or [])
 
 
 def names(splits: Splits) -> dict[str, set[str]]:
@@ -119,7 +126,7 @@ def test_a_fold_becomes_validation_where_there_is_a_test_folder(folders: tuple[s
 
 def test_groups_are_never_torn_apart_and_the_fractions_nearly_kept() -> None:
     scan = in_groups_of(4, pictures({"cats": 80, "dogs": 40}))
-    groups = [{path.as_posix() for path in paths} for paths in groups_of(scan.samples)]
+    groups = [{path.as_posix() for path in paths} for paths in collect_groups(scan.samples)]
     splits = split(scan)
     assert len(groups) == 30
     assert torn(splits, groups) == []
@@ -153,15 +160,15 @@ def test_copies_in_folders_of_other_splits_move_nothing() -> None:
 
 def test_a_limit_takes_as_many_of_each_class_from_each_folder() -> None:
     scan = pictures({"cats": 50, "dogs": 8}, "train", "test")
-    chosen = Counter((sample.split, sample.label) for sample in limited(scan, 10, seed=1))
+    chosen = Counter((sample.split, sample.label) for sample in limit_per_class(scan, 10, seed=1))
     assert chosen == {("train", 0): 10, ("train", 1): 8, ("test", 0): 10, ("test", 1): 8}
-    assert {sample.path for sample in limited(scan, None, seed=1)} == {sample.path for sample in scan.samples}
+    assert {sample.path for sample in limit_per_class(scan, None, seed=1)} == {sample.path for sample in scan.samples}
 
 
 def test_what_a_limit_must_leave_out_is_replaced_by_the_next_and_the_rest_stays() -> None:
     scan = pictures({"cats": 50, "dogs": 50})
-    chosen = [sample.path for sample in limited(scan, 10, seed=1)]
-    instead = [sample.path for sample in limited(scan, 10, seed=1, leave_out={chosen[0]})]
+    chosen = [sample.path for sample in limit_per_class(scan, 10, seed=1)]
+    instead = [sample.path for sample in limit_per_class(scan, 10, seed=1, exclude={chosen[0]})]
     assert len(instead) == 20
     assert set(chosen) - set(instead) == {chosen[0]}
 
@@ -177,12 +184,12 @@ def test_near_copies_that_are_a_large_part_of_a_class_are_a_scene_and_no_tie() -
         ("near", [*dogs[:20], *cats[:5]], False),
         ("near", [Path("elsewhere.png")], True),
     ]:
-        assert ties_of([(kind, files)], samples) == [files] * is_tie
+        assert linked_duplicates([(kind, files)], samples) == [files] * is_tie
 
 
 def test_many_small_ties_within_a_large_one_are_joined_at_once() -> None:
     scan = pictures({"cats": 20_000})
     paths = [sample.path for sample in scan.samples]
     ties = [paths, *([path, other] for path, other in pairwise(paths))]
-    assert [len(unit) for unit in units(scan.samples, ties)] == [20_000]
-    assert [len(unit) for unit in units(scan.samples, ties[:0:-1])] == [20_000]
+    assert [len(unit) for unit in merge_linked(scan.samples, ties)] == [20_000]
+    assert [len(unit) for unit in merge_linked(scan.samples, ties[:0:-1])] == [20_000]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.folder import Sample, Scan
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.folder import DatasetIndex, Sample
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.data.split import Splits, split_samples
 from cnn_classifier.data.split_file import read_split, write_split
 from cnn_classifier.errors import DataError, StorageError
@@ -16,17 +16,17 @@ HEADER = "path,label,split\n"
 SPLITS = ("train", "val", "test")
 
 
-def pictures(*class_names: str, root: Path = Path("/pictures"), count: int = 2) -> Scan:
+def pictures(*class_names: str, root: Path = Path("/pictures"), count: int = 2) -> DatasetIndex:
     """So many images of each class; nothing is read, paths are enough."""
     samples = [
         Sample(root / name / f"{index:03d}.png", label)
         for label, name in enumerate(class_names)
         for index in range(count)
     ]
-    return Scan(root, samples, list(class_names), Counter())
+    return DatasetIndex(root, samples, list(class_names), Counter())
 
 
-def names(splits: Splits, scan: Scan) -> dict[str, set[str]]:
+def names(splits: Splits, scan: DatasetIndex) -> dict[str, set[str]]:
     return {
         name: {sample.path.relative_to(scan.root).as_posix() for sample in samples} for name, samples in splits.items()
     }
@@ -35,7 +35,7 @@ def names(splits: Splits, scan: Scan) -> dict[str, set[str]]:
 def test_a_written_split_reads_back_the_same_where_the_folder_has_moved(tmp_path: Path) -> None:
     classes = ("cats", "dogs", 'naïve, "birds"')
     scan, moved = pictures(*classes, count=20), pictures(*classes, count=20, root=Path("/elsewhere"))
-    splits = split_samples(scan, DatasetOptions(), seed=1)
+    splits = split_samples(scan, DatasetConfig(), seed=1)
     write_split(tmp_path / "split.csv", splits, scan)
     again = read_split(tmp_path / "split.csv", moved)
     assert names(again, moved) == names(splits, scan)

@@ -7,34 +7,36 @@ from typing import Any
 
 import pytest
 
-from cnn_classifier.data.advice import brief
-from cnn_classifier.data.audit import Audit
-from cnn_classifier.data.folder import Sample, Scan
-from cnn_classifier.data.inspection import Inspection
-from cnn_classifier.data.summary import summarise
+from cnn_classifier.data.advice import training_warnings
+from cnn_classifier.data.audit import CheckResult
+from cnn_classifier.data.folder import DatasetIndex, Sample
+from cnn_classifier.data.inspection import ImageInfo
+from cnn_classifier.data.summary import summarize
 
 ROOT = Path("/pictures")  # nothing is read: the inspections are given
 CLASSES = ["cats", "dogs"]
 
 
 def summary_of(
-    files: dict[str, Inspection], *, copies: list[tuple[str, list[str]]] | None = None, **ignored: int
+    files: dict[str, ImageInfo], *, copies: list[tuple[str, list[str]]] | None = None, **ignored: int
 ) -> dict[str, Any]:
     """Of files named `class/name` or `split/class/name`."""
     samples = [
         Sample(ROOT / name, CLASSES.index(name.split("/")[-2]), name.split("/")[0] if name.count("/") == 2 else None)
         for name in files
     ]
-    scan = Scan(ROOT, samples, CLASSES, Counter({f".{extension}": count for extension, count in ignored.items()}))
-    audit = Audit({ROOT / name: name for name in files}, files)
-    return summarise(scan, audit, [(kind, [ROOT / name for name in names]) for kind, names in copies or []])
+    scan = DatasetIndex(
+        ROOT, samples, CLASSES, Counter({f".{extension}": count for extension, count in ignored.items()})
+    )
+    audit = CheckResult({ROOT / name: name for name in files}, files)
+    return summarize(scan, audit, [(kind, [ROOT / name for name in names]) for kind, names in copies or []])
 
 
-def photo(width: int = 300, height: int = 300, *notes: str) -> Inspection:
-    return Inspection(format="JPEG", width=width, height=height, notes=notes)
+def photo(width: int = 300, height: int = 300, *notes: str) -> ImageInfo:
+    return ImageInfo(format="JPEG", width=width, height=height, warnings=notes)
 
 
-def photos(**counts: int) -> dict[str, Inspection]:
+def photos(**counts: int) -> dict[str, ImageInfo]:
     return {f"{name}/{index}.jpg": photo() for name, count in counts.items() for index in range(count)}
 
 
@@ -54,24 +56,24 @@ def test_it_is_plain_json() -> None:
     files = {
         **photos(cats=2, dogs=2),
         "cats/wide.png": photo(400, 30, "animated"),
-        "dogs/x.jpg": Inspection(reason="cut"),
+        "dogs/x.jpg": ImageInfo(decode_error="cut"),
     }
     summary = summary_of(files, copies=[("near", ["cats/0.jpg", "dogs/0.jpg"])], txt=2)
     assert json.loads(json.dumps(summary)) == summary
 
 
 def test_unreadable_files_are_named_below_the_folder_and_have_no_size() -> None:
-    summary = summary_of({"cats/0.jpg": photo(10, 20), "dogs/0.jpg": Inspection(reason="the file is empty")})
+    summary = summary_of({"cats/0.jpg": photo(10, 20), "dogs/0.jpg": ImageInfo(decode_error="the file is empty")})
     assert summary["bad"] == [{"path": "dogs/0.jpg", "reason": "the file is empty"}]
     assert summary["shapes"] == [[10, 20, 1]]
-    nothing = summary_of(dict.fromkeys(["cats/0.jpg", "dogs/0.jpg"], Inspection(reason="the file is empty")))
+    nothing = summary_of(dict.fromkeys(["cats/0.jpg", "dogs/0.jpg"], ImageInfo(decode_error="the file is empty")))
     assert (nothing["sizes"], nothing["shapes"]) == ({}, [])
     assert nothing["suggestions"][1:] == ["files that cannot be read: 2; they are left out until they are mended"]
 
 
 def test_oddities_come_with_their_treatment_and_examples_the_most_frequent_first() -> None:
     animated = {
-        f"cats/{index}.gif": Inspection(format="GIF", width=9, height=9, notes=("animated",)) for index in range(7)
+        f"cats/{index}.gif": ImageInfo(format="GIF", width=9, height=9, warnings=("animated",)) for index in range(7)
     }
     summary = summary_of({"dogs/0.png": photo(300, 300, "cmyk"), **animated})
     assert [(note, found["count"]) for note, found in summary["notes"].items()] == [
@@ -156,7 +158,7 @@ def test_exact_copies_within_a_group_of_near_ones_are_one_picture() -> None:
         ),
     ],
 )
-def test_advice_names_the_option_that_helps(files: dict[str, Inspection], advice: list[str]) -> None:
+def test_advice_names_the_option_that_helps(files: dict[str, ImageInfo], advice: list[str]) -> None:
     few, told = "classes with fewer than 3 images", summary_of(files)["suggestions"]
     told = [line for line in told if not line.startswith(few)]
     assert len(told) == len(advice)
@@ -172,11 +174,11 @@ def test_leaks_and_conflicts_are_the_first_advice() -> None:
 
 
 def test_a_training_tells_only_what_is_wrong() -> None:
-    assert brief(summary_of(photos(cats=4, dogs=4))) == []
+    assert training_warnings(summary_of(photos(cats=4, dogs=4))) == []
     files = dict.fromkeys(["train/cats/0.jpg", "train/cats/1.jpg", "train/dogs/0.jpg", "test/cats/0.jpg"], photo())
-    files["test/dogs/0.jpg"] = Inspection(reason="the file is empty")
+    files["test/dogs/0.jpg"] = ImageInfo(decode_error="the file is empty")
     copies = [("exact", ["train/cats/0.jpg", "train/cats/1.jpg"]), ("near", ["train/dogs/0.jpg", "test/cats/0.jpg"])]
-    assert brief(summary_of(files, copies=copies, txt=1, db=3)) == [
+    assert training_warnings(summary_of(files, copies=copies, txt=1, db=3)) == [
         "left out 1 unreadable image (all in report.json), such as test/dogs/0.jpg: the file is empty",
         "found 1 exact and 1 near copies",
         "pictures in more than one class: 1",
@@ -191,18 +193,20 @@ def test_groups_in_several_split_folders_are_told() -> None:
         for split, patient in [("train", "p1"), ("train", "p2"), ("test", "p2"), ("test", "p3")]
         for name in CLASSES
     ]
-    audit = Audit({sample.path: "digest" for sample in samples}, {"digest": photo()})
-    summary = summarise(Scan(ROOT, samples, CLASSES, Counter()), audit, [])
+    audit = CheckResult({sample.path: "digest" for sample in samples}, {"digest": photo()})
+    summary = summarize(DatasetIndex(ROOT, samples, CLASSES, Counter()), audit, [])
     assert (summary["group_leaks"], summary["leaks"]) == (1, 0)
     assert summary["suggestions"][0] == "groups in more than one split: 1; keep each on one side"
-    assert brief(summary) == ["groups in more than one split folder: 1; the test is easier than it looks"]
+    assert training_warnings(summary) == ["groups in more than one split folder: 1; the test is easier than it looks"]
 
 
 def test_frames_of_one_camera_are_told() -> None:
     files = photos(cats=8, dogs=8)
     summary = summary_of(files, copies=[("near", [name for name in files if name.startswith("cats")])])
     assert summary["suggestions"][0].startswith("near copies that are a large part of a class: 1 group, such as frames")
-    assert brief(summary)[-1] == "near copies too many to keep together: 1 group, split as different pictures"
+    assert (
+        training_warnings(summary)[-1] == "near copies too many to keep together: 1 group, split as different pictures"
+    )
 
 
 def test_images_without_a_split_are_counted_beside_those_with_one() -> None:
@@ -211,7 +215,7 @@ def test_images_without_a_split_are_counted_beside_those_with_one() -> None:
 
 
 def test_a_class_too_small_to_split_is_the_first_advice_and_the_unreadable_do_not_count() -> None:
-    files = {**photos(cats=9, dogs=2), "dogs/9.jpg": Inspection(reason="the file is empty")}
+    files = {**photos(cats=9, dogs=2), "dogs/9.jpg": ImageInfo(decode_error="the file is empty")}
     summary = summary_of(files)
     assert summary["suggestions"][0] == "classes with fewer than 3 images: dogs; add some"
     assert summary["imbalance"] == 4.5

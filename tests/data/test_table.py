@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnn_classifier.data.folder import Sample
-from cnn_classifier.data.table import scan_table
+from cnn_classifier.data.table import scan_csv
 from cnn_classifier.errors import DataError
 
 
@@ -16,7 +16,7 @@ def write(folder: Path, text: str, *, encoding: str = "utf-8", name: str = "phot
 
 
 def test_paths_and_labels_are_all_that_is_needed(tmp_path: Path) -> None:
-    found = scan_table(write(tmp_path, "path,label\nb.png,dog\nsub/a.JPG,cat\n"))
+    found = scan_csv(write(tmp_path, "path,label\nb.png,dog\nsub/a.JPG,cat\n"))
     assert found.class_names == ["cat", "dog"]
     assert found.samples == [Sample(tmp_path / "b.png", 1), Sample(tmp_path / "sub" / "a.JPG", 0)]
     assert (found.root, found.ignored) == (tmp_path, {})
@@ -30,7 +30,7 @@ def test_split_and_group_are_taken_over_and_other_columns_are_not(tmp_path: Path
         " p2 ,,dog,,c.png",
         ",,cat,TEST,d.png",
     ]
-    assert scan_table(write(tmp_path, "\n".join(lines))).samples == [
+    assert scan_csv(write(tmp_path, "\n".join(lines))).samples == [
         Sample(tmp_path / "a.png", 0, "train", "p1"),
         Sample(tmp_path / "b.png", 1, "val"),
         Sample(tmp_path / "c.png", 1, None, "p2"),
@@ -44,19 +44,19 @@ def test_split_and_group_are_taken_over_and_other_columns_are_not(tmp_path: Path
 def test_delimiter_bom_and_line_ends_are_found_out(tmp_path: Path, delimiter: str, encoding: str, end: str) -> None:
     rows = [["path", "label"], ["chat à.png", "été"], ["b.png", "hiver"], [""]]
     path = write(tmp_path, end.join(delimiter.join(row) for row in rows), encoding=encoding)
-    found = scan_table(path)
+    found = scan_csv(path)
     assert found.class_names == ["hiver", "été"]
     assert [sample.path.name for sample in found.samples] == ["b.png", "chat à.png"]
 
 
 def test_quoted_cells_hold_delimiters_and_line_breaks(tmp_path: Path) -> None:
-    found = scan_table(write(tmp_path, 'path,label\n"a,\nb.png",cat\nb.png,"dog, big"\n'))
+    found = scan_csv(write(tmp_path, 'path,label\n"a,\nb.png",cat\nb.png,"dog, big"\n'))
     assert found.class_names == ["cat", "dog, big"]
     assert [sample.path.name for sample in found.samples] == ["a,\nb.png", "b.png"]
 
 
 def test_names_that_are_no_utf8_keep_their_bytes(tmp_path: Path) -> None:
-    found = scan_table(write(tmp_path, "path,label\ncafé.png,cat\nb.png,dog\n", encoding="latin-1"))
+    found = scan_csv(write(tmp_path, "path,label\ncafé.png,cat\nb.png,dog\n", encoding="latin-1"))
     assert [sample.path.name for sample in found.samples] == ["b.png", "caf\udce9.png"]
 
 
@@ -65,7 +65,7 @@ def test_a_table_is_read_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.
     inside = tmp_path / "a.png"
     write(tmp_path, f"path,label\n{inside},cat\nsub/../b.png,dog\nsub\\c.png,dog\n")
     monkeypatch.chdir(tmp_path / "here")
-    found = scan_table(Path("..") / "photos.csv")
+    found = scan_csv(Path("..") / "photos.csv")
     assert [sample.path for sample in found.samples] == [
         Path("..") / "a.png",
         Path("..") / "b.png",
@@ -91,7 +91,7 @@ def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> Non
     with pytest.raises(
         DataError, match=r"photos\.csv, line 3: .* is not below .*, the folder of the CSV; move the CSV"
     ):
-        scan_table(path)
+        scan_csv(path)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> Non
 )
 def test_what_cannot_be_used_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError) as raised:
-        scan_table(write(tmp_path, text))
+        scan_csv(write(tmp_path, text))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -127,6 +127,6 @@ def test_what_cannot_be_used_is_named_with_its_line(tmp_path: Path, text: str, m
 def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
     for text, encoding in (("path,label\na.png,cat\n", "utf-16"), ("\x89PNG\r\n\x1a\n\0\0", "latin-1")):
         with pytest.raises(DataError, match=r"line 1: no column path and label"):
-            scan_table(write(tmp_path, text, encoding=encoding))
+            scan_csv(write(tmp_path, text, encoding=encoding))
     with pytest.raises(DataError, match=r"none\.csv cannot be read as a CSV \(.*No such file"):
-        scan_table(tmp_path / "none.csv")
+        scan_csv(tmp_path / "none.csv")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.options import DatasetOptions
-from cnn_classifier.data.source import scan_source, stem_of
+from cnn_classifier.data.options import DatasetConfig
+from cnn_classifier.data.source import archive_stem, scan_source
 from cnn_classifier.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -33,7 +33,7 @@ def pack(make_folder: MakeFolder, tmp_path: Path) -> Callable[..., list[str]]:
 
 def counts(sources: list[str]) -> dict[tuple[str | None, str], int]:
     """The number of images by split folder and class."""
-    scan = scan_source(DatasetOptions(source=sources))
+    scan = scan_source(DatasetConfig(source=sources))
     return Counter((sample.split, scan.class_names[sample.label]) for sample in scan.samples)
 
 
@@ -112,4 +112,4 @@ def test_a_list_is_of_archives_that_are_there(pack: Callable[..., list[str]], tm
 
 def test_an_archive_is_called_by_its_name_without_the_ending() -> None:
     names = ("photos/cats.tar.gz", "CATS.ZIP", "https://a.invalid/b/big%20cats.tgz?download=1", "cats.v2.zip", ".zip")
-    assert [stem_of(name) for name in names] == ["cats", "CATS", "big cats", "cats.v2", "archive"]
+    assert [archive_stem(name) for name in names] == ["cats", "CATS", "big cats", "cats.v2", "archive"]

@@ -21,7 +21,7 @@ from download_site import (
 )
 
 from cnn_classifier.data import download, https, transfer
-from cnn_classifier.data.download import fetch
+from cnn_classifier.data.download import download_file
 from cnn_classifier.errors import DataError, StorageError
 
 KNOWN = pytest.mark.parametrize("checksum", [CHECKSUM, None], ids=["checksum", "no checksum"])
@@ -30,13 +30,13 @@ REST = f"bytes={HALF}-"
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(transfer, "PAUSE", 0)
+    monkeypatch.setattr(transfer, "RETRY_DELAY", 0)
     with serving() as site:
         yield site
 
 
 def pets(site: Site, folder: Path, checksum: str | None = None) -> Path:
-    return fetch(f"{site.address}/pets.zip", folder, checksum=checksum)
+    return download_file(f"{site.address}/pets.zip", folder, checksum=checksum)
 
 
 def refused(site: Site, folder: Path, checksum: str | None = None) -> str:
@@ -101,7 +101,7 @@ def test_a_run_that_was_killed_before_it_checked_the_file_leaves_only_that_to_do
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download, "verify", killed)
+        patch.setattr(download, "verify_checksum", killed)
         with pytest.raises(KeyboardInterrupt):
             pets(site, tmp_path, checksum)
     site.faults = [answering(416, ETag='"1"', Content_Range=f"bytes */{len(CONTENT)}")]
@@ -233,7 +233,7 @@ def test_a_redirect_to_no_address_is_refused(site: Site, tmp_path: Path) -> None
     ],
 )
 def test_plain_http_never_leaves_this_machine(here: str, asked: str, safe: bool) -> None:
-    assert https.is_safe(here, asked=asked) is safe
+    assert https.is_safe_url(here, requested_url=asked) is safe
 
 
 def test_no_proxy_carries_plain_http_elsewhere(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,16 +248,16 @@ def test_a_server_that_falls_silent_is_left(
     site: Site, tmp_path: Path, checksum: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(https, "TIMEOUT", 0.2)
-    monkeypatch.setattr(transfer, "TRIES", 2)
+    monkeypatch.setattr(transfer, "MAX_ATTEMPTS", 2)
     site.faults = [hangs_at_half, lambda visit: visit.server.over.wait()]
     told = refused(site, tmp_path, checksum)
     assert re.search(r"timed out.* \(tried 2 times\); 524,288 bytes are kept", told)
 
 
 def test_a_server_that_drips_is_left(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "WINDOW", 0)
-    monkeypatch.setattr(transfer, "SLOWEST", 10**12)
-    monkeypatch.setattr(transfer, "TRIES", 2)
+    monkeypatch.setattr(transfer, "SPEED_WINDOW", 0)
+    monkeypatch.setattr(transfer, "MIN_BYTES_PER_SECOND", 10**12)
+    monkeypatch.setattr(transfer, "MAX_ATTEMPTS", 2)
     site.faults = [drips] * 2
     assert "slower than 1,000,000,000,000 bytes a second (tried 2 times); " in refused(site, tmp_path)
 
@@ -270,7 +270,7 @@ def test_an_unknown_host_is_told_at_once_with_a_way_out(tmp_path: Path, monkeypa
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", offline)
     with pytest.raises(DataError, match=r"Name or service not known\); fetch it yourself and give it as dataset\.sour"):
-        fetch("https://example.invalid/pets.zip", tmp_path)
+        download_file("https://example.invalid/pets.zip", tmp_path)
 
 
 def test_a_closed_port_is_tried_again_and_told(site: Site, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_closed_port_is_tried_again_and_told(site: Site, tmp_path: Path) -> No
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         with pytest.raises(DataError, match=r"refused.* \(tried 5 times\); fetch it yourself .* or name another place"):
-            fetch(f"http://127.0.0.1:{port}/pets.zip", tmp_path)
+            download_file(f"http://127.0.0.1:{port}/pets.zip", tmp_path)
 
 
 def test_more_than_the_disk_takes_is_refused_before_it_comes(site: Site, tmp_path: Path) -> None:

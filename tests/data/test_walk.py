@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.data.folder import Scan, scan_root
-from cnn_classifier.data.options import DatasetOptions
+from cnn_classifier.data.folder import DatasetIndex, scan_root
+from cnn_classifier.data.options import DatasetConfig
 from cnn_classifier.data.source import scan_source
-from cnn_classifier.data.walk import image_files, subfolders
+from cnn_classifier.data.walk import iter_image_files, list_subfolders
 from cnn_classifier.errors import DataError
 
 MakeFolder = Callable[..., Path]
@@ -22,7 +22,7 @@ def link(place: Path, target: Path) -> None:
     place.symlink_to(target, target_is_directory=True)
 
 
-def images_by_class(found: Scan) -> dict[str, int]:
+def images_by_class(found: DatasetIndex) -> dict[str, int]:
     return {
         name: sum(sample.label == label for sample in found.samples) for label, name in enumerate(found.class_names)
     }
@@ -43,7 +43,7 @@ def test_a_link_to_what_is_read_anyway_gives_no_image_twice(make_folder: MakeFol
     root = make_folder({"cats/indoors": 2, "dogs/brown": 1})
     link(root / "cats" / "indoors" / "again", root / target)
     assert images_by_class(scan_root(root)) == {"cats": 2, "dogs": 1}
-    assert len(list(image_files(root))) == 3
+    assert len(list(iter_image_files(root))) == 3
 
 
 @needs_links
@@ -147,7 +147,7 @@ def test_files_that_are_no_images_are_counted_by_extension(tmp_path: Path) -> No
     for name in ("a.txt", "B.TXT", "README", "photo.psd", "photo.svg", ".hidden", "._a.png", "Thumbs.db"):
         (tmp_path / name).write_bytes(b"")
     ignored: Counter[str] = Counter()
-    assert list(image_files(tmp_path, ignored)) == []
+    assert list(iter_image_files(tmp_path, ignored)) == []
     assert ignored == {".txt": 2, "(none)": 1, ".psd": 1, ".svg": 1, ".db": 1}
 
 
@@ -191,11 +191,11 @@ def test_a_class_folder_that_is_locked_is_named(make_folder: MakeFolder, monkeyp
     monkeypatch.setattr(os, "scandir", locking(os.scandir, at=lambda path: path))
     monkeypatch.setattr(os, "stat", locking(os.stat, at=lambda path: path.parent))
     with pytest.raises(DataError, match=r"images/zz cannot be listed \(Permission denied\); check its permissions$"):
-        scan_source(DatasetOptions(root=str(root)))
+        scan_source(DatasetConfig(root=str(root)))
     with pytest.raises(DataError, match=r"images/zz/inside cannot be listed \(Permission denied\)"):
-        scan_source(DatasetOptions(root=str(root / "zz" / "inside")))
+        scan_source(DatasetConfig(root=str(root / "zz" / "inside")))
 
 
 def test_a_missing_folder_cannot_be_listed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none cannot be listed \(No such file or directory\)"):
-        subfolders(tmp_path / "none")
+        list_subfolders(tmp_path / "none")

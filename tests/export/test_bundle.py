@@ -16,14 +16,14 @@ from PIL import Image
 from test_predictor import SETTINGS, Malicious, checkpoint, classifier
 
 from cnn_classifier import Predictor
-from cnn_classifier.checkpoint import write_calibration
+from cnn_classifier.checkpoint import add_calibration
 from cnn_classifier.cli import main
 from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import Answers
-from cnn_classifier.engines.eager import EagerEngine
+from cnn_classifier.engines import ModelOutput
+from cnn_classifier.engines.eager import PyTorchBackend
 from cnn_classifier.errors import CheckpointError, ConfigError, DataError, StorageError
 from cnn_classifier.export.bundle import export
-from cnn_classifier.familiarity import FEWEST_KNOWN, Familiarity
+from cnn_classifier.familiarity import MIN_FEATURES, FeatureBank
 
 RESNET = {"_target_": "cnn_classifier.models.resnet.ResNet", "widths": [4, 8], "stem": 4, "stem_stride": 1}
 
@@ -36,8 +36,8 @@ def photos(make_folder: Callable[..., Path]) -> Path:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = checkpoint(tmp_path / "best.ckpt", classifier())
-    known = Familiarity(torch.rand(FEWEST_KNOWN, 4))
-    write_calibration(path, {"temperature": 1.7, "threshold": 0.35, "least_familiarity": 0.9}, known)
+    known = FeatureBank(torch.rand(MIN_FEATURES, 4))
+    add_calibration(path, {"temperature": 1.7, "threshold": 0.35, "min_similarity": 0.9}, known)
     return path
 
 
@@ -61,9 +61,9 @@ def test_a_bundle_answers_as_its_checkpoint(
     for ours, theirs in zip(after.predict(images), before.predict(images), strict=True):
         assert ours.label == theirs.label  # `unknown` as well: the threshold travels
         assert ours.probability == pytest.approx(theirs.probability, abs=1e-5)
-        assert ours.familiarity == pytest.approx(theirs.familiarity, abs=1e-5)
+        assert ours.similarity == pytest.approx(theirs.similarity, abs=1e-5)
     many = np.stack([before.preprocess.load(path) for path in images])
-    assert after.probabilities(many) == pytest.approx(before.probabilities(many), abs=1e-5)  # of any number at once
+    assert after.predict_proba(many) == pytest.approx(before.predict_proba(many), abs=1e-5)  # of any number at once
 
 
 def test_a_network_of_any_size_is_exported_at_the_size_it_was_tested_at(photos: Path, tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_a_graph_can_take_images_of_any_size_and_tells_how_exact_that_is(tmp_pat
 
     before, after = (Predictor.load(model, device="cpu") for model in (path, tmp_path / "bundle"))
     pixels = np.asarray(Image.open(next(photos.rglob("*.png"))))[np.newaxis]
-    assert after.probabilities(pixels).max() == pytest.approx(before.predict(pixels[0])[0].probability, abs=0.02)
-    stated = json.loads((tmp_path / "bundle" / "model.json").read_text())["about"]["parity_of_any_size"]
-    assert 0 < stated["largest_difference"] < 0.02
+    assert after.predict_proba(pixels).max() == pytest.approx(before.predict(pixels[0])[0].probability, abs=0.02)
+    stated = json.loads((tmp_path / "bundle" / "model.json").read_text())["extra"]["parity_of_any_size"]
+    assert 0 < stated["max_difference"] < 0.02
     padding = checkpoint(tmp_path / "pad.ckpt", classifier(preprocess=SETTINGS["preprocess"] | {"resize": "pad"}))
     with pytest.raises(ConfigError, match=r"--any-size goes with dataset\.resize=squash or crop"):
         export(padding, tmp_path / "padded", any_size=True, images=photos)
@@ -95,10 +95,10 @@ def test_the_card_tells_where_a_bundle_comes_from(model: Path, photos: Path, tmp
     card = json.loads((tmp_path / "bundle" / "model.json").read_text())
     assert card["class_names"] == ["birds", "cats", "dogs"]
     assert card["preprocess"] == SETTINGS["preprocess"]
-    assert (card["temperature"], card["threshold"], card["least_familiarity"]) == (1.7, 0.35, 0.9)
-    assert card["about"]["checkpoint"] == "best.ckpt"
-    assert len(card["about"]["sha256_of_checkpoint"]) == 64
-    assert card["about"]["parity"]["same_class"] == 9
+    assert (card["temperature"], card["threshold"], card["min_similarity"]) == (1.7, 0.35, 0.9)
+    assert card["extra"]["checkpoint"] == "best.ckpt"
+    assert len(card["extra"]["sha256_of_checkpoint"]) == 64
+    assert card["extra"]["parity"]["same_class"] == 9
 
 
 def test_the_onnx_bundle_answers_without_torch(model: Path, photos: Path, tmp_path: Path) -> None:
@@ -116,13 +116,13 @@ print(len(answers), "torch" in sys.modules)
 def test_an_export_that_answers_otherwise_is_not_written(
     model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = EagerEngine.look
+    straight = PyTorchBackend.predict
 
-    def shifted(engine: EagerEngine, pixels: Pixels) -> Answers:
+    def shifted(engine: PyTorchBackend, pixels: Pixels) -> ModelOutput:
         probabilities, familiarity = straight(engine, pixels)
-        return Answers(np.roll(probabilities, 1, axis=1), familiarity)
+        return ModelOutput(np.roll(probabilities, 1, axis=1), familiarity)
 
-    monkeypatch.setattr(EagerEngine, "look", shifted)
+    monkeypatch.setattr(PyTorchBackend, "predict", shifted)
 
     with pytest.raises(
         CheckpointError, match=r"nothing was exported: it answers otherwise than the checkpoint: 0 of 9"
@@ -137,11 +137,13 @@ def test_8_bit_integers_are_written_if_they_keep_the_accuracy_and_refused_if_not
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = checkpoint(tmp_path / "best.ckpt", classifier(model=RESNET))
-    monkeypatch.setattr("cnn_classifier.export.parity.MOST_LOST", 1.0)  # a network that never learnt may lose anything
+    monkeypatch.setattr(
+        "cnn_classifier.export.parity.MAX_ACCURACY_LOSS", 1.0
+    )  # a network that never learnt may lose anything
     export(path, tmp_path / "bundle", int8=True, images=photos)
     assert b"QuantizeLinear" in (tmp_path / "bundle" / "model.onnx").read_bytes()
 
-    monkeypatch.setattr("cnn_classifier.export.parity.MOST_LOST", -1.1)
+    monkeypatch.setattr("cnn_classifier.export.parity.MAX_ACCURACY_LOSS", -1.1)
     with pytest.raises(CheckpointError, match=r"8-bit integers lose more than .* points of accuracy"):
         export(path, tmp_path / "another", int8=True, images=photos)
     assert not (tmp_path / "another").exists()

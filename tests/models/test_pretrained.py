@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 
 from cnn_classifier.errors import CheckpointError, ConfigError
-from cnn_classifier.models.backbones import normalisation, required_size
+from cnn_classifier.models.backbones import mean_and_std, required_size
 from cnn_classifier.models.pretrained import Pretrained
 from cnn_classifier.optim import build_optimizer
 
@@ -85,24 +85,24 @@ def test_what_cannot_be_is_refused(values: dict[str, object], told: str) -> None
 
 
 def learning(net: Pretrained) -> list[bool]:
-    return [all(parameter.requires_grad for parameter in part.parameters()) for part in net.parts()]
+    return [all(parameter.requires_grad for parameter in part.parameters()) for part in net.blocks()]
 
 
 def test_the_head_learns_first_and_the_parts_join_in_from_the_last_to_the_first() -> None:
     net = network(freeze=0.25, thaw=0.5)
-    count = len(net.parts())
-    net.begin_epoch(0.0)
+    count = len(net.blocks())
+    net.set_progress(0.0)
     assert learning(net) == [False] * (count - 1) + [True]
-    net.begin_epoch(0.5)
+    net.set_progress(0.5)
     assert 1 < sum(learning(net)) < count
     assert learning(net) == sorted(learning(net))
-    net.begin_epoch(0.75)
+    net.set_progress(0.75)
     assert all(learning(net))
 
 
 def test_norms_that_rest_keep_their_statistics() -> None:
     net = network(freeze=1.0)
-    net.begin_epoch(0.9)
+    net.set_progress(0.9)
     net.train()
     before = net.backbone.bn1.running_mean.clone()
     net(torch.rand(4, 3, 64, 64))
@@ -122,7 +122,7 @@ def test_early_parts_learn_more_slowly_and_nothing_is_left_out() -> None:
 def test_parameters_outside_all_parts_learn_too() -> None:
     net = network(backbone="vit_b_32", image_size=224)
     everything = {id(parameter) for parameter in net.parameters()}
-    assert {id(parameter) for group, _ in net.rates() for parameter in group} == everything
+    assert {id(parameter) for group, _ in net.lr_multipliers() for parameter in group} == everything
 
 
 def test_grey_images_are_shown_three_times() -> None:
@@ -130,15 +130,15 @@ def test_grey_images_are_shown_three_times() -> None:
 
 
 def test_images_are_normalised_as_the_backbone_knows_them() -> None:
-    assert normalisation("resnet18")["mean"] == [0.485, 0.456, 0.406]
+    assert mean_and_std("resnet18")["mean"] == [0.485, 0.456, 0.406]
     timm = pytest.importorskip("timm")
-    assert normalisation("tf_efficientnet_lite0") == {"mean": [0.5] * 3, "std": [0.5] * 3}
+    assert mean_and_std("tf_efficientnet_lite0") == {"mean": [0.5] * 3, "std": [0.5] * 3}
     assert isinstance(timm.create_model("tf_efficientnet_lite0"), nn.Module)
 
 
 def test_nothing_but_the_head_learns_while_the_backbone_rests() -> None:
     net = network(backbone="vit_b_32", image_size=224, freeze=1.0)
-    net.begin_epoch(0.5)
+    net.set_progress(0.5)
     assert {name for name, p in net.named_parameters() if p.requires_grad} == {
         "backbone.heads.head.1.weight",
         "backbone.heads.head.1.bias",

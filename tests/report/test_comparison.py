@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnn_classifier.report.comparison import Run, compare, differences, paired, sentence
+from cnn_classifier.report.comparison import Run, compare, describe_pair, diff_configs, mcnemar
 
 
 def run(name: str, right: str, *, config: dict[str, object] | None = None, prefix: str = "") -> Run:
@@ -14,10 +14,10 @@ def run(name: str, right: str, *, config: dict[str, object] | None = None, prefi
 
 def test_the_exact_test_counts_the_images_that_tell_the_runs_apart() -> None:
     first, second = run("a", "+" * 50 + "-" * 10 + "+" * 2), run("b", "+" * 60 + "-" * 2)
-    pair = paired(first, second)
+    pair = mcnemar(first, second)
     assert (pair["only_first_right"], pair["only_second_right"]) == (2, 10)
     assert pair["p"] == pytest.approx(2 * (1 + 12 + 66) / 2**12)  # 0, 1 or 2 of 12 throws of a coin, or 10, 11, 12
-    assert sentence(pair) == (
+    assert describe_pair(pair) == (
         "b is better than a on the 62 test images: right on 10 that the other gets wrong, wrong on 2 that it gets "
         "right; the difference is real (p = 0.039)."
     )
@@ -57,7 +57,7 @@ def test_what_differs_is_listed_but_for_what_differs_always() -> None:
         {"optimizer.lr": 0.2, "seed": 1, "run_dir": "b", "model.stem": 24},
         {},  # an evaluation
     ]
-    assert differences(configs) == {"optimizer.lr": [0.1, 0.2, None], "model.stem": [None, 24, None]}
+    assert diff_configs(configs) == {"optimizer.lr": [0.1, 0.2, None], "model.stem": [None, 24, None]}
 
 
 def test_rows_hold_the_scores_with_their_interval() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pages import Page, copies, hostile, summary
 from PIL import Image
 
-from cnn_classifier.report.data_page import size_chart, verdict, worst_first, write_data_page
+from cnn_classifier.report.data_page import build_size_chart, sort_by_severity, summarize_findings, write_data_page
 
 MakeFolder = Callable[..., Path]
 SAMPLES = {"cats": ["cats/000.png"], "dogs": ["dogs/000.png"]}
@@ -57,17 +57,17 @@ def test_what_is_wrong_comes_first_and_what_does_little_harm_last() -> None:
     splits = {split: {"cats": 4, "dogs": 2} for split in ("train", "val", "test")}
     bad = [{"path": "g", "reason": "h"}]
     found = summary(splits=splits, duplicates=[harmless, leak, conflict], conflicts=1, leaks=1, bad=bad)
-    assert worst_first(found["duplicates"]) == [conflict, leak, harmless]
-    assert verdict(found) == [
+    assert sort_by_severity(found["duplicates"]) == [conflict, leak, harmless]
+    assert summarize_findings(found) == [
         ("1 unreadable", "unreadable", "wrong"),
         ("1 label conflict", "duplicates", "wrong"),
         ("1 picture in train and test", "duplicates", "wrong"),
         ("1 picture more than once", "duplicates", "odd"),
     ]
     twice = summary(splits=splits, duplicates=[leak, copies("i", "j", splits=["train", "val"])], leaks=2)
-    assert [text for text, *_ in verdict(twice)] == ["2 pictures in several splits"]
-    assert [text for text, *_ in verdict(summary())] == ["Nothing wrong found"]
-    only_copies = verdict(summary(duplicates=[harmless]))
+    assert [text for text, *_ in summarize_findings(twice)] == ["2 pictures in several splits"]
+    assert [text for text, *_ in summarize_findings(summary())] == ["Nothing wrong found"]
+    only_copies = summarize_findings(summary(duplicates=[harmless]))
     assert [text for text, *_ in only_copies] == ["Nothing wrong found", "1 picture more than once"]
 
 
@@ -112,7 +112,7 @@ def test_a_thousand_classes_and_pictures_of_noise_stay_below_five_megabytes(tmp_
 
 
 def test_sizes_stand_on_alike_axes_with_round_labels_around_them() -> None:
-    chart = size_chart([[200, 200, 3], [50, 400, 1]])
+    chart = build_size_chart([[200, 200, 3], [50, 400, 1]])
     assert [pixels for _, pixels in chart["ticks"]] == [20, 50, 100, 200, 500]
     assert [chart["ticks"][0][0], chart["ticks"][-1][0]] == [0, 100]
     (x, y, radius, *_), (narrow, tall, smaller, *named) = chart["circles"]

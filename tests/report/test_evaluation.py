@@ -50,8 +50,8 @@ def test_each_class_has_its_own_and_the_second_of_two_is_the_positive_one(pets: 
     assert cats == ["cats", 1, pytest.approx(2 / 3), pytest.approx(0.8), 3]
     assert dogs == ["dogs", pytest.approx(2 / 3), 1, pytest.approx(0.8), 2]
     assert list(pets.per_class()[0]) == ["class", "precision", "recall", "f1", "support"]
-    assert pets.as_dict()["positive_class"] == pets.per_class()[1]
-    assert "positive_class" not in of_many(3).as_dict()
+    assert pets.to_dict()["positive_class"] == pets.per_class()[1]
+    assert "positive_class" not in of_many(3).to_dict()
 
 
 def test_a_class_never_answered_counts_as_zero() -> None:
@@ -71,14 +71,14 @@ def test_the_surest_mistakes_come_first() -> None:
 
 
 def test_the_report_is_plain_json_with_the_unreadable_files_in_it(pets: Evaluation) -> None:
-    content = pets.as_dict()
+    content = pets.to_dict()
     assert json.loads(json.dumps(content)) == content
     assert content["confusion_matrix"] == [[2, 1], [0, 2]]
     assert content["unreadable"] == {"x.png": "cannot identify image file"}
 
 
 def test_the_terminal_shows_the_scores_and_a_row_a_class(pets: Evaluation) -> None:
-    scores, _, head, cats, dogs = pets.text().splitlines()
+    scores, _, head, cats, dogs = pets.format().splitlines()
     assert "accuracy 0.8000" in scores
     assert head.split() == ["class", "precision", "recall", "f1", "images"]
     assert cats.split() == ["cats", "1.0000", "0.6667", "0.8000", "3"]

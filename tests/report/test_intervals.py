@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from cnn_classifier.report.intervals import macro_f1_interval, wilson
+from cnn_classifier.report.intervals import macro_f1_interval, wilson_interval
 
 
 def test_wilson_is_that_of_the_textbook_and_stays_within_0_and_1() -> None:
-    assert wilson(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
-    low, high = wilson(1.0, 20)
+    assert wilson_interval(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+    low, high = wilson_interval(1.0, 20)
     assert (low, high) == (pytest.approx(0.8389, abs=1e-4), 1.0)
-    assert wilson(0.0, 20) == (0.0, pytest.approx(1 - low))
+    assert wilson_interval(0.0, 20) == (0.0, pytest.approx(1 - low))
 
 
 def test_drawing_cells_is_drawing_images() -> None:

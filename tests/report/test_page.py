@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnn_classifier.data.advice import several
+from cnn_classifier.data.advice import pluralize
 from cnn_classifier.errors import StorageError
-from cnn_classifier.report.page import legible, thumbnails, write_page
+from cnn_classifier.report.page import escape_unprintable, make_thumbnails, write_page
 
 TEMPLATE = "style.css"  # asks for no values
 
@@ -26,13 +26,13 @@ def test_thumbnails_are_small_whole_and_upright_or_say_why_there_is_none(tmp_pat
     (tmp_path / "empty.png").touch()
     elsewhere = str(tmp_path / "photo.jpg")
 
-    shown = thumbnails(["photo.jpg", "clear.png", "empty.png", elsewhere, "photo.jpg"], tmp_path / ".")
+    shown = make_thumbnails(["photo.jpg", "clear.png", "empty.png", elsewhere, "photo.jpg"], tmp_path / ".")
 
-    assert picture_of(shown["photo.jpg"].address).size == (64, 128)
-    assert picture_of(shown["clear.png"].address).getpixel((0, 0)) == (255, 255, 255)
+    assert picture_of(shown["photo.jpg"].data_uri).size == (64, 128)
+    assert picture_of(shown["clear.png"].data_uri).getpixel((0, 0)) == (255, 255, 255)
     assert (shown["clear.png"].width, shown["clear.png"].height) == (16, 8)  # never enlarged
     assert shown["empty.png"].reason
-    assert not shown["empty.png"].address
+    assert not shown["empty.png"].data_uri
     assert shown[elsewhere] == shown["photo.jpg"]
 
 
@@ -56,11 +56,11 @@ def test_a_page_that_cannot_be_written_is_named_and_leaves_nothing_behind(tmp_pa
 
 
 def test_what_cannot_be_seen_is_spelt_out_and_the_rest_is_left_alone() -> None:
-    assert legible("a\nb\x00\udce9\u202e") == r"a\nb\x00\udce9\u202e"
+    assert escape_unprintable("a\nb\x00\udce9\u202e") == r"a\nb\x00\udce9\u202e"
     for seen in ("plain", "\u732b \U0001f468\u200d\U0001f469", 7, 0.5):
-        assert legible(seen) == seen
+        assert escape_unprintable(seen) == seen
 
 
 def test_nouns_follow_their_number() -> None:
-    assert [several(1, "class"), several(2, "class")] == ["1 class", "2 classes"]
-    assert several(1200, "image") == "1,200 images"
+    assert [pluralize(1, "class"), pluralize(2, "class")] == ["1 class", "2 classes"]
+    assert pluralize(1200, "image") == "1,200 images"

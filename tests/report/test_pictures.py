@@ -8,7 +8,7 @@ from conftest import MakeFolder
 
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.report.evaluation import Evaluation
-from cnn_classifier.report.pictures import MOST_IN_CELLS, MOST_TELLING, cells_to_show, gallery
+from cnn_classifier.report.pictures import MAX_CELL_IMAGES, MAX_HIGHLIGHTS, build_gallery, select_cells
 
 PREPROCESS = Preprocess(image_size=8, channels=3, resize="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
 
@@ -22,7 +22,7 @@ def test_mistakes_show_the_surest_and_right_answers_a_bit_of_all() -> None:
     said_wrong = [[0.5 - step / 100, 0.5 + step / 100] for step in range(1, 41)]
     right = [[0.5 + step / 100, 0.5 - step / 100] for step in range(41)]
     names = [str(index) for index in range(81)]
-    cells = cells_to_show(evaluation_of([0] * 81, said_wrong + right, names))
+    cells = select_cells(evaluation_of([0] * 81, said_wrong + right, names))
     assert list(cells) == [(0, 1), (0, 0)]
     assert cells[0, 1] == list(range(39, 15, -1))
     assert (cells[0, 0][0], cells[0, 0][-1], len(cells[0, 0])) == (80, 40, 24)
@@ -32,8 +32,8 @@ def test_many_classes_have_a_few_pictures_each() -> None:
     generator = np.random.default_rng(0)
     probabilities = generator.dirichlet(np.ones(100), 5000)
     many = evaluation_of([index % 100 for index in range(5000)], probabilities.tolist(), ["a.png"] * 5000)
-    cells = cells_to_show(many)
-    assert sum(map(len, cells.values())) <= MOST_IN_CELLS
+    cells = select_cells(many)
+    assert sum(map(len, cells.values())) <= MAX_CELL_IMAGES
     fullest = max(many.confusion_matrix[cell] for cell in np.ndindex(100, 100) if cell[0] != cell[1])
     assert many.confusion_matrix[next(iter(cells))] == fullest
 
@@ -52,26 +52,28 @@ def test_telling_pictures_have_heat_maps_of_the_answer_or_a_word_why_not(
         asked.append((pixels.shape, classes))
         return [np.full((2, 2), 0.5, np.float32)] * len(pixels), ""
 
-    shown = gallery(answers, PREPROCESS, explain)
+    shown = build_gallery(answers, PREPROCESS, explain)
 
     assert asked == [((3, 8, 8, 3), [1, 1, 0])]  # what it said; the torn one cannot be asked about
-    assert [(answer.name, answer.suspect) for answer in shown.mistakes] == [
+    assert [(answer.name, answer.suspected) for answer in shown.mistakes] == [
         ("001.png", True),
         ("torn.png", False),
         ("002.png", False),
     ]
-    assert [answer.heat is None for answer in shown.mistakes] == [False, True, False]
+    assert [answer.heatmap is None for answer in shown.mistakes] == [False, True, False]
     assert shown.mistakes[1].thumbnail.reason
-    assert [answer.name for answer in shown.unsure] == ["002.png", "torn.png", "000.png", "001.png"]
+    assert [answer.name for answer in shown.least_confident] == ["002.png", "torn.png", "000.png", "001.png"]
     assert [answer.name for answer in shown.cells[0, 0]] == ["000.png"]
 
-    without = gallery(answers, PREPROCESS, lambda pixels, classes: ([], "No gradients."))
-    assert without.remark == "No gradients."
-    assert {answer.heat for answer in without.mistakes} == {None}
+    without = build_gallery(answers, PREPROCESS, lambda pixels, classes: ([], "No gradients."))
+    assert without.heatmap_message == "No gradients."
+    assert {answer.heatmap for answer in without.mistakes} == {None}
 
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_there_are_never_too_many(count: int, make_folder: MakeFolder) -> None:
     path = str(make_folder({"cats": 1}) / "cats" / "000.png")
-    shown = gallery(evaluation_of([0] * count, [[0.2, 0.8]] * count, [path] * count), PREPROCESS, lambda *_: ([], ""))
-    assert len(shown.mistakes) == len(shown.unsure) == min(count, MOST_TELLING)
+    shown = build_gallery(
+        evaluation_of([0] * count, [[0.2, 0.8]] * count, [path] * count), PREPROCESS, lambda *_: ([], "")
+    )
+    assert len(shown.mistakes) == len(shown.least_confident) == min(count, MAX_HIGHLIGHTS)

@@ -13,8 +13,8 @@ from PIL import Image
 
 from cnn_classifier.data.preprocess import Preprocess
 from cnn_classifier.report.evaluation import Evaluation
-from cnn_classifier.report.pictures import gallery
-from cnn_classifier.report.report_page import repeated, write_report_page
+from cnn_classifier.report.pictures import build_gallery
+from cnn_classifier.report.report_page import reproduce_command, write_report_page
 from cnn_classifier.report.write import write_report
 
 PREPROCESS = Preprocess(image_size=8, channels=3, resize="crop", mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -42,8 +42,8 @@ def written(folder: Path, evaluation: Evaluation, **more: Any) -> Page:
 
 def page_alone(folder: Path, evaluation: Evaluation, **more: Any) -> Page:
     """The page without the tables and figures beside it."""
-    shown = gallery(evaluation, PREPROCESS, explain)
-    write_report_page(folder / "report.html", evaluation.as_dict() | more, evaluation, pictures=shown)
+    shown = build_gallery(evaluation, PREPROCESS, explain)
+    write_report_page(folder / "report.html", evaluation.to_dict() | more, evaluation, gallery=shown)
     return Page(folder / "report.html")
 
 
@@ -156,6 +156,9 @@ def test_names_do_nothing(name: str, tmp_path: Path) -> None:
 
 
 def test_the_command_can_be_typed_again() -> None:
-    assert repeated(["train.py", "seed=1", "a=b c"]) == "python train.py seed=1 'a=b c'"
-    assert repeated(["/usr/bin/cnn-classifier", "seed=1"]) == "cnn-classifier train seed=1"
-    assert repeated(["/usr/bin/cnn-classifier", "evaluate", "run", "photos"]) == "cnn-classifier evaluate run photos"
+    assert reproduce_command(["train.py", "seed=1", "a=b c"]) == "python train.py seed=1 'a=b c'"
+    assert reproduce_command(["/usr/bin/cnn-classifier", "seed=1"]) == "cnn-classifier train seed=1"
+    assert (
+        reproduce_command(["/usr/bin/cnn-classifier", "evaluate", "run", "photos"])
+        == "cnn-classifier evaluate run photos"
+    )

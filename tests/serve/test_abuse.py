@@ -12,7 +12,9 @@ from serving import HEAD, JPEG, Service, connected, everything, serving
 @pytest.fixture(scope="module")
 def strict(bundle: Path) -> Iterator[Service]:
     """With limits that a test can go beyond in a moment."""
-    with serving(bundle, limits={"arrival": 1, "keep_alive": 1, "body": 100_000, "connections": 40}) as service:
+    with serving(
+        bundle, limits={"read_timeout": 1, "keep_alive_timeout": 1, "max_body_bytes": 100_000, "max_connections": 40}
+    ) as service:
         yield service
 
 

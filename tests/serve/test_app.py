@@ -33,7 +33,7 @@ def test_every_form_of_a_request_gives_the_answer_of_predict(
         (answer,) = reply.json()["predictions"]
         assert answer["label"] == expected.label
         assert answer["probability"] == pytest.approx(expected.probability, abs=1e-6)
-        assert [name for name, _ in answer["top"]] == [name for name, _ in expected.top]
+        assert [name for name, _ in answer["top_k"]] == [name for name, _ in expected.top_k]
     assert form.json()["predictions"][0]["path"] == "photo.jpg"
     assert raw.json()["predictions"][0]["path"] is None
 
@@ -45,7 +45,7 @@ def test_the_answer_names_the_model_and_the_way_pixels_were_made(client: TestCli
     assert told["preprocessing"] == about["preprocessing"]
     assert about["class_names"] == ["birds", "cats", "dogs"]
     assert about["threshold"] == 0.2
-    assert about["least_familiarity"] is None  # this model keeps no familiar images
+    assert about["min_similarity"] is None  # this model keeps no familiar images
 
 
 def test_many_pictures_at_once_are_answered_as_each_alone(client: TestClient, bundle: Path) -> None:
@@ -56,7 +56,7 @@ def test_many_pictures_at_once_are_answered_as_each_alone(client: TestClient, bu
     assert [answer["path"] for answer in together] == [f"{index}" for index in range(len(pictures))]
     for one, other in zip(together, alone, strict=True):
         assert one["label"] == other["label"]
-        assert dict(one["top"]) == pytest.approx(dict(other["top"]), abs=1e-5)
+        assert dict(one["top_k"]) == pytest.approx(dict(other["top_k"]), abs=1e-5)
 
 
 def test_one_bad_picture_among_several_has_an_error_of_its_own(client: TestClient, photo: bytes) -> None:
@@ -74,15 +74,15 @@ def test_the_question_says_how_many_classes_and_what_is_unknown(client: TestClie
         ).json()
         return answers["predictions"][0]
 
-    assert len(ask(top=2)["top"]) == 2
+    assert len(ask(top_k=2)["top_k"]) == 2
     assert ask(threshold=1)["label"] == "unknown"
     assert ask(threshold=0)["label"] != "unknown"
     predictor, sha256 = load_bundle(bundle)
     with TestClient(make_app(predictor, sha256=sha256, threshold=1.0)) as strict:
         answer = strict.post("/predict", content=photo, headers=JPEG).json()["predictions"][0]
     assert answer["label"] == "unknown"
-    assert answer["top"][0][1] == answer["probability"]
-    for words in ({"top": 0}, {"top": "x"}, {"threshold": 2}, {"threshold": "nan"}):
+    assert answer["top_k"][0][1] == answer["probability"]
+    for words in ({"top_k": 0}, {"top_k": "x"}, {"threshold": 2}, {"threshold": "nan"}):
         assert client.post("/predict", content=photo, headers=JPEG, params=words).status_code == 422
 
 

@@ -96,8 +96,8 @@ def test_what_is_unknown_says_so(browser: Any, bundle: Path) -> None:
 
 
 def test_what_is_unlike_all_that_it_knows_says_so(page: Any) -> None:
-    about = {"class_names": ["cats", "dogs"], "threshold": 0.5, "least_familiarity": 0.9}
-    ship = {"label": "unknown", "probability": 0.95, "familiarity": 0.4, "top": [["cats", 0.95], ["dogs", 0.05]]}
+    about = {"class_names": ["cats", "dogs"], "threshold": 0.5, "min_similarity": 0.9}
+    ship = {"label": "unknown", "probability": 0.95, "similarity": 0.4, "top_k": [["cats", 0.95], ["dogs", 0.05]]}
     page.route("**/ready", lambda route: route.fulfill(json=about))
     page.route("**/predict", lambda route: route.fulfill(json={"predictions": [ship]}))
     page.reload()

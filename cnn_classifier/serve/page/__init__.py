@@ -5,18 +5,18 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-HERE = Path(__file__).parent
-SHARED_STYLE = HERE.parent.parent / "report" / "style.css"
+PAGE_DIR = Path(__file__).parent
+SHARED_STYLE = PAGE_DIR.parent.parent / "report" / "style.css"
 
 
 @cache
-def page() -> tuple[str, dict[str, str]]:
+def render_page() -> tuple[str, dict[str, str]]:
     """The document, and headers under which a browser runs only what is in it."""
-    style = SHARED_STYLE.read_text(encoding="utf-8") + (HERE / "page.css").read_text(encoding="utf-8")
-    script = (HERE / "page.js").read_text(encoding="utf-8")
-    content = (HERE / "page.html").read_text(encoding="utf-8")
+    style = SHARED_STYLE.read_text(encoding="utf-8") + (PAGE_DIR / "page.css").read_text(encoding="utf-8")
+    script = (PAGE_DIR / "page.js").read_text(encoding="utf-8")
+    content = (PAGE_DIR / "page.html").read_text(encoding="utf-8")
     policy = (
-        f"default-src 'none'; style-src {source_of(style)}; script-src {source_of(script)}; img-src blob: data:; "
+        f"default-src 'none'; style-src {csp_hash(style)}; script-src {csp_hash(script)}; img-src blob: data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return content.replace("/* style */", style).replace("/* script */", script), {
@@ -27,6 +27,6 @@ def page() -> tuple[str, dict[str, str]]:
     }
 
 
-def source_of(text: str) -> str:
+def csp_hash(text: str) -> str:
     """How a Content-Security-Policy names inline text: by its digest."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

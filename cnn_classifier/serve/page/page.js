@@ -6,7 +6,7 @@ const byId = (id) => document.getElementById(id);
 const drop = byId("drop"), files = byId("files"), status = byId("status"), answers = byId("answers");
 const waiting = [];
 let working = 0, done = 0, all = 0;
-let leastFamiliarity = null; // below it a picture is unlike all that the model knows
+let minSimilarity = null; // below it a picture is unlike all that the model knows
 
 const percent = (share) => (share > 0.999 && share < 1 ? "> 99.9" : (100 * share).toFixed(1)) + " %";
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
@@ -14,7 +14,7 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 async function introduce() {
   const told = await (await fetch("ready")).json();
   const names = told.class_names.slice(0, 12).join(" · ") + (told.class_names.length > 12 ? " · …" : "");
-  leastFamiliarity = told.least_familiarity;
+  minSimilarity = told.min_similarity;
   byId("about").textContent = names + (told.threshold ? ` — unknown below ${Number((100 * told.threshold).toFixed(1))} %` : "");
 }
 
@@ -57,12 +57,12 @@ async function ask(file) {
 }
 
 function show(made, answer) {
-  const unknown = answer.label !== answer.top[0][0];
-  const unlike = unknown && leastFamiliarity !== null && answer.familiarity < leastFamiliarity;
+  const unknown = answer.label !== answer.top_k[0][0];
+  const unlike = unknown && minSimilarity !== null && answer.similarity < minSimilarity;
   made.classList.toggle("unknown", unknown);
   made.querySelector(".label").textContent = answer.label + (unlike ? ": unlike all it knows" : "");
   const list = made.querySelector(".classes");
-  answer.top.forEach(([name, share], index) => {
+  answer.top_k.forEach(([name, share], index) => {
     const rail = element("dd", "rail", ""), bar = element("i", "", "");
     bar.style.width = `${100 * share}%`;
     rail.append(bar);
