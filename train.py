@@ -1,4 +1,4 @@
-from cnn_classifier.cli import run
+from cnn_classifier.cli.main import run
 
 if __name__ == "__main__":
     run("train")

@@ -7,39 +7,37 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import Logger
-from torch import nn
+from lightning.pytorch import seed_everything
 
-from cnn_classifier.auto import build_dataset_config, resolve_auto
-from cnn_classifier.build import instantiate_all
-from cnn_classifier.callbacks import EpochLogger
-from cnn_classifier.checkpoint import BEST_CHECKPOINT, estimate_checkpoint_bytes
-from cnn_classifier.config import Config, save_config, set_values, to_container
-from cnn_classifier.data.advice import training_warnings
+from cnn_classifier.auto.resolve import resolve_auto
+from cnn_classifier.config.compose import Config, save_config, set_values, to_container
+from cnn_classifier.data.checks.suggestions import training_warnings
+from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
-from cnn_classifier.data.folder import DatasetIndex
-from cnn_classifier.data.options import DatasetConfig
-from cnn_classifier.data.source import scan_source
-from cnn_classifier.data.split_file import write_split
-from cnn_classifier.divergence import NaNGuard
-from cnn_classifier.environment import collect_environment
-from cnn_classifier.evaluate import evaluate_images, explain_predictions
-from cnn_classifier.guarded import FaultTolerantLogger
-from cnn_classifier.hardware import tune_malloc
-from cnn_classifier.heartbeat import StatusWriter
-from cnn_classifier.module import ImageClassifier
-from cnn_classifier.predictor import Predictor
-from cnn_classifier.quiet import ignore_known_warnings
-from cnn_classifier.ranks import broadcast_from_rank_zero, get_rank
-from cnn_classifier.report.evaluation import Evaluation
+from cnn_classifier.data.sources.index import DatasetIndex
+from cnn_classifier.data.sources.resolve import scan_source
+from cnn_classifier.data.splits.split_csv import write_split
+from cnn_classifier.files import BEST_CHECKPOINT, check_free_space, ensure_writable_dir, write_json
+from cnn_classifier.inference.calibrate import calibrate_checkpoint
+from cnn_classifier.inference.evaluate import evaluate_images, explain_predictions
+from cnn_classifier.inference.predictor import Predictor
+from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
-from cnn_classifier.resume import apply_resume, check_same_images, init_weights
-from cnn_classifier.self_knowledge import calibrate_checkpoint
-from cnn_classifier.status import run_lock
-from cnn_classifier.storage import check_free_space, ensure_writable_dir, write_json
-from cnn_classifier.trainer import check_monitors, check_variable_size, fit, get_best_checkpoint, instantiate_trainer
-from cnn_classifier.trial import MEMORY_FORMATS
+from cnn_classifier.training.build import (
+    build_datamodule,
+    build_module,
+    build_trainer,
+)
+from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
+from cnn_classifier.training.callbacks.nan_guard import NaNGuard
+from cnn_classifier.training.callbacks.status import StatusWriter
+from cnn_classifier.training.checkpoints import estimate_checkpoint_bytes
+from cnn_classifier.training.devices import tune_malloc
+from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
+from cnn_classifier.training.environment import collect_environment, ignore_known_warnings
+from cnn_classifier.training.resume import apply_resume, check_same_images, init_weights
+from cnn_classifier.training.status import run_lock
+from cnn_classifier.training.trainer import fit, get_best_checkpoint
 
 
 @dataclass(frozen=True)
@@ -132,42 +130,6 @@ def resolve_config(config: Config, scan: DatasetIndex) -> tuple[Path | None, lis
     return ckpt_path, messages
 
 
-def build_datamodule(config: Config, scan: DatasetIndex) -> ImageFolderDataModule:
-    """The images, split, and how they are changed."""
-    augment = instantiate_all(to_container(config.augment), nn.Module)
-    sizes = check_variable_size(config.model, to_container(config.trainer)["sizes"])
-    options = build_dataset_config(config)
-    return ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
-
-
-def build_module(config: Config, datamodule: ImageFolderDataModule) -> ImageClassifier:
-    """The network and all that a checkpoint stores beside it."""
-    module = ImageClassifier(
-        model=to_container(config.model),
-        class_names=datamodule.class_names,
-        preprocess=datamodule.preprocess.to_dict(),
-        optimizer=to_container(config.optimizer),
-        scheduler=to_container(config.scheduler),
-        loss=resolve_loss(to_container(config.loss), datamodule),
-        aliases=datamodule.options.class_names,
-    )
-    module.set_memory_format(MEMORY_FORMATS[config.trainer.layout])
-    if config.trainer.compile:
-        module.network.compile()
-    return module
-
-
-def build_trainer(config: Config, module: ImageClassifier, extra_callbacks: list[Callback]) -> Trainer:
-    """The Trainer, with these callbacks before the configured ones, and loggers whose failures end no training."""
-    callbacks = [*extra_callbacks, *instantiate_all(to_container(config.callbacks), Callback)]
-    loggers: list[Logger] = [
-        FaultTolerantLogger(logger) for logger in instantiate_all(to_container(config.logger), Logger)
-    ]
-    trainer = instantiate_trainer(to_container(config.trainer), module.network, callbacks=callbacks, logger=loggers)
-    check_monitors(trainer, module)
-    return trainer
-
-
 def write_run_files(
     run_dir: Path, config: Config, datamodule: ImageFolderDataModule, ckpt_path: Path | None, messages: list[str]
 ) -> None:
@@ -221,11 +183,3 @@ def write_run_report(
         **scores,
         **metadata,
     )
-
-
-def resolve_loss(loss: dict[str, Any], datamodule: ImageFolderDataModule) -> dict[str, Any]:
-    """`class_weights=balanced` as numbers: rare classes weigh more, so that all count the same."""
-    if loss["class_weights"] != "balanced":
-        return loss
-    counts = datamodule.class_counts["train"]
-    return loss | {"class_weights": [sum(counts) / (len(counts) * count) for count in counts]}

@@ -43,7 +43,7 @@ class PoolLauncher(ProcessLauncher):
         self.jobs, self.patience = jobs, patience
 
     def create_launcher(self) -> Any:
-        from cnn_classifier.sweep.pool import LocalLauncher
+        from cnn_classifier.sweep.launcher import LocalLauncher
 
         accelerator = str(self.config.trainer.accelerator)
         return LocalLauncher(
@@ -64,7 +64,7 @@ class SubmititLauncher(ProcessLauncher):
         self.cluster, self.patience, self.parameters = cluster, patience, dict(parameters)
 
     def create_launcher(self) -> Any:
-        from cnn_classifier.sweep.cluster import SlurmLauncher
+        from cnn_classifier.sweep.slurm import SlurmLauncher
 
         sweep_dir = self.config.hydra.sweep.dir
         return SlurmLauncher(sweep_dir, cluster=self.cluster, parameters=self.parameters, timeout=60 * self.patience)

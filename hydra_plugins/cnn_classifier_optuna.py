@@ -44,7 +44,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until there are enough, or the time is over."""
-        from cnn_classifier.config import redact_multirun_yaml
+        from cnn_classifier.config.compose import redact_multirun_yaml
         from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML
         from cnn_classifier.sweep.search import OptunaSearch
 

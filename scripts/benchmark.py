@@ -18,9 +18,9 @@ from benchmark_page import plot_chart, render_page
 from memory import PeakMemory
 
 ROOT = Path(__file__).parent.parent
-BASELINES = Path(__file__).parent / "rivals"
-LOOPS_OVERRIDE = "+callbacks.loops._target_=scripts.rivals.in_training.LoopComparison"
-FIRST_STEP_OVERRIDE = "+callbacks.first._target_=scripts.rivals.in_training.FirstStep"
+BASELINES = Path(__file__).parent / "baselines"
+LOOPS_OVERRIDE = "+callbacks.loops._target_=scripts.baselines.in_training.LoopComparison"
+FIRST_STEP_OVERRIDE = "+callbacks.first._target_=scripts.baselines.in_training.FirstStep"
 Command = Sequence[str | Path]
 
 

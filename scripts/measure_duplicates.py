@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from cnn_classifier.data.audit import find_duplicates, inspect_files
-from cnn_classifier.data.folder import scan_root
-from cnn_classifier.data.options import DatasetConfig
-from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.data.split import split_samples
+from cnn_classifier.data.checks.check import find_duplicates, inspect_files
+from cnn_classifier.data.config import DatasetConfig
+from cnn_classifier.data.images.preprocess import Preprocess
+from cnn_classifier.data.sources.folder import scan_root
+from cnn_classifier.data.splits.split import split_samples
 
 TILE_SIZE = 128
 NUM_COLUMNS = 5

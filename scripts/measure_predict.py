@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn_classifier import Predictor
 from cnn_classifier.data.parallel import NUM_CORES, NUM_DECODE_THREADS
-from cnn_classifier.data.walk import expand_image_paths
+from cnn_classifier.data.sources.listing import expand_image_paths
 
 BATCH_SIZE = 32
 NUM_SINGLE_RUNS = 50  # answers for one image, of which the median is taken

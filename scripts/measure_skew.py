@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from cnn_classifier import Prediction, Predictor
-from cnn_classifier.data.walk import expand_image_paths
+from cnn_classifier.data.sources.listing import expand_image_paths
 
 COMMAND = Path(sys.executable).with_name("cnn-classifier")
 PORT = 18231

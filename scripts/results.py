@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from cnn_classifier.report.intervals import wilson_interval
+from cnn_classifier.report.metrics.intervals import wilson_interval
 
 ROOT = Path(__file__).parent.parent
 BEGIN_MARK, END_MARK = "<!-- results: python scripts/results.py RUN RUN … -->", "<!-- end of results -->"

@@ -2,23 +2,27 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers.folders import COLOURS, MakeFolder
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cnn_classifier.trial import StepTimer
+from cnn_classifier.auto.step_timer import StepTimer
 
-LONG = ("test_readme", "test_faults", "test_quickstart", "test_packaging", "test_pool", "test_search", "test_ranks")
-MakeFolder = Callable[..., Path]
-# Words for a network that trains in a second.
-TINY = ["model=cnn", "dataset.image_size=16", "model.widths=[4]", "model.dense=4", "trainer=cpu"]
-# Far apart and of one brightness each, so that a network learns them in a moment and a test can tell them apart.
-COLOURS = [(200, 40, 40), (40, 60, 200), (60, 190, 60), (210, 200, 50), (150, 60, 190), (70, 200, 200)]
+LONG = (
+    "test_readme",
+    "test_faults",
+    "test_quickstart",
+    "test_packaging",
+    "test_launcher",
+    "test_search",
+    "test_distributed",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,14 +41,14 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(autouse=True)
 def pictures_where_they_are_tested(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a tiny training's time goes into `figures/`; tests/report and whoever asks for `pictures` draw them."""
-    if "pictures" not in request.fixturenames and request.path.parent.name != "report":
+    if "pictures" not in request.fixturenames and "report" not in request.path.parts:
         monkeypatch.setattr(Figure, "savefig", lambda figure, path, **more: Path(path).touch())
 
 
 @pytest.fixture(autouse=True)
 def speed_of_no_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every machine is given the same step time, so that it chooses the same; tests/test_hardware.py measures."""
-    if request.path.stem != "test_hardware":
+    """Every machine is given the same step time, so that it chooses the same; tests/auto/test_execution.py measures."""
+    if request.path.stem != "test_execution":
         monkeypatch.setattr(StepTimer, "measure", lambda self, precision, layout, **limits: 0.02)
 
 
@@ -97,9 +101,9 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that tells birds, cats and dogs apart by luck."""
-    from test_predictor import checkpoint, classifier
+    from helpers.classifiers import checkpoint, classifier
 
-    from cnn_classifier.checkpoint import add_calibration
+    from cnn_classifier.training.checkpoints import add_calibration
 
     path = checkpoint(tmp_path_factory.mktemp("trained") / "best.ckpt", classifier())
     add_calibration(path, {"temperature": 0.5, "threshold": 0.2})

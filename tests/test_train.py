@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeFolder
+from helpers.folders import MakeFolder
 
-from cnn_classifier.cli import main
+from cnn_classifier.cli.main import main
 
 TINY = [
     "dataset=folder",

@@ -9,14 +9,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
-from cnn_classifier.data.augment import Augmentation, normalize, to_float
-from cnn_classifier.data.folder import DatasetIndex
-from cnn_classifier.data.loader import Batch, BatchLoader
-from cnn_classifier.data.options import DatasetConfig
-from cnn_classifier.data.prepare import PreparedDataset, prepare_images
-from cnn_classifier.data.preprocess import Preprocess
-from cnn_classifier.data.resident import DeviceLoader, pixels_on_device
-from cnn_classifier.data.split import Splits
+from cnn_classifier.data.config import DatasetConfig
+from cnn_classifier.data.images.preprocess import Preprocess
+from cnn_classifier.data.loading.augment import Augmentation, normalize, to_float
+from cnn_classifier.data.loading.device_loader import DeviceLoader, pixels_on_device
+from cnn_classifier.data.loading.loader import Batch, BatchLoader
+from cnn_classifier.data.loading.prepare import PreparedDataset, prepare_images
+from cnn_classifier.data.sources.index import DatasetIndex
+from cnn_classifier.data.splits.split import Splits
 
 
 class ImageFolderDataModule(LightningDataModule):

@@ -13,20 +13,20 @@ from typing import Any
 import torch
 
 from cnn_classifier import __version__
-from cnn_classifier.card import ModelMetadata
-from cnn_classifier.checkpoint import find_run_dir
-from cnn_classifier.data.folder import Sample
-from cnn_classifier.engines.eager import PyTorchBackend
-from cnn_classifier.engines.find import MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS
-from cnn_classifier.engines.tensors import save_safetensors
+from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.errors import ConfigError, DataError, StorageError
-from cnn_classifier.export.graph import InferenceGraph
-from cnn_classifier.export.images import sample_images
+from cnn_classifier.export.inference_graph import InferenceGraph
 from cnn_classifier.export.onnx import quantize, write_onnx
 from cnn_classifier.export.parity import Parity, verify_export
-from cnn_classifier.module import ImageClassifier
-from cnn_classifier.predictor import Predictor
-from cnn_classifier.storage import ensure_writable_dir
+from cnn_classifier.export.sample_images import sample_images
+from cnn_classifier.files import ensure_writable_dir
+from cnn_classifier.inference.backends.pytorch import PyTorchBackend
+from cnn_classifier.inference.backends.safetensors import save_safetensors
+from cnn_classifier.inference.loading import MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS
+from cnn_classifier.inference.metadata import ModelMetadata
+from cnn_classifier.inference.predictor import Predictor
+from cnn_classifier.training.checkpoints import find_run_dir
+from cnn_classifier.training.module import ImageClassifier
 
 MODEL_FILES = {"onnx": MODEL_ONNX, "torch": MODEL_PT2, "safetensors": MODEL_SAFETENSORS}
 

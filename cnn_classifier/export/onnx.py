@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnn_classifier.data.preprocess import Preprocess
+from cnn_classifier.data.images.preprocess import Preprocess
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.export.graph import InferenceGraph
+from cnn_classifier.export.inference_graph import InferenceGraph
 
 OPSET = 20
 INPUT_NAME, OUTPUT_NAMES = "images", ["probabilities", "similarity"]

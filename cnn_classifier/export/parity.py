@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnn_classifier.data.folder import Sample
-from cnn_classifier.data.preprocess import decode
-from cnn_classifier.data.store import StreamedImages
-from cnn_classifier.engines import ModelOutput
+from cnn_classifier.data.images.preprocess import decode
+from cnn_classifier.data.loading.image_store import StreamedImages
+from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.evaluate import predict_samples
-from cnn_classifier.predictor import Predictor
-from cnn_classifier.report.calibration import Labels
+from cnn_classifier.inference.backends import ModelOutput
+from cnn_classifier.inference.evaluate import predict_samples
+from cnn_classifier.inference.predictor import Predictor
+from cnn_classifier.report.metrics.calibration import Labels
 
 TOLERANCE = 1e-4
 # Where the graph resizes: it rounds where Pillow does, but not quite as Pillow does.

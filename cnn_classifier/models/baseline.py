@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cnn_classifier.models.checks import check_positive, check_probability, feature_map_size
+from cnn_classifier.models.validation import check_positive, check_probability, feature_map_size
 
 
 class Baseline(nn.Module):

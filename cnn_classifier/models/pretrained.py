@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.models.backbones import create_backbone
-from cnn_classifier.models.checks import check_probability, check_range
-from cnn_classifier.models.weights import fetch_weights, match_state_dict
+from cnn_classifier.models.backbones import create_backbone, fetch_weights, match_state_dict
+from cnn_classifier.models.validation import check_probability, check_range
 
 
 class Pretrained(nn.Module):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnn_classifier.models.checks import check_positive, check_probability, feature_map_size
 from cnn_classifier.models.layers import init_weights
+from cnn_classifier.models.validation import check_positive, check_probability, feature_map_size
 
 
 class ResNet(nn.Module):

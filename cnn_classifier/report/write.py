@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.data.preprocess import Pixels, Preprocess
-from cnn_classifier.report import figures
-from cnn_classifier.report.evaluation import Evaluation
-from cnn_classifier.report.pictures import ExplainFn, build_gallery, evenly_spaced
-from cnn_classifier.report.report_page import write_report_page
-from cnn_classifier.storage import ensure_writable_dir, write_json
+from cnn_classifier.data.images.preprocess import Pixels, Preprocess
+from cnn_classifier.files import ensure_writable_dir, write_json
+from cnn_classifier.report.charts import figures
+from cnn_classifier.report.metrics.evaluation import Evaluation
+from cnn_classifier.report.pages.gallery import ExplainFn, build_gallery, evenly_spaced
+from cnn_classifier.report.pages.run import write_report_page
 
 MAX_GRID_IMAGES = 18  # pictures in a grid
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from cnn_classifier import __version__
-from cnn_classifier.predictor import Prediction, Predictor
+from cnn_classifier.inference.predictor import Prediction, Predictor
 from cnn_classifier.serve.limits import Limits
 from cnn_classifier.serve.metrics import MetricsMiddleware
 from cnn_classifier.serve.page import render_page

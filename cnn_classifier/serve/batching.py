@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import ModelOutput, OutputRow
+from cnn_classifier.data.images.preprocess import Pixels
+from cnn_classifier.inference.backends import ModelOutput, OutputRow
 
 QueueItem = tuple[Pixels, asyncio.Future[OutputRow]]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_classifier.card import MODEL_JSON, ModelMetadata
-from cnn_classifier.engines.find import MODEL_ONNX
-from cnn_classifier.engines.onnx import OnnxBackend
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.predictor import Predictor
+from cnn_classifier.inference.backends.onnx import OnnxBackend
+from cnn_classifier.inference.loading import MODEL_ONNX
+from cnn_classifier.inference.metadata import MODEL_JSON, ModelMetadata
+from cnn_classifier.inference.predictor import Predictor
 
 
 def load_bundle(path: Path, *, threads: int | None = None) -> tuple[Predictor, str]:

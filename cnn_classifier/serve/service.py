@@ -10,10 +10,11 @@ from io import BytesIO
 
 from fastapi import HTTPException
 
+from cnn_classifier.data.images.decode import open_image
+from cnn_classifier.data.images.preprocess import Pixels, Preprocess, convert_image
 from cnn_classifier.data.parallel import NUM_CORES
-from cnn_classifier.data.preprocess import Pixels, Preprocess, convert_image, open_image
 from cnn_classifier.errors import UnreadableImageError
-from cnn_classifier.predictor import Prediction, Predictor
+from cnn_classifier.inference.predictor import Prediction, Predictor
 from cnn_classifier.serve.batching import Batcher
 from cnn_classifier.serve.limits import Limits
 from cnn_classifier.serve.metrics import Metrics

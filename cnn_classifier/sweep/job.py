@@ -10,14 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.config import (
-    COMPOSITION_ERRORS,
-    Config,
-    check_config,
-    quote_override,
-    to_container,
-    translate_hydra_error,
-)
+from cnn_classifier.config.compose import Config, check_config, quote_override, to_container
+from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
 from cnn_classifier.errors import (
     INTERNAL_EXIT_CODE,
     INTERRUPTED_EXIT_CODE,
@@ -27,7 +21,7 @@ from cnn_classifier.errors import (
     PrunedError,
     print_error,
 )
-from cnn_classifier.ranks import (
+from cnn_classifier.training.distributed import (
     LAUNCHED_BY_US,
     get_rank,
     is_torchrun,
@@ -35,7 +29,7 @@ from cnn_classifier.ranks import (
     num_processes,
     torchrun_devices,
 )
-from cnn_classifier.status import (
+from cnn_classifier.training.status import (
     DONE,
     FAILED,
     INTERRUPTED,
@@ -105,8 +99,8 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
     """Check, scan, train and tell the numbers that matter."""
     check_config(config, overrides)
 
-    from cnn_classifier.data.options import DatasetConfig
-    from cnn_classifier.data.source import scan_source
+    from cnn_classifier.data.config import DatasetConfig
+    from cnn_classifier.data.sources.resolve import scan_source
 
     scan = scan_source(DatasetConfig(**to_container(config.dataset)))
     trainer_config = to_container(config.trainer)
@@ -115,8 +109,8 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
     elif (processes := num_processes(trainer_config)) > 1:
         return run_distributed(processes, config, overrides)
 
-    from cnn_classifier.memory import explain_out_of_memory  # only now: torch takes seconds to import
     from cnn_classifier.train import train
+    from cnn_classifier.training.devices import explain_out_of_memory  # only now: torch takes seconds to import
 
     with explain_out_of_memory(config), redirect_stdout(None) if get_rank() else nullcontext():
         result = train(config, scan, overrides=overrides)

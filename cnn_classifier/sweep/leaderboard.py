@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnn_classifier.config import Config, redact_multirun_yaml
+from cnn_classifier.config.compose import Config, redact_multirun_yaml
+from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.errors import DivergedError
-from cnn_classifier.report.leaderboard_page import write_leaderboard_page
-from cnn_classifier.secrets import redact_overrides
-from cnn_classifier.status import DONE, FINISHED, RUNNING, Status, read_status
-from cnn_classifier.storage import write_csv
+from cnn_classifier.files import write_csv
+from cnn_classifier.report.pages.leaderboard import write_leaderboard_page
 from cnn_classifier.sweep.job import display_path, remove_if_empty, run_job
+from cnn_classifier.training.status import DONE, FINISHED, RUNNING, Status, read_status
 
 COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
 BEST_CHECKPOINT = "best.ckpt"

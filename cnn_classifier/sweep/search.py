@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_classifier.budget import parse_duration
-from cnn_classifier.config import quote_override
+from cnn_classifier.config.compose import quote_override
+from cnn_classifier.config.schema import parse_duration
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.status import DONE, PRUNED, RUNNING
-from cnn_classifier.storage import write_json
+from cnn_classifier.files import write_json
 from cnn_classifier.sweep.leaderboard import Leaderboard
-from cnn_classifier.sweep.space import SearchSpace
+from cnn_classifier.sweep.search_space import SearchSpace
 from cnn_classifier.sweep.study import STORAGE_ENV, open_storage
+from cnn_classifier.training.status import DONE, PRUNED, RUNNING
 
 if TYPE_CHECKING:
     import optuna

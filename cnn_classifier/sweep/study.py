@@ -8,6 +8,11 @@ from cnn_classifier.errors import ConfigError
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+import os
+from typing import Any
+
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
+
 STORAGE_ENV = "CNN_CLASSIFIER_STUDY"  # the environment's variable that tells jobs
 MAX_ATTEMPTS = 5  # to make the tables of a database, which others may be making at the same moment
 
@@ -19,8 +24,6 @@ def open_storage(url: str) -> "BaseStorage":
         ConfigError: If it cannot be reached.
     """
     from optuna.storages import JournalStorage
-
-    from cnn_classifier.sweep.journal import JournalBackend
 
     if "://" not in url:
         return JournalStorage(JournalBackend(url))
@@ -47,3 +50,34 @@ def open_database(url: str) -> "BaseStorage":
         except (IntegrityError, ProgrammingError):  # the tables of another worker are half there
             time.sleep(1)
     return RDBStorage(url)
+
+
+class JournalBackend(JournalFileBackend):
+    """A file of one entry a line.
+
+    Optuna reads past half a line at the file's end, but adds the next entry to it, and then reads no more.
+
+    Args:
+        path: Of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        # Links are kept to administrators on Windows.
+        self.path, self.lock = path, (JournalFileOpenLock if os.name == "nt" else JournalFileSymlinkLock)(path)
+        super().__init__(path, self.lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self.lock.acquire()
+        try:
+            self.truncate_partial_line()
+        finally:
+            self.lock.release()
+        super().append_logs(logs)
+
+    def truncate_partial_line(self) -> None:
+        """Cut off what a writer left that did not come to its line's end."""
+        with open(self.path, "rb+") as file:  # noqa: PTH123
+            content = file.read()
+            end = content.rfind(b"\n") + 1
+            if end != len(content):
+                file.truncate(end)

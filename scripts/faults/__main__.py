@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import going_on
 import processes
+import resuming
 import running
 import stopping
 import torch
@@ -60,7 +60,7 @@ def run_faults(workdir: Path, *, full: bool) -> Iterator[FaultResult]:
     for fault in (*short_faults, *(long_faults if full else ())):  # tests have a few of the others
         yield fault()
     if full:
-        yield from going_on.run_all(images, make_workdir("going_on"), expected_digest)
+        yield from resuming.run_all(images, make_workdir("resuming"), expected_digest)
         yield from running.run_covering_tests()
 
 

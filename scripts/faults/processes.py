@@ -11,7 +11,7 @@ from pathlib import Path
 from fingerprint import TIME_KEYS
 from workload import FaultResult, checkpoint_digest, train_arguments
 
-from cnn_classifier.status import read_status
+from cnn_classifier.training.status import read_status
 
 DDP_OVERRIDES = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.max_epochs=12"]
 COMMAND = [sys.executable, "-m", "cnn_classifier"]

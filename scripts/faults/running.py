@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from workload import FaultResult, checkpoint_digest, run, train_arguments
 
-from cnn_classifier.checkpoint import read_checkpoint
+from cnn_classifier.training.checkpoints import read_checkpoint
 
 # Rows that the tests show as they are; each test makes its data in sight.
 TESTS_BY_FAULT = {

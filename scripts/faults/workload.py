@@ -16,8 +16,8 @@ from fingerprint import to_canonical_bytes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cnn_classifier.checkpoint import read_checkpoint
-from cnn_classifier.cli import main
+from cnn_classifier.cli.main import main
+from cnn_classifier.training.checkpoints import read_checkpoint
 
 EPOCHS, STEPS, BATCH = 3, 8, 7
 DEFAULT_OVERRIDES = [

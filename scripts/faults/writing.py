@@ -15,10 +15,9 @@ import torch
 from injected import KILL_POINTS, kill_within_copy, kill_within_write, use_temp_dir
 from workload import FaultResult, checkpoint_digest, has_intact_checkpoints, run, start_function, train_arguments, wait
 
-from cnn_classifier.checkpoint import read_checkpoint
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.sealed import save_with_checksum
-from cnn_classifier.storage import atomic_write
+from cnn_classifier.files import atomic_write
+from cnn_classifier.training.checkpoints import read_checkpoint, save_with_checksum
 
 
 def r1_killed_within_a_write(images: Path, workdir: Path, expected_digest: str, *, full: bool) -> FaultResult:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
-from cnn_classifier.data.loader import EpochSampler
-from cnn_classifier.data.options import DatasetConfig
-from cnn_classifier.data.source import scan_source
+from cnn_classifier.data.loading.loader import EpochSampler
+from cnn_classifier.data.sources.resolve import scan_source
 
 MakeFolder = Callable[..., Path]
 

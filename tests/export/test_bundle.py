@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.classifiers import SETTINGS, Malicious, checkpoint, classifier
 from PIL import Image
-from test_predictor import SETTINGS, Malicious, checkpoint, classifier
 
 from cnn_classifier import Predictor
-from cnn_classifier.checkpoint import add_calibration
-from cnn_classifier.cli import main
-from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import ModelOutput
-from cnn_classifier.engines.eager import PyTorchBackend
+from cnn_classifier.cli.main import main
+from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.errors import CheckpointError, ConfigError, DataError, StorageError
 from cnn_classifier.export.bundle import export
-from cnn_classifier.familiarity import MIN_FEATURES, FeatureBank
+from cnn_classifier.inference.backends import ModelOutput
+from cnn_classifier.inference.backends.pytorch import PyTorchBackend
+from cnn_classifier.models.feature_bank import MIN_FEATURES, FeatureBank
+from cnn_classifier.training.checkpoints import add_calibration
 
 RESNET = {"_target_": "cnn_classifier.models.resnet.ResNet", "widths": [4, 8], "stem": 4, "stem_stride": 1}
 

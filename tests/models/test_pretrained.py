@@ -10,7 +10,7 @@ from torch import nn
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.models.backbones import mean_and_std, required_size
 from cnn_classifier.models.pretrained import Pretrained
-from cnn_classifier.optim import build_optimizer
+from cnn_classifier.training.optim import build_optimizer
 
 
 def network(**values: object) -> Pretrained:

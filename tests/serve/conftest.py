@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from image_bytes import jpeg
+from helpers.image_bytes import jpeg
 from starlette.testclient import TestClient
 
 from cnn_classifier.serve.app import make_app

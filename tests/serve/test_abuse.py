@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from serving import HEAD, JPEG, Service, connected, everything, serving
+from helpers.serving import HEAD, JPEG, Service, connected, everything, serving
 
 
 @pytest.fixture(scope="module")

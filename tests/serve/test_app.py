@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from image_bytes import GREY, encoded, jpeg, rotated
+from helpers.image_bytes import GREY, encoded, jpeg, rotated
 from starlette.testclient import TestClient
 
 from cnn_classifier import Predictor
@@ -144,7 +144,7 @@ def test_no_torch_is_in_the_process(bundle: Path, tmp_path: Path, photo: bytes) 
     asked = """
 import sys
 from starlette.testclient import TestClient
-import cnn_classifier.cli, cnn_classifier.commands.serve, cnn_classifier.serve.server
+import cnn_classifier.cli.main, cnn_classifier.cli.serve, cnn_classifier.serve.server
 from cnn_classifier.serve.app import make_app
 from cnn_classifier.serve.bundle import load_bundle
 predictor, sha256 = load_bundle(__import__("pathlib").Path(sys.argv[1]))

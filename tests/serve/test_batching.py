@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import ModelOutput, OutputRow
+from cnn_classifier.data.images.preprocess import Pixels
+from cnn_classifier.inference.backends import ModelOutput, OutputRow
 from cnn_classifier.serve.batching import Batcher
 
 LONG = 30.0  # seconds: whoever waited for so long would not be overlooked

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_classifier.cli import main
+from cnn_classifier.cli.main import main
 from cnn_classifier.errors import CheckpointError
 from cnn_classifier.serve.bundle import load_bundle
 
@@ -63,7 +63,7 @@ def test_a_card_that_does_not_fit_its_graph_is_refused(copy: Path, change: dict[
 def test_a_missing_package_is_named(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cnn_classifier.commands.serve.find_spec", lambda name: None)
+    monkeypatch.setattr("cnn_classifier.cli.serve.find_spec", lambda name: None)
     assert main(["serve", str(bundle)]) == 2
     assert capsys.readouterr().err == (
         "error: serve needs packages that are not installed; pip install 'cnn_classifier[serve]'\n"

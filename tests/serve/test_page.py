@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image_bytes import encoded, jpeg
-from serving import Service, serving
+from helpers.image_bytes import encoded, jpeg
+from helpers.serving import Service, serving
 
 PASTE = """([type, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));

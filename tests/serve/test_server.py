@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from serving import HEAD, JPEG, Service, connected, everything, serving
+from helpers.serving import HEAD, JPEG, Service, connected, everything, serving
 
 from cnn_classifier import Predictor
-from cnn_classifier.cli import main
+from cnn_classifier.cli.main import main
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from cnn_classifier.data.preprocess import Pixels
-from cnn_classifier.engines import ModelOutput
-from cnn_classifier.predictor import Predictor
+from cnn_classifier.data.images.preprocess import Pixels
+from cnn_classifier.inference.backends import ModelOutput
+from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.serve.app import make_app
 from cnn_classifier.serve.bundle import load_bundle
 from cnn_classifier.serve.limits import Limits

@@ -4,8 +4,8 @@ import base64
 import random
 
 import pytest
-from image_bytes import encoded, jpeg
-from odd_images import ODD_IMAGES
+from helpers.image_bytes import encoded, jpeg
+from helpers.odd_images import ODD_IMAGES
 from starlette.testclient import TestClient
 
 ALLOWED = {200, 400, 413, 415, 422}

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 PAGE_DIR = Path(__file__).parent
-SHARED_STYLE = PAGE_DIR.parent.parent / "report" / "style.css"
+SHARED_STYLE = PAGE_DIR.parents[1] / "report" / "templates" / "style.css"
 
 
 @cache

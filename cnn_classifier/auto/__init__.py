@@ -1,0 +1,1 @@
+"""Resolves every `auto` value of a configuration."""

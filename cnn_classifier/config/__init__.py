@@ -1,0 +1,1 @@
+"""The configuration: Hydra composition, checks without torch, and instantiation."""

@@ -1,0 +1,1 @@
+"""Checks of a dataset: unreadable files, duplicates, leaks and suggestions."""

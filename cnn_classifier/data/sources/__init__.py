@@ -1,0 +1,1 @@
+"""From folders, archives, URLs and tables to a `DatasetIndex`."""

@@ -1,0 +1,66 @@
+"""The network with everything around it, as one module from bytes to answers."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnn_classifier.data.images.preprocess import Preprocess
+from cnn_classifier.data.loading.augment import normalize_constants
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.inference.metadata import ModelMetadata
+from cnn_classifier.models.feature_bank import forward_with_features
+from cnn_classifier.training.module import ImageClassifier
+
+
+class InferenceGraph(nn.Module):
+    """Normalisation, network, temperature and softmax, and how familiar the images are if the model tells.
+
+    Args:
+        classifier: The trained module.
+        card: Its preprocessing and temperature.
+        resize: Whether images of any size come in, and are resized as the card says.
+
+    Raises:
+        ConfigError: If they would have to be padded.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, classifier: ImageClassifier, metadata: ModelMetadata, *, resize: bool = False) -> None:
+        super().__init__()
+        # Of the layout that exported programs store; the checkpoint's own stays as it is.
+        self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
+        self.feature_bank = classifier.feature_bank
+        if resize and metadata.preprocess.resize == "pad":
+            raise ConfigError("--any-size goes with dataset.resize=squash or crop; this model was trained with pad")
+        self.temperature, self.preprocess, self.resize = metadata.temperature, metadata.preprocess, resize
+        shift, scale = normalize_constants(metadata.preprocess.mean, metadata.preprocess.std, torch.device("cpu"))
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale / 255)
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Images uint8 (B, H, W, C) -> probabilities float32 (B, K), and perhaps familiarity (B,)."""
+        images = pixels.permute(0, 3, 1, 2).float()
+        if self.resize:
+            images = resize_images(images, self.preprocess)
+        images = images * self.scale + self.shift
+        logits, features = forward_with_features(self.network, images)
+        probabilities = (logits / self.temperature).softmax(dim=1)
+        if self.feature_bank is None or features is None:
+            return probabilities
+        return probabilities, self.feature_bank(features)
+
+
+def resize_images(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Float images (B, C, H, W) as `Preprocess.resized` makes them: whole numbers after either direction."""
+    size = preprocess.image_size
+    height, width = images.shape[-2:]
+    if preprocess.resize == "crop":
+        crop_size = torch.sym_min(height, width)
+        top, left = (height - crop_size) // 2, (width - crop_size) // 2
+        images = images.narrow(-2, top, crop_size).narrow(-1, left, crop_size)
+    horizontal = functional.interpolate(images, (images.shape[-2], size), mode="bilinear", antialias=True).round()
+    return functional.interpolate(horizontal, (size, size), mode="bilinear", antialias=True).round()

@@ -1,0 +1,43 @@
+"""Real images to try an export on."""
+
+import csv
+from pathlib import Path
+
+from cnn_classifier.data.sources.class_names import rename_classes
+from cnn_classifier.data.sources.index import Sample
+from cnn_classifier.data.sources.resolve import scan_for_evaluation
+from cnn_classifier.errors import DataError
+from cnn_classifier.inference.evaluate import map_labels_to_model
+from cnn_classifier.inference.predictor import Predictor
+from cnn_classifier.training.checkpoints import find_run_dir
+
+PREDICTIONS_FILE = "predictions.csv"
+MAX_IMAGES = 1000
+
+
+def sample_images(model: Path, folder: Path | None, predictor: Predictor) -> list[Sample]:
+    """Labelled images, evenly spread: of a folder, or else those that the run of a checkpoint was tested on.
+
+    Raises:
+        DataError: If there are none.
+    """
+    if folder is not None:
+        scan = rename_classes(scan_for_evaluation(folder.expanduser()), predictor.metadata.aliases)
+        samples = map_labels_to_model(scan, predictor.class_names)
+    else:
+        samples = select_test_samples(model, predictor)
+    if not samples:
+        raise DataError(f"{model}: the images that it was tested on are gone; give some with --images FOLDER")
+    return samples[:: -(-len(samples) // MAX_IMAGES)]
+
+
+def select_test_samples(model: Path, predictor: Predictor) -> list[Sample]:
+    """Those of a run's `predictions.csv` that are still there."""
+    run_dir = model if model.is_dir() else find_run_dir(model)
+    predictions_path = run_dir / PREDICTIONS_FILE if run_dir is not None else None
+    if predictions_path is None or not predictions_path.is_file():
+        return []
+    label_by_name = {name: label for label, name in enumerate(predictor.class_names)}
+    with predictions_path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = [(Path(row["path"]), row["label"]) for row in csv.DictReader(file)]
+    return [Sample(path, label_by_name[name]) for path, name in rows if name in label_by_name and path.is_file()]

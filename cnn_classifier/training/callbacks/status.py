@@ -1,0 +1,59 @@
+"""A run tells how far it is, for whoever waits for it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from cnn_classifier.training.status import Status
+
+WRITE_INTERVAL_SECONDS = 5.0
+
+
+class StatusWriter(Callback):
+    """Keeps `status.json` up to date: at every epoch's end, and every few seconds so that its time tells of life.
+
+    Args:
+        folder: Of the run.
+        words: What its command changed.
+    """
+
+    def __init__(self, run_dir: Path, overrides: Sequence[str] = ()) -> None:
+        self.status = Status(run_dir=run_dir, overrides=list(overrides))
+        self.last_written = 0.0
+
+    def write(self, trainer: Trainer) -> None:
+        """Write how it stands."""
+        self.last_written = time.monotonic()
+        if trainer.is_global_zero:
+            self.status.write()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.status = replace(self.status, epoch=trainer.current_epoch, max_epochs=trainer.max_epochs or 0)
+        self.write(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if time.monotonic() - self.last_written > WRITE_INTERVAL_SECONDS:
+            self.write(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        self.on_train_batch_end(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        accuracy, loss = (trainer.callback_metrics.get(f"val/{name}") for name in ("accuracy", "loss"))
+        self.status = replace(
+            self.status,
+            epoch=trainer.current_epoch + 1,
+            val_accuracy=to_finite_float(accuracy),
+            val_loss=to_finite_float(loss),
+        )
+        self.write(trainer)
+
+
+def to_finite_float(value: Any) -> float | None:
+    """A metric as a number that JSON takes."""
+    number = None if value is None else float(value)
+    return number if number is not None and abs(number) < float("inf") else None

@@ -1,0 +1,160 @@
+"""One training in several processes: who they are, how they come to one configuration, how they are started."""
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from cnn_classifier.config.paths import user_config_dirs
+from cnn_classifier.errors import TERMINATED_EXIT_CODE, ClassifierError, ConfigError
+
+T = TypeVar("T")
+LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # the environment's variable that tells processes that we wait for their status
+
+
+def get_rank() -> int:
+    """Of this process; the first one writes and tells, the others are silent."""
+    return int(os.environ.get("RANK", 0))
+
+
+def get_world_size() -> int:
+    """How many processes there are, on all machines."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_torchrun() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def torchrun_devices(trainer_config: Mapping[str, Any]) -> dict[str, int | str]:
+    """What Lightning must be told of the processes that torchrun has started."""
+    local_world_size = int(os.environ["LOCAL_WORLD_SIZE"])
+    strategy = str(trainer_config["strategy"])
+    return {
+        "devices": local_world_size,
+        "num_nodes": get_world_size() // local_world_size,
+        "strategy": "ddp" if strategy == "auto" else strategy,
+    }
+
+
+def num_processes(trainer_config: Mapping[str, Any]) -> int:
+    """How many processes the values of `trainer` ask for on this machine.
+
+    Raises:
+        ConfigError: If that cannot be known.
+    """
+    devices, accelerator = trainer_config["devices"], trainer_config["accelerator"]
+    if isinstance(devices, list):
+        return len(devices)
+    if isinstance(devices, int) and devices >= 1:
+        return devices
+    if trainer_config["strategy"] == "auto":
+        return 1
+    import torch
+
+    gpus = 0 if accelerator == "cpu" else torch.cuda.device_count()
+    if not gpus:
+        raise ConfigError(f"trainer.devices={devices}: there is no GPU; say how many processes, trainer.devices=2")
+    return gpus
+
+
+def launch_processes(nproc_per_node: int, overrides: Sequence[str]) -> None:
+    """Run a training in so many processes of this machine, as torchrun does; what they say is told here.
+
+    Args:
+        processes: How many.
+        words: Of its command, the folder of the run among them.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C.
+        SystemExit: On SIGTERM.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what fails tells so itself
+    launch_config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=nproc_per_node,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    config_dirs = [f"--config-dir={folder}" for folder in user_config_dirs(sys.argv)]
+    num_threads = str(max(1, (os.cpu_count() or 1) // nproc_per_node))
+    environ, handlers = (
+        dict(os.environ),
+        {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
+    )
+    os.environ.update({"OMP_NUM_THREADS": num_threads} | environ | {LAUNCHED_BY_US: "1"})
+    command = ["-m", "cnn_classifier", "train", *config_dirs, *overrides]
+    try:
+        elastic_launch(launch_config, sys.executable)(*command)
+    except ChildFailedError:
+        pass  # its status tells why
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(TERMINATED_EXIT_CODE) from None
+    finally:
+        os.environ.clear()
+        os.environ.update(environ)
+        for number, handler in handlers.items():  # the launcher leaves its own
+            signal.signal(number, handler)
+
+
+def broadcast_from_rank_zero(compute: Callable[[], T]) -> T:
+    """What the first process finds, in all of them; alone, that is all it does.
+
+    Raises:
+        ClassifierError: In all of them, if the first one does.
+    """
+    if get_world_size() == 1:
+        return compute()
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        init_process_group()
+    result: list[Any] = [None]
+    if get_rank() == 0:
+        try:
+            result = [compute()]
+        except ClassifierError as error:
+            result = [error]
+    distributed.broadcast_object_list(result, src=0)
+    if isinstance(result[0], ClassifierError):
+        raise result[0]
+    return result[0]
+
+
+def init_process_group() -> None:
+    """Find the other processes.
+
+    Those that torchrun starts anew on one machine meet in the same store again, where the addresses of the ones before
+    them are yet (pytorch/pytorch#135712); so each attempt has a part of it to itself. Several machines count attempts
+    each on its own (pytorch/pytorch#108158): there `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` does it.
+    """
+    import torch
+    from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if is_single_node() else "0"
+    store, process_rank, total_processes = next(rendezvous("env://"))
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        store=PrefixStore(f"attempt {attempt}", store),
+        rank=process_rank,
+        world_size=total_processes,
+    )
+
+
+def is_single_node() -> bool:
+    return os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")

@@ -1,0 +1,289 @@
+"""What bad input gets: one line on standard error, the documented exit code, and nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.folders import MakeFolder
+
+from cnn_classifier.cli.main import main
+from cnn_classifier.config.compose import load_config
+from cnn_classifier.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("model=cnnn", "model=cnnn does not exist; expected one of: baseline, cnn, pretrained, resnet"),
+        ("optimizer.lrr=0.1", "optimizer.lrr is not in the configuration; did you mean 'lr'?"),
+        ("dataset.image_siz=64", "dataset.image_siz is not in the configuration; did you mean 'image_size'?"),
+        ("sed=2", "sed is not in the configuration; did you mean 'seed'?"),
+        ("dataset.image_size=big", "dataset: image_size='big' is of the wrong type; expected int"),
+        ("optimizer.lr=fast", "optimizer.lr=fast is of the wrong type; expected float such as"),
+        ("model.widths=64", "model.widths=64 is of the wrong type; expected list such as"),
+        ("model.widths=[8,wide]", "model.widths=[8, 'wide'] is of the wrong type; expected list such as"),
+        ("dataset.limit_per_class=few", "limit_per_class='few' is of the wrong type; expected int or null"),
+        ("budget=soon", "budget=soon cannot be read; expected a time such as 90s, 15m or 1h30m"),
+        ("optimizer.lr=-1", "optimizer.lr=-1 is out of range; expected at least 0"),
+        ("model.dropout=1.5", "model.dropout=1.5 is out of range; expected from 0 to 1"),
+        ("dataset.channels=2", "dataset.channels=2 is out of range; expected 3 (RGB) or 1 (grey)"),
+        ("dataset.resize=stretch", "dataset.resize=stretch is out of range; expected squash or crop or pad"),
+        ("dataset.val_fraction=1.2", "dataset.val_fraction=1.2 is out of range"),
+        ("dataset.fold=3", "dataset.fold=3 is out of range"),
+        ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[48, 96, 192, 384]"),
+        (
+            "dataset=folder",
+            "dataset.source is not set; say where the images of 'folder' are: dataset.source=FOLDER|ZIP",
+        ),
+        ("dataset=animals10", "dataset.source is not set; download it from https://www.kaggle.com/"),
+        (
+            "dataset.class_names=dog",
+            "class_names='dog' is of the wrong type; expected a mapping such as {name: value} or null",
+        ),
+        ("dataset.bad_limit=5", "dataset.bad_limit=5 is out of range; expected a share from 0 to 1"),
+        ("dataset.on_bad=stop", "dataset.on_bad=stop is out of range; expected skip or error"),
+        ("model._target_=subprocess.Popen", "subprocess.Popen is not allowed here; expected a subclass of Module"),
+        ("model._target_=no.such.Net", "no.such.Net cannot be imported"),
+        ("trainer.layout=nhwc", "trainer.layout=nhwc is unknown; expected one of: auto, channels_last, contiguous"),
+        ("trainer.compile=maybe", "trainer.compile=maybe is unknown; expected one of: auto, True, False"),
+        ("trainer.sizes=[4]", "trainer.sizes=[4] is out of range; expected from 8 to 4096"),
+        ("trainer.precision=fp7", "precision='fp7' is of the wrong type"),
+        ("loss.class_weights=[1,2]", "loss.class_weights=[1, 2]: expected 10 values, one a class"),
+        (
+            "dataset.root=my photos (1)",
+            "cannot be read; quote what has special characters: \"dataset.root='my photos (1)'",
+        ),
+        ("dataset.image_size=[", "cannot be read; quote what has special characters"),
+        (
+            "optimizer.momentun=0.9",
+            "optimizer.momentun is not in the configuration; expected one of: _target_, fused, lr",
+        ),
+        ("optimizer.lr=null", "optimizer.lr=None is of the wrong type; expected float such as optimizer.lr=0.001"),
+        ("model=null", "Config group override must be a string"),
+        ("resume=5", "resume=5 is of the wrong type; expected auto, or a path"),
+        ("loss.class_weights=balancd", "loss.class_weights=balancd: expected balanced, or one number above 0 a class"),
+        ("callbacks.best.monitor=val/acc", "monitor=val/acc is not measured; did you mean 'val/accuracy'?"),
+        ("scheduler.monitor=val/los", "scheduler.monitor is not in the configuration"),
+    ],
+)
+def test_a_wrong_word_is_one_line_and_exit_code_2(
+    word: str, told: str, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", word]) == 2
+
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert told in lines[0]
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("layout", "told"),
+    [
+        ({}, "does not exist; expected a folder with one folder of images a class"),
+        ({"cats": 3}, "has one class only (cats); expected at least two class folders"),
+        ({"cats": 3, "dogs": 0}, "holds no images; fill this class folder or remove it"),
+        ({"cats": 3, ".hidden": 3, "__MACOSX": 3}, "has one class only (cats)"),
+        ({"train/cats": 3, "train/dogs": 3, "test/cats": 3, "test/dog": 3}, "lacks dogs and also has dog"),
+        ({"cats": 2, "dogs": 2}, "has too few images to be in the"),
+    ],
+    ids=["missing", "one class", "empty class", "hidden", "other classes", "too few"],
+)
+def test_a_wrong_folder_is_one_line_and_exit_code_3(
+    layout: dict[str, int], told: str, empty_folder: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(layout)
+
+    assert main(["train", "dataset=folder", f"dataset.root={root}"]) == 3
+
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert told in lines[0]
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("mnist", "dataset.source: mnist does not exist; expected a folder with one folder of images a class"),
+        ("photos.zip", "photos.zip is no zip or tar archive, or a damaged one"),
+        ("http://example.invalid/photos.zip", "http://example.invalid/photos.zip is not an https address; fetch it"),
+        ("photos.csv", "photos.csv, line 1: no column label; expected a header such as path,label,split"),
+        ("notes.txt", "notes.txt is neither a folder nor a zip or tar archive nor a CSV; give one of them"),
+    ],
+)
+def test_a_wrong_source_is_one_line_and_exit_code_3(
+    source: str, told: str, empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"photos.zip": "no zip", "photos.csv": "path,class\n0.png,cat\n", "notes.txt": ""}
+    for name, content in files.items():
+        (empty_folder / name).write_text(content, encoding="utf-8")
+
+    assert main(["train", "dataset=folder", f"dataset.source={source}"]) == 3
+
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert told in lines[0]
+    assert {path.name for path in empty_folder.iterdir()} == files.keys()
+
+
+def test_a_folder_without_a_readable_image_is_refused(
+    empty_folder: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder({"cats": 10, "dogs": 10})
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"")
+
+    assert main(["train", "dataset=folder", f"dataset.root={root}"]) == 3
+
+    assert "none of the 20 images can be read; the first is" in capsys.readouterr().err
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_a_wrong_checkpoint_is_one_line_and_exit_code_4(
+    make_folder: MakeFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    photos = make_folder({"cats": 1, "dogs": 1})
+    (tmp_path / "text.ckpt").write_text("weights")
+
+    for name, told in (("missing.ckpt", "does not exist"), ("text.ckpt", "is no checkpoint of plain data")):
+        for command in ("predict", "evaluate"):
+            assert main([command, str(tmp_path / name), str(photos)]) == 4
+            assert told in capsys.readouterr().err
+
+
+def test_a_wrong_word_of_a_command_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict"]) == 2
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: the following arguments are required: MODEL, IMAGE|FOLDER|GLOB")
+    assert len(lines) == 1
+
+
+def test_a_run_folder_that_is_a_file_is_exit_code_5(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (empty_folder / "taken").write_text("")
+
+    assert main(["train", "run_dir=taken"]) == 5
+
+    assert "taken: File exists; choose another folder with run_dir=PATH" in capsys.readouterr().err
+
+
+def test_a_path_that_leads_nowhere_is_refused_before_anything_is_predicted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "missing.ckpt", "no/such/*.jpg"]) == 3
+
+    assert "no/such/*.jpg does not exist and matches nothing" in capsys.readouterr().err
+
+
+def test_debug_shows_where_an_error_of_a_training_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "dataset=folder", "dataset.root=missing"]
+    assert main(words) == 3
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*words, "--debug"]) == 3
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "error: " in told.splitlines()[-1]
+
+
+def test_a_bug_is_told_in_one_line_unless_debug_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cnn_classifier.cli.evaluate.run_command", lambda arguments: 1 / 0)
+
+    assert main(["evaluate", "a.ckpt", "b"]) == 1
+    assert "ZeroDivisionError: division by zero (this is a bug; --debug shows where)" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", "evaluate", "a.ckpt", "b"])
+
+
+def test_help_configuration_completion_and_errors_answer_without_torch(empty_folder: Path) -> None:
+    asked = """
+import sys
+from cnn_classifier.cli.main import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("torch" in sys.modules, file=sys.stderr)
+"""
+    for words, told in (
+        (["--help"], "evaluate"),
+        (["train", "--help"], "model=baseline        Conv-ReLU-Pool"),
+        (["train", "--cfg", "job"], "widths:"),
+        (["train", "-sc", "query=bash"], "model="),
+        (["train", "optimizer.lr=-1"], ""),
+        (["train", "model.widths=[8,wide]"], ""),
+        (["train", "dataset.image_size=8"], ""),
+        (["train", "dataset=folder", "dataset.root=missing"], ""),
+        (["data", "check", "--help"], "SOURCE"),
+        (["data", "check", "missing"], ""),
+        (["data", "clean", "--only", "packed"], "0.0 MB  in all in"),
+    ):
+        environment = os.environ | {
+            "COMP_LINE": "train.py mod",
+            "COMP_POINT": "12",
+            "CNN_CLASSIFIER_HOME": str(empty_folder),
+        }
+        command = [sys.executable, "-c", asked, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert told in done.stdout
+        assert done.stderr.endswith("False\n")
+
+
+def test_the_shim_is_the_command(empty_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", "model=resnt"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: model=resnt does not exist")
+    assert len((ROOT / "train.py").read_text().splitlines()) < 10
+
+
+def test_load_composes_for_notebooks_what_the_command_would() -> None:
+    config = load_config(["dataset=cats_dogs", "model=baseline"], run_dir="here")
+
+    assert config.dataset.name == "cats_dogs"
+    assert config.callbacks.best.dirpath == "here/checkpoints"
+    with pytest.raises(ConfigError, match="did you mean 'model'"):
+        load_config(["modell.dense=3"])
+
+
+def test_digits_choose_an_augmentation_without_flips_unless_told_otherwise() -> None:
+    assert "flip" not in load_config(["dataset=digits"]).augment
+    assert "flip" in load_config(["dataset=digits", "augment=strong"]).augment
+    assert "flip" in load_config(["dataset=folder"]).augment
+
+
+def test_predictions_as_json_are_one_list(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_folder({"cats": 10, "dogs": 10})
+    words = [
+        "dataset=folder",
+        f"dataset.root={root}",
+        "dataset.image_size=16",
+        "model=baseline",
+        "trainer.max_epochs=1",
+    ]
+    assert main(["train", *words, "run_dir=run"]) == 0
+    capsys.readouterr()
+
+    assert main(["predict", "run/checkpoints/best.ckpt", str(root / "cats"), "--json"]) == 0
+
+    answers = json.loads(capsys.readouterr().out)
+    assert len(answers) == 10
+    assert answers[0].keys() == {"path", "label", "probability", "similarity", "top_k", "error"}

@@ -1,0 +1,104 @@
+"""Plain data becomes the object it names, or an error that says which word is wrong; nothing else is ever called."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from torch import nn
+
+from cnn_classifier.config.instantiate import check_trusted_target, instantiate, instantiate_all
+from cnn_classifier.config.signature import matches_type
+from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.models.cnn import CNN
+
+CNN_NODE = {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "dense": 4}
+WIRED = {"num_classes": 2, "channels": 3, "image_size": 8}
+
+
+def test_a_node_becomes_the_class_it_names_and_values_from_the_code_win() -> None:
+    network = instantiate(CNN_NODE | {"num_classes": 9}, nn.Module, **WIRED)
+    assert isinstance(network, CNN)
+    assert network.head[-1].out_features == 2
+
+
+def test_a_group_is_built_without_what_is_set_to_null() -> None:
+    nodes = {"relu": {"_target_": "torch.nn.ReLU"}, "flip": None, "flat": {"_target_": "torch.nn.Flatten"}}
+    assert [type(built) for built in instantiate_all(nodes, nn.Module)] == [nn.ReLU, nn.Flatten]
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "value"),
+    [
+        ("os.system", "command", "touch sentinel"),
+        ("subprocess.Popen", "args", ["touch", "sentinel"]),
+        ("os.mkdir", "path", "sentinel"),
+        ("torch.optim.SGD", "lr", 0.1),
+        ("torch.nn.functional.relu", "inplace", True),
+        ("cnn_classifier.models.cnn.nn", "p", 1),
+    ],
+)
+def test_what_is_not_of_the_expected_kind_is_never_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, key: str, value: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        instantiate({"_target_": target, key: value}, nn.Module)
+    assert str(raised.value) == f"_target_: {target} is not allowed here; expected a subclass of Module"
+    assert not (tmp_path / "sentinel").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"drop_out": 0.1}, " has no 'drop_out'; did you mean 'dropout'?"),
+        ({"zzz": 1}, " has no 'zzz'; expected one of: channels, dense, dense_dropout, dropout"),
+        ({"dense": "many"}, ": dense='many' is of the wrong type; expected int"),
+        ({"dropout": "high"}, ": dropout='high' is of the wrong type; expected float"),
+        ({"widths": 32}, ": widths=32 is of the wrong type; expected a list of int"),
+        ({"widths": [32, "64"]}, ": widths=[32, '64'] is of the wrong type; expected a list of int"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_with_what_was_expected(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        instantiate(CNN_NODE | values, nn.Module, **WIRED)
+    assert str(raised.value).startswith(f"cnn_classifier.models.cnn.CNN{message}")
+
+
+@pytest.mark.parametrize("name", ["cnn_classifier.models.cnn.CNM", "cnn_classifier.modles.CNN", "CNN", "", "torch.nn."])
+def test_a_name_that_leads_nowhere_is_told(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^_target_: .* cannot be imported \(.*\); expected package\.module\.Class$"):
+        instantiate({"_target_": name}, nn.Module)
+
+
+def test_the_constructors_own_refusal_comes_through() -> None:
+    with pytest.raises(ConfigError, match=r"^model\.dropout=2\.0 is out of range"):
+        instantiate(CNN_NODE | {"dropout": 2.0}, nn.Module, **WIRED)
+    with pytest.raises(ConfigError, match=r"^torch\.nn\.Linear refuses its values: .*missing .* 'out_features'"):
+        instantiate({"_target_": "torch.nn.Linear", "in_features": 2}, nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("hint", "fitting", "others"),
+    [
+        (float, [1, 0.5], [True, "1"]),
+        (int, [1], [True, 1.0]),
+        (int | None, [1, None], ["1"]),
+        (Literal["min", "max"], ["min"], ["mean"]),
+        (Sequence[float], [[1, 2.5], (1,), []], ["12", 1, ["1"]]),
+        (nn.Module, ["left to the constructor"], []),
+    ],
+)
+def test_plain_values_fit_a_type_as_a_yaml_means_them(hint: object, fitting: list[Any], others: list[Any]) -> None:
+    assert all(matches_type(value, hint) for value in fitting)
+    assert not any(matches_type(value, hint) for value in others)
+
+
+def test_a_checkpoint_may_name_our_networks_and_what_the_caller_vouches_for() -> None:
+    check_trusted_target(CNN_NODE)
+    check_trusted_target({"_target_": "mine.nets.Tiny"}, ["mine.nets."])
+    for name in ("os.system", "cnn_classifier.train.train", "cnn_classifier_models.Net", "mine.nets.Tiny"):
+        with pytest.raises(
+            CheckpointError, match=rf"^the checkpoint names {name}, which is not part of cnn_classifier"
+        ):
+            check_trusted_target({"_target_": name})

@@ -1,0 +1,193 @@
+"""An archive is unpacked whole or refused whole, whatever is in it and whenever we are killed."""
+
+import bz2
+import gzip
+import hashlib
+import json
+import lzma
+import os
+import random
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.evil_archives import ATTACKS
+from helpers.made_archives import Maker, member, special, tar_of, zip_of
+
+from cnn_classifier.data.sources import archive as archives
+from cnn_classifier.data.sources import archive_extract as unpacking
+from cnn_classifier.data.sources.archive import extract_archive, is_archive
+from cnn_classifier.errors import DataError, StorageError
+
+PICTURES = {"cats/0.jpg": b"", "cats/1.jpg": random.Random(0).randbytes(1_500_000), "dogs/züge/.0.jpg": b"blue"}
+OF_MACOS = {"__MACOSX/cats/0.jpg": b"", "cats/._0.jpg": b""}
+CAPS = {
+    "MAX_MEMBERS": (3, r"(has|is beyond the) (more than )?3 (members|files and folders)"),
+    "MAX_FILE_BYTES": (3, "is larger than 3 bytes"),
+    "MAX_TOTAL_BYTES": (7, "is beyond the 7 bytes"),
+}
+# Stops for good once so many files are written, and says so.
+STOPPED = """
+import sys, time
+from pathlib import Path
+from cnn_classifier.data.sources import archive
+class Stopping(archive.SafeExtractor):
+    def add(self, member):
+        if self.files == int(sys.argv[3]):
+            print("here", flush=True)
+            time.sleep(600)
+        return super().add(member)
+archive.SafeExtractor = Stopping
+archive.extract_archive(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def zip_of_pictures(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("empty/", b"")
+        for name, content in (PICTURES | OF_MACOS).items():
+            archive.writestr(name, content)
+
+
+def tar_of_pictures(pack: Callable[[bytes], bytes]) -> Maker:
+    files = [member(f"./{name}", content, mode=0o4000) for name, content in (PICTURES | OF_MACOS).items()]
+    return tar_of(special(".", b"5"), special("./empty", b"5"), *files, pack=pack)
+
+
+def everything(root: Path) -> dict[str, bytes | None]:
+    """Every path below a folder, with the content of files."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes() if path.is_file() else None for path in root.rglob("*")
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where to unpack: `home/images`, with a canary beside it and one beside `home`."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "canary.jpg").write_bytes(b"canary")
+    (tmp_path / "home" / "canary.jpg").write_bytes(b"canary")
+    return tmp_path / "home" / "images"
+
+
+def refuse(archive: Path, folder: Path, error: type[Exception], why: str) -> None:
+    """Unpacking fails with this reason, on one line that names the archive, and changes nothing but for the lock."""
+    before = everything(archive.parent) | {"home/images.lock": b""}
+    with pytest.raises(error, match=why) as caught:
+        extract_archive(archive, folder)
+    assert str(caught.value).startswith(str(archive))
+    assert len(str(caught.value).splitlines()) == 1
+    assert everything(archive.parent) | {"home/images.lock": b""} == before
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_is_refused_whole_and_leaves_nothing(attack: str, folder: Path, tmp_path: Path) -> None:
+    make, why = ATTACKS[attack]
+    make(tmp_path / "bad")
+    refuse(tmp_path / "bad", folder, DataError, why)
+
+
+@pytest.mark.parametrize("make", [zip_of(*"abcd"), tar_of(*map(member, "abcd"))], ids=["zip", "tar"])
+@pytest.mark.parametrize("cap", CAPS)
+def test_more_than_a_cap_is_refused(
+    cap: str, make: Maker, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, why = CAPS[cap]
+    monkeypatch.setattr(unpacking, cap, most)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", unpacking.MAX_MEMBERS)
+    make(tmp_path / "bad")
+    refuse(tmp_path / "bad", folder, DataError, why)
+
+
+def test_folders_count_as_members(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "MAX_MEMBERS", 3)
+    zip_of("a/b/c/d")(tmp_path / "bad")
+    refuse(tmp_path / "bad", folder, DataError, "'a/b/c' is beyond the 3 files and folders")
+
+
+@pytest.mark.parametrize("make", [zip_of_pictures, tar_of_pictures(gzip.compress)], ids=["zip", "tar"])
+def test_a_disk_that_is_too_small_is_not_filled(
+    make: Maker, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "SPACE_STEP_BYTES", 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 1_000_000))
+    make(tmp_path / "good")
+    refuse(
+        tmp_path / "good", folder, StorageError, r"needs \d MB more in .*home, which has 1 MB free; free space there"
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [zip_of_pictures, *(tar_of_pictures(pack) for pack in (bytes, gzip.compress, bz2.compress, lzma.compress))],
+    ids=["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"],
+)
+def test_a_good_archive_is_unpacked_once_and_marked(
+    make: Maker, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "good"
+    make(archive)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+
+    assert extract_archive(archive, folder) == folder
+
+    content = everything(folder)
+    marker = content.pop(".done.json") or b""
+    assert json.loads(marker) == {"archive": "good", "sha256": digest, "files": 3, "bytes": 1_500_004}
+    assert content == PICTURES | dict.fromkeys(["cats", "dogs", "dogs/züge", "empty"])
+    assert {path.name for path in folder.parent.iterdir()} == {"canary.jpg", "images", "images.lock"}
+    assert all(os.access(path, os.R_OK) and not path.stat().st_mode & stat.S_ISUID for path in folder.rglob("*"))
+    monkeypatch.delattr(archives, "extract_members")
+    archive.unlink()
+    assert extract_archive(archive, folder) == folder
+
+
+def test_bytes_that_are_no_utf8_stay_one_safe_name(folder: Path, tmp_path: Path) -> None:
+    zip_of("caf\u00e9.jpg")(tmp_path / "old.zip")
+    content = (tmp_path / "old.zip").read_bytes().replace("\u00e9".encode(), b"\xff\x82")
+    (tmp_path / "old.zip").write_bytes(content.replace(b"\0\x08\0\0", b"\0\0\0\0"))  # no longer said to be UTF-8
+    extract_archive(tmp_path / "old.zip", folder)
+    assert [path.name for path in folder.glob("*.jpg")] == ["caf\u00a0\u00e9.jpg"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
+@pytest.mark.parametrize("files", [0, 1, 30, 59])
+def test_killed_at_any_point_leaves_nothing_that_looks_done_and_the_next_run_completes(
+    files: int, folder: Path, tmp_path: Path
+) -> None:
+    names = [f"{index % 3}/{index}.jpg" for index in range(60)]
+    zip_of(*names)(tmp_path / "good.zip")
+    command = [sys.executable, "-c", STOPPED, str(tmp_path / "good.zip"), str(folder), str(files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        process.kill()
+    assert not folder.exists()
+    assert len(list((folder.parent / ".partial-images").rglob("*.jpg"))) == files
+
+    extract_archive(tmp_path / "good.zip", folder)
+
+    assert {name: content for name, content in everything(folder).items() if name.endswith("jpg")} == dict.fromkeys(
+        names, b"evil"
+    )
+    assert not (folder.parent / ".partial-images").exists()
+
+
+def test_a_folder_that_is_not_ours_is_let_be(folder: Path, tmp_path: Path) -> None:
+    zip_of("a.jpg")(tmp_path / "good.zip")
+    folder.mkdir()
+    (folder / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(StorageError, match=r"images is there but was not unpacked by us; move or delete it$"):
+        extract_archive(tmp_path / "good.zip", folder)
+    assert everything(folder) == {"mine.jpg": b"mine"}
+
+
+@pytest.mark.parametrize("name", ["a.zip", "A.ZIP", "a.b.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz", "a.txz"])
+def test_archives_are_known_by_their_names(name: str) -> None:
+    assert is_archive(Path(name))
+    assert not is_archive(Path(f"{name}.jpg"))

@@ -1,0 +1,115 @@
+"""Archives that belong together are read as one data set, whatever way it was cut into archives."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnn_classifier.data.config import DatasetConfig
+from cnn_classifier.data.sources.resolve import archive_stem, scan_source
+from cnn_classifier.errors import DataError
+
+pytestmark = pytest.mark.usefixtures("home")
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def pack(make_folder: MakeFolder, tmp_path: Path) -> Callable[..., list[str]]:
+    """`pack({"cats": {"": 2}})` writes `cats.zip` with two pictures in it; the zips' paths."""
+
+    def make(archives: dict[str, dict[str, int]], project: str = "project") -> list[str]:
+        made = []
+        for name, layout in archives.items():
+            root = make_folder(layout, size=8, name=f"{project}-{name}")
+            made.append(shutil.make_archive(str(tmp_path / project / name), "zip", root))
+        return made
+
+    return make
+
+
+def counts(sources: list[str]) -> dict[tuple[str | None, str], int]:
+    """The number of images by split folder and class."""
+    scan = scan_source(DatasetConfig(source=sources))
+    return Counter((sample.split, scan.class_names[sample.label]) for sample in scan.samples)
+
+
+SPLIT = {("train", "a"): 2, ("train", "b"): 2, ("test", "a"): 1, ("test", "b"): 1}
+
+
+@pytest.mark.parametrize(
+    ("archives", "expected"),
+    [
+        ({"train": {"train/a": 2, "train/b": 2}, "test": {"test/a": 1, "test/b": 1}}, SPLIT),
+        ({"train": {"a": 2, "b": 2}, "test": {"a": 1, "b": 1}}, SPLIT),
+        ({"Training-Set": {"data/a": 2, "data/b": 2}, "test_set": {"test_set/a": 1, "test_set/b": 1}}, SPLIT),
+        ({"one": {"data/train/a": 2, "data/train/b": 2}, "two": {"test/test/a": 1, "test/test/b": 1}}, SPLIT),
+        ({"one": {"train/a": 2, "test/a": 1}, "two": {"train/b": 2, "test/b": 1}}, SPLIT),
+        ({"cats": {"": 2}, "dogs": {"": 1}}, {(None, "cats"): 2, (None, "dogs"): 1}),
+        ({"cats": {"cats": 2}, "dogs": {"dogs": 1}}, {(None, "cats"): 2, (None, "dogs"): 1}),
+        ({"part1": {"cats": 2}, "part2": {"dogs": 1, "wolves": 1}}, {(None, n): c for n, c in
+            [("cats", 2), ("dogs", 1), ("wolves", 1)]}),
+    ],
+)  # fmt: skip
+def test_neither_an_archive_nor_a_split_becomes_a_class(
+    pack: Callable[..., list[str]],
+    archives: dict[str, dict[str, int]],
+    expected: dict[tuple[str | None, str], int],
+) -> None:
+    assert counts(pack(archives)) == expected
+    assert counts(pack(archives, "again")[::-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("archives", "message"),
+    [
+        (
+            {"one": {"a": 1, "b": 1}, "two": {"a": 1, "b": 1}},
+            "the archives one and two both hold a; call them train and",
+        ),
+        ({"train": {"a": 1, "b": 1}, "rest": {"a": 1, "b": 1}}, "some archives hold splits, others do not; call each"),
+        ({"val": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}, "has val, test but no train; add it or give"),
+        ({"train": {"a": 1, "b": 1}, "test": {"a": 1}}, "test lacks b; expected the same class folders as in"),
+        ({"one": {"cats": 1}, "two": {"cats": 1}}, "the archives one and two both hold cats"),
+        ({"cats": {"": 1}, "notes": {"empty": 0}}, "notes/empty holds no images; fill this class folder"),
+    ],
+)
+def test_what_makes_no_layout_is_refused(
+    pack: Callable[..., list[str]], archives: dict[str, dict[str, int]], message: str
+) -> None:
+    with pytest.raises(DataError) as raised:
+        counts(pack(archives))
+    assert message in str(raised.value).replace(os.sep, "/")
+
+
+def test_other_archives_of_the_same_names_are_unpacked_anew(
+    pack: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for project, images in (("mine", 2), ("yours", 3)):
+        pack({"one": {"cats": images}, "two": {"dogs": images}}, project)
+        monkeypatch.chdir(tmp_path / project)
+        assert counts(["one.zip", "two.zip"]) == {(None, "cats"): images, (None, "dogs"): images}
+    Path("one.zip").replace("two.zip")  # now both are gone or another
+    shutil.copy(tmp_path / "mine" / "one.zip", "one.zip")
+    with pytest.raises(DataError, match="the archives one and two both hold cats"):
+        counts(["one.zip", "two.zip"])
+
+
+def test_archives_of_one_name_are_told_apart(pack: Callable[..., list[str]]) -> None:
+    sources = [*pack({"archive": {"train/a": 1, "train/b": 1}}), *pack({"archive": {"test/a": 1, "test/b": 1}}, "more")]
+    assert set(counts(sources)) == set(SPLIT)
+
+
+def test_a_list_is_of_archives_that_are_there(pack: Callable[..., list[str]], tmp_path: Path) -> None:
+    there = pack({"cats": {"": 1}})
+    for word, what in ((str(tmp_path / "none.zip"), "does not exist"), (str(tmp_path), "is no file")):
+        with pytest.raises(DataError, match=rf"^dataset\.source: .* {what}; a list is of archives and addresses of"):
+            counts([*there, word])
+
+
+def test_an_archive_is_called_by_its_name_without_the_ending() -> None:
+    names = ("photos/cats.tar.gz", "CATS.ZIP", "https://a.invalid/b/big%20cats.tgz?download=1", "cats.v2.zip", ".zip")
+    assert [archive_stem(name) for name in names] == ["cats", "CATS", "big cats", "cats.v2", "archive"]

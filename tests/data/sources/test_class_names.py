@@ -1,0 +1,70 @@
+"""Class names are the same on every system and may be given anew."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnn_classifier.data.config import DatasetConfig
+from cnn_classifier.data.sources.class_names import rename_classes
+from cnn_classifier.data.sources.folder import scan_eval_folder, scan_root
+from cnn_classifier.data.sources.resolve import scan_source
+from cnn_classifier.errors import ConfigError, DataError
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are one folder, or none, elsewhere")
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (
+            {"Cat": 1, "cat": 1, "dog": 1},
+            "images has classes 'Cat' and 'cat', which differ only in case or in how accents are stored; make them one",
+        ),
+        ({"PetImages/Cat": 1, "PetImages/cat": 1}, "PetImages has classes 'Cat' and 'cat', which differ only in case"),
+        (
+            {"caf\N{LATIN SMALL LETTER E WITH ACUTE}": 1, "cafe\N{COMBINING ACUTE ACCENT}": 1},
+            "which differ only in case or in how accents are stored; make them one",
+        ),
+        (
+            {"cats\nblack": 1, "dogs": 1},
+            r"images has a class 'cats\nblack'; expected a name in UTF-8 without line breaks",
+        ),
+    ],
+)
+def test_class_names_that_do_not_travel_are_refused(
+    make_folder: MakeFolder, layout: dict[str, int], message: str
+) -> None:
+    with pytest.raises(DataError) as raised:
+        scan_root(make_folder(layout))
+    assert message in str(raised.value)
+
+
+def test_classes_are_sorted_by_their_new_names(make_folder: MakeFolder) -> None:
+    found = scan_root(make_folder({"cane": 1, "gatto": 2, "zebra": 1}))
+    in_english = rename_classes(found, {"cane": "dog", "gatto": "cat", "ragno": "spider"})
+    assert in_english.class_names == ["cat", "dog", "zebra"]
+    assert [sample.label for sample in in_english.samples] == [1, 0, 0, 2]
+    assert rename_classes(found, None) is found
+
+
+def test_classes_of_one_new_name_become_one(make_folder: MakeFolder) -> None:
+    found = scan_root(make_folder({"0": 1, "poodle": 1, "siamese": 1}))
+    merged = rename_classes(found, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
+    assert merged.class_names == ["cat", "dog"]
+    assert [sample.label for sample in merged.samples] == [0, 1, 0]
+    with pytest.raises(DataError, match=r"^dataset\.class_names has classes 'Cat' and 'cat'"):
+        rename_classes(found, {"0": "Cat", "siamese": "cat"})
+
+
+def test_one_name_for_all_is_enough_to_evaluate_on_but_not_to_learn_from(make_folder: MakeFolder) -> None:
+    root = make_folder({"poodle": 1, "terrier": 2})
+    names: dict[str | int, str | int] = {"poodle": "dog", "terrier": "dog", "siamese": "cat"}
+    evaluated = rename_classes(scan_eval_folder(root), names)
+    assert (evaluated.class_names, [sample.label for sample in evaluated.samples]) == (["dog"], [0, 0, 0])
+    with pytest.raises(
+        ConfigError, match=r"^dataset\.class_names calls every class 'dog'; expected at least two names"
+    ):
+        scan_source(DatasetConfig(root=str(root), class_names=names))

@@ -1,0 +1,132 @@
+"""A CSV says which image is of which class; a line that cannot be used is named with its number."""
+
+from pathlib import Path
+
+import pytest
+
+from cnn_classifier.data.sources.csv_manifest import scan_csv
+from cnn_classifier.data.sources.index import Sample
+from cnn_classifier.errors import DataError
+
+
+def write(folder: Path, text: str, *, encoding: str = "utf-8", name: str = "photos.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_paths_and_labels_are_all_that_is_needed(tmp_path: Path) -> None:
+    found = scan_csv(write(tmp_path, "path,label\nb.png,dog\nsub/a.JPG,cat\n"))
+    assert found.class_names == ["cat", "dog"]
+    assert found.samples == [Sample(tmp_path / "b.png", 1), Sample(tmp_path / "sub" / "a.JPG", 0)]
+    assert (found.root, found.ignored) == (tmp_path, {})
+
+
+def test_split_and_group_are_taken_over_and_other_columns_are_not(tmp_path: Path) -> None:
+    lines = [
+        "Group, note,LABEL ,split,path",
+        "p1,x,cat,Training_set,a.png",
+        ",,dog,valid,b.png",
+        " p2 ,,dog,,c.png",
+        ",,cat,TEST,d.png",
+    ]
+    assert scan_csv(write(tmp_path, "\n".join(lines))).samples == [
+        Sample(tmp_path / "a.png", 0, "train", "p1"),
+        Sample(tmp_path / "b.png", 1, "val"),
+        Sample(tmp_path / "c.png", 1, None, "p2"),
+        Sample(tmp_path / "d.png", 0, "test"),
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_delimiter_bom_and_line_ends_are_found_out(tmp_path: Path, delimiter: str, encoding: str, end: str) -> None:
+    rows = [["path", "label"], ["chat à.png", "été"], ["b.png", "hiver"], [""]]
+    path = write(tmp_path, end.join(delimiter.join(row) for row in rows), encoding=encoding)
+    found = scan_csv(path)
+    assert found.class_names == ["hiver", "été"]
+    assert [sample.path.name for sample in found.samples] == ["b.png", "chat à.png"]
+
+
+def test_quoted_cells_hold_delimiters_and_line_breaks(tmp_path: Path) -> None:
+    found = scan_csv(write(tmp_path, 'path,label\n"a,\nb.png",cat\nb.png,"dog, big"\n'))
+    assert found.class_names == ["cat", "dog, big"]
+    assert [sample.path.name for sample in found.samples] == ["a,\nb.png", "b.png"]
+
+
+def test_names_that_are_no_utf8_keep_their_bytes(tmp_path: Path) -> None:
+    found = scan_csv(write(tmp_path, "path,label\ncafé.png,cat\nb.png,dog\n", encoding="latin-1"))
+    assert [sample.path.name for sample in found.samples] == ["b.png", "caf\udce9.png"]
+
+
+def test_a_table_is_read_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    inside = tmp_path / "a.png"
+    write(tmp_path, f"path,label\n{inside},cat\nsub/../b.png,dog\nsub\\c.png,dog\n")
+    monkeypatch.chdir(tmp_path / "here")
+    found = scan_csv(Path("..") / "photos.csv")
+    assert [sample.path for sample in found.samples] == [
+        Path("..") / "a.png",
+        Path("..") / "b.png",
+        Path("..") / "sub" / "c.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "../out.png",
+        "sub/../../out.png",
+        "..\\out.png",
+        "/etc/out.png",
+        "\\\\server\\out.png",
+        "~/../../out.png",
+        "a\0.png",
+    ],
+    ids=ascii,
+)
+def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> None:
+    path = write(tmp_path, f"path,label\na.png,cat\n{escape},dog\n")
+    with pytest.raises(
+        DataError, match=r"photos\.csv, line 3: .* is not below .*, the folder of the CSV; move the CSV"
+    ):
+        scan_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "photos.csv, line 1: no column path and label; expected a header such as path,label,split"),
+        ("a.png,cat\nb.png,dog\n", "line 1: no column path and label"),
+        ("path,class\na.png,cat\n", "line 1: no column label"),
+        ("path,label\n", "photos.csv lists no images; expected at least two classes"),
+        ("path,label\na.png,cat\nb.png,cat\n", "photos.csv lists one class only (cat); expected at least two classes"),
+        ("path,label\na.png,cat\n\nb.png, \n", "line 4: the label is empty; expected the name of a class"),
+        ("path,label,split\na.png,cat,holdout\n", "line 2: split 'holdout' is unknown; expected train, training, val,"),
+        (
+            "path,label\na.png,cat\nb.png,dog\n./a.png,dog\n",
+            "line 4: './a.png' stands in line 2 already; list every image",
+        ),
+        ("path,label\na.txt,cat\n", "line 2: 'a.txt' has no image's extension; expected one of .avif .bmp"),
+        ("path,label\n,cat\n", "line 2: '' has no image's extension"),
+        ("path,label\na,b.png,cat\n", "line 2: 3 cells; expected 2 as in the header, and quotes around a cell"),
+        ("path,label\na.png,Cat\nb.png,cat\n", "photos.csv has classes 'Cat' and 'cat', which differ only in case"),
+        ("path,label\na.png,\u00e9t\u00e9\nb.png,e\u0301te\u0301\n", "or in how accents are stored; make them one"),
+        ('path,label\n"a.png,cat\nb.png,dog\n', "line 3: 1 cells; expected 2"),
+        (f"path,label\n{'a' * 200_000}.png,cat\n", "photos.csv cannot be read as a CSV (field larger than field limit"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError) as raised:
+        scan_csv(write(tmp_path, text))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
+    for text, encoding in (("path,label\na.png,cat\n", "utf-16"), ("\x89PNG\r\n\x1a\n\0\0", "latin-1")):
+        with pytest.raises(DataError, match=r"line 1: no column path and label"):
+            scan_csv(write(tmp_path, text, encoding=encoding))
+    with pytest.raises(DataError, match=r"none\.csv cannot be read as a CSV \(.*No such file"):
+        scan_csv(tmp_path / "none.csv")

@@ -1,0 +1,231 @@
+"""Images are found in every layout that people keep them in; where there is nothing to find, the error says why."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnn_classifier.data.config import DatasetConfig
+from cnn_classifier.data.sources.folder import scan_eval_folder, scan_root, scan_splits
+from cnn_classifier.data.sources.index import DatasetIndex
+from cnn_classifier.data.splits.groups import assign_groups
+from cnn_classifier.errors import ConfigError, DataError
+
+MakeFolder = Callable[..., Path]
+
+
+def scan_named(root: Path | None = None, **folders: str) -> DatasetIndex:
+    return scan_splits(DatasetConfig(root=str(root) if root else None, **folders).split_dirs, root)  # type: ignore[arg-type]
+
+
+def names_below(found: DatasetIndex) -> list[str]:
+    return [sample.path.relative_to(found.root).as_posix() for sample in found.samples]
+
+
+def images_by_split(found: DatasetIndex) -> dict[str | None, int]:
+    splits = [sample.split for sample in found.samples]
+    return {split: splits.count(split) for split in splits}
+
+
+def test_class_folders_give_names_in_order_and_leave_the_split_open(make_folder: MakeFolder) -> None:
+    found = scan_root(make_folder({"dogs": 1, "cats": 2}))
+    assert found.class_names == ["cats", "dogs"]
+    assert [(s.path.parent.name, s.label) for s in found.samples] == [("cats", 0), ("cats", 0), ("dogs", 1)]
+    assert images_by_split(found) == {None: 3}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"train": "train", "test": "test"},
+        {"train": "train", "val": "val", "test": "test"},
+        {"train": "Training", "val": "validation", "test": "TESTING"},
+        {"train": "train", "val": "valid"},
+    ],
+)
+def test_split_folders_are_known_by_their_usual_names(make_folder: MakeFolder, names: dict[str, str]) -> None:
+    found = scan_root(make_folder({f"{name}/{label}": 2 for name in names.values() for label in ("cats", "dogs")}))
+    assert found.class_names == ["cats", "dogs"]
+    assert images_by_split(found) == dict.fromkeys(names, 4)
+
+
+def test_a_split_folder_may_be_wrapped_as_in_archives_from_kaggle(make_folder: MakeFolder) -> None:
+    root = make_folder(
+        {f"{name}/{name}/{label}": 2 for name in ("training_set", "test_set") for label in ("cats", "dogs")}
+    )
+    assert images_by_split(scan_root(root)) == {"train": 4, "test": 4}
+    assert names_below(scan_eval_folder(root)) == [f"{label}/00{n}.png" for label in ("cats", "dogs") for n in range(2)]
+    given = scan_named(root, train_dir="training_set", test_dir="test_set/test_set")
+    assert images_by_split(given) == {"train": 4, "test": 4}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {f"{name}/{label}": 1 for name in ("learn", "exam") for label in ("cats", "dogs")},
+        {f"{name}/all/{label}": 1 for name in ("learn", "exam") for label in ("cats", "dogs")},
+        {"seg_pred": 1} | {f"seg_{name}/seg_{name}/{label}": 1 for name in ("train", "test") for label in "ab"},
+    ],
+)
+def test_splits_of_unknown_names_are_no_classes(make_folder: MakeFolder, layout: dict[str, int]) -> None:
+    with pytest.raises(DataError, match=r"which look like splits, not classes; give dataset\.train_dir=FOLDER dataset"):
+        scan_root(make_folder(layout))
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"cats/black": 1, "cats/white": 1, "dogs/black": 1},
+        {"cats/black": 1, "cats/white": 1, "dogs/black": 1, "dogs/brown": 1},
+        {"ill/day1": 1, "well/day1": 1},
+        {"train_stations": 1, "test_tubes": 1},
+    ],
+)
+def test_folders_within_classes_are_no_reason_to_take_these_for_splits(
+    make_folder: MakeFolder, layout: dict[str, int]
+) -> None:
+    found = scan_root(make_folder(layout))
+    assert found.class_names == sorted({folder.partition("/")[0] for folder in layout})
+    assert len(found.samples) == len(layout)
+
+
+def test_folders_on_two_drives_have_no_common_root(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two_drives(_: object) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    root = make_folder({f"{name}/{label}": 1 for name in ("learn", "exam") for label in ("cats", "dogs")})
+    monkeypatch.setattr(os.path, "commonpath", two_drives)
+    found = scan_named(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
+    assert (found.root, images_by_split(found)) == (root / "learn", {"train": 2, "test": 2})
+
+
+def test_folders_of_other_names_are_given_one_by_one(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder({"learn/cats": 3, "learn/dogs": 3, "exam/cats": 1, "exam/dogs": 1})
+    monkeypatch.chdir(root)
+    below_root = scan_named(root, train_dir="learn", test_dir="exam")
+    absolute = scan_named(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
+    from_here = scan_named(train_dir="learn", test_dir="exam")
+    for found in (below_root, absolute, from_here):
+        assert images_by_split(found) == {"train": 6, "test": 2}
+        assert found.root.resolve() == root.resolve()
+
+
+def test_hidden_files_and_folders_are_neither_classes_nor_images(make_folder: MakeFolder) -> None:
+    root = make_folder({"cats": 1, "dogs": 1, ".cache": 1, "__MACOSX/cats": 1, "cats/.thumbs": 1})
+    (root / "dogs" / "._000.png").write_bytes(b"resource fork")
+    found = scan_root(root)
+    assert found.class_names == ["cats", "dogs"]
+    assert names_below(found) == ["cats/000.png", "dogs/000.png"]
+    assert not found.ignored
+
+
+def test_extensions_count_in_any_case_and_other_files_are_counted_by_theirs(make_folder: MakeFolder) -> None:
+    root = make_folder({"cats": 1, "dogs/brown/small": 1})
+    (root / "cats" / "000.png").rename(root / "cats" / "DSC_1.JPG")
+    for name in ("cats/notes.txt", "dogs/Notes.TXT", "dogs/brown/README"):
+        (root / name).write_text("no image", encoding="utf-8")
+    found = scan_root(root)
+    assert {sample.path.name: sample.label for sample in found.samples} == {"DSC_1.JPG": 0, "000.png": 1}
+    assert found.ignored == {".txt": 2, "(none)": 1}
+
+
+@pytest.mark.parametrize("test", ["test", "test/test"])
+def test_the_test_images_of_a_competition_have_no_labels_and_are_passed_over(
+    make_folder: MakeFolder, test: str
+) -> None:
+    found = scan_root(make_folder({"train/cats": 2, "train/dogs": 2, test: 3}))
+    assert {sample.split for sample in found.samples} == {"train"}
+    assert found.class_names == ["cats", "dogs"]
+    assert found.ignored == {"in test, which has no class folders": 3}
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ({"cats": 2, "dogs": 0}, "images/dogs holds no images; fill this class folder or remove it"),
+        ({"cats": 2}, "images has one class only (cats); expected at least two class folders"),
+        ({"": 3}, "images holds no class folders; expected one folder of images a class, such as images/cats"),
+        ({"": 0}, "images is empty; expected one folder of images a class, such as images/cats"),
+        ({"train/cats": 1, "train/dogs": 1, "val/cats": 1}, "val lacks dogs; expected the same class folders as in "),
+        (
+            {"train/cats": 1, "train/dogs": 1, "test/cats": 1, "test/wolves": 1},
+            "test lacks dogs and also has wolves; expected the same class folders as in ",
+        ),
+        ({"train/cats": 1, "train/dogs": 1, "test/cats": 1, "test/dogs": 0}, "test/dogs holds no images"),
+        (
+            {"train/cats": 1, "train/dogs": 1, "val/cats": 1, "val/dogs": 1, "val/wolves": 1},
+            "val also has wolves; expected the same class folders as in ",
+        ),
+        (
+            {"train/cats": 1, "train/dogs": 1, "test/Cats": 1, "test/dogs": 1},
+            "test lacks cats and also has Cats (some differ only in case or in how accents are stored); expected the",
+        ),
+        (
+            {"train/cats": 1, "train/dogs": 1, "val/cats": 1, "val/dogs": 1, "valid/cats": 1, "valid/dogs": 1},
+            "images has train, val, valid; expected one folder a split",
+        ),
+        (
+            {"val/cats": 1, "val/dogs": 1, "test/cats": 1, "test/dogs": 1},
+            "images has val, test but no train; add it or",
+        ),
+        ({"train": 2, "test": 2}, "train holds no class folders; expected one folder of images a class"),
+    ],
+)
+def test_folders_that_cannot_be_learned_from_are_named(
+    make_folder: MakeFolder, layout: dict[str, int], message: str
+) -> None:
+    with pytest.raises(DataError) as raised:
+        scan_root(make_folder(layout))
+    assert message in str(raised.value).replace(os.sep, "/")
+
+
+def test_a_folder_that_is_none_is_named_with_its_key(make_folder: MakeFolder) -> None:
+    root = make_folder({"cats": 1, "dogs": 1})
+    with pytest.raises(DataError, match=r"^dataset\.root: .*none does not exist; expected a folder with one folder"):
+        scan_root(root / "none")
+    with pytest.raises(DataError, match=r"^dataset\.root: .*000\.png is a file, not a folder"):
+        scan_root(root / "cats" / "000.png")
+    with pytest.raises(DataError, match=r"^dataset\.test_dir: .*exam does not exist"):
+        scan_named(train_dir=str(root), test_dir=str(root / "exam"))
+
+
+@pytest.mark.parametrize("wrapper", ["PetImages", "imagenette2-160", "archive/animals10/raw-img"])
+def test_the_wrappers_of_an_archive_are_gone_through(make_folder: MakeFolder, wrapper: str) -> None:
+    root = make_folder({f"{wrapper}/Cat": 1, f"{wrapper}/Dog": 1})
+    (root / "README.txt").write_text("read me", encoding="utf-8")
+    for found in (scan_root(root), scan_eval_folder(root)):
+        assert (found.root, names_below(found)) == (root / wrapper, ["Cat/000.png", "Dog/000.png"])
+
+
+def test_a_wrapper_may_hold_split_folders(make_folder: MakeFolder) -> None:
+    both = scan_root(make_folder({f"flowers/{split}/{name}": 1 for split in ("train", "val") for name in "ab"}))
+    assert images_by_split(both) == {"train": 2, "val": 2}
+    alone = scan_root(make_folder({"flowers/train/a": 1, "flowers/train/b": 1}, name="alone"))
+    assert images_by_split(alone) == {"train": 2}
+
+
+@pytest.mark.parametrize("layout", [{"cats": 1, "cats/indoors": 1, "cats/outdoors": 1}, {"cats/indoors": 1}])
+def test_a_single_class_is_no_wrapper(make_folder: MakeFolder, layout: dict[str, int]) -> None:
+    root = make_folder({})
+    for folder in layout:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / "000.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"images has one class only \(cats\)"):
+        scan_root(root)
+    assert scan_eval_folder(root).class_names == ["cats"]
+
+
+def test_a_pattern_names_the_group_of_each_image(make_folder: MakeFolder) -> None:
+    found = scan_root(make_folder({"ill/patient1": 2, "ill/patient2": 1, "well/patient3": 1, "well/unknown": 1}))
+    assert {sample.group for sample in found.samples} == {None}
+    by_number = assign_groups(found, r"patient(\d+)/")
+    assert [sample.group for sample in by_number.samples] == ["1", "1", "2", "3", None]
+    assert [sample.group for sample in assign_groups(found, r"^\w+").samples] == ["ill"] * 3 + ["well"] * 2
+    assert assign_groups(found, None) is found
+    with pytest.raises(ConfigError, match=r"^dataset\.group_pattern=\( is no regular expression: missing \)"):
+        assign_groups(found, "(")
+    with pytest.raises(
+        ConfigError, match=r"^dataset\.group_pattern=case\(\\d\) names no group in any path, such as ill/"
+    ):
+        assign_groups(found, r"case(\d)")

@@ -1,0 +1,141 @@
+"""Public archives that hold no folder a class are read all the same."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_classifier.data.sources import named_datasets as public
+from cnn_classifier.data.sources.folder import scan_root
+from cnn_classifier.data.sources.named_datasets import CIFAR_CLASSES, detect_known_dataset
+from cnn_classifier.errors import DataError, StorageError
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An unpacked archive with 20 pictures a file instead of 10,000, all red above and blue below; an empty cache."""
+    monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(public, "CIFAR_RECORDS", 20)
+    folder = tmp_path / "unpacked" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    planes = np.zeros((3, 32, 32), dtype=np.uint8)
+    planes[0, :16] = planes[2, 16:] = 250
+    for name in [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]:
+        (folder / name).write_bytes(b"".join(bytes([label % 10]) + planes.tobytes() for label in range(20)))
+    (folder / "batches.meta.txt").write_text("\n".join(CIFAR_CLASSES), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("given", ["unpacked", "unpacked/cifar-10-batches-bin"])
+def test_cifar10_becomes_a_folder_of_pictures_once(cifar: Path, tmp_path: Path, given: str) -> None:
+    found = detect_known_dataset(tmp_path / given)
+    assert found is not None
+    assert found.class_names == list(CIFAR_CLASSES)
+    assert [sample.split for sample in found.samples] == ["train"] * 100 + ["test"] * 20
+    assert all(sample.path.parent.name == CIFAR_CLASSES[sample.label] for sample in found.samples)
+    with Image.open(found.samples[0].path) as picture:
+        assert (picture.format, picture.size, picture.mode) == ("PNG", (32, 32), "RGB")
+        assert [picture.getpixel((5, row)) for row in (0, 15, 16, 31)] == [(250, 0, 0)] * 2 + [(0, 0, 250)] * 2
+    assert found.root.parent == tmp_path / "home" / "datasets"  # the user's own folder may be read-only
+    assert [entry.name for entry in cifar.parent.iterdir()] == ["cifar-10-batches-bin"]
+
+    written = found.samples[0].path.stat().st_mtime_ns
+    again = detect_known_dataset(tmp_path / given)
+    assert again == found
+    assert again.samples[0].path.stat().st_mtime_ns == written
+    os.utime(cifar / "test_batch.bin", ns=(0, 0))
+    changed = detect_known_dataset(tmp_path / given)
+    assert changed is not None
+    assert changed.root != found.root
+
+
+def test_cifar10_that_was_cut_short_leaves_nothing(
+    cifar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", full)
+        with pytest.raises(StorageError, match=r"cifar-10-images-\w+ cannot be written \(No space left on device\)"):
+            detect_known_dataset(cifar)
+    assert list((tmp_path / "home" / "datasets").iterdir()) == []
+    assert detect_known_dataset(cifar) is not None
+
+
+def test_cifar10_in_parts_is_named_before_a_picture_is_written(cifar: Path, tmp_path: Path) -> None:
+    batch = cifar / "data_batch_3.bin"
+    whole = batch.read_bytes()
+    for content, message in (
+        (whole[:-1], r"data_batch_3\.bin has 61,459 bytes; expected 61,460: download it anew"),
+        (b"\x0a" + whole[1:], r"data_batch_3\.bin has the label 10; expected 0 to 9"),
+    ):
+        batch.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            detect_known_dataset(cifar)
+    batch.unlink()
+    with pytest.raises(DataError, match=r"data_batch_3\.bin is missing; unpack the archive anew"):
+        detect_known_dataset(cifar)
+    assert not (tmp_path / "home").exists()
+
+
+def make_pets(images: Path, annotations: Path) -> None:
+    """Two breeds as the archives hold them: an unlisted picture, MATLAB's files and the masks are among them."""
+    (images / "images").mkdir(parents=True)
+    for name in ("Abyssinian_1", "Abyssinian_2", "american_bulldog_7", "american_bulldog_10", "Abyssinian_34"):
+        (images / "images" / f"{name}.jpg").write_bytes(b"")
+    (images / "images" / "Abyssinian_101.mat").write_bytes(b"")
+    (annotations / "annotations" / "trimaps").mkdir(parents=True)
+    (annotations / "annotations" / "trimaps" / "Abyssinian_1.png").write_bytes(b"")
+    lists = {
+        "trainval.txt": "Abyssinian_2 1 1 1\namerican_bulldog_10 2 2 1\n",
+        "test.txt": "Abyssinian_1 1 1 1\namerican_bulldog_7 2 2 1\n",
+    }
+    for name, text in lists.items():
+        (annotations / "annotations" / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations"), [(".", "."), ("images.tar.gz-1", "annotations.tar.gz-2"), ("images", "annotations")]
+)
+def test_pets_are_split_as_their_lists_say(tmp_path: Path, images: str, annotations: str) -> None:
+    make_pets(tmp_path / images, tmp_path / annotations)
+    found = detect_known_dataset(tmp_path)
+    assert found is not None
+    assert found.class_names == ["Abyssinian", "American Bulldog"]
+    assert [(sample.path.name, sample.label, sample.split) for sample in found.samples] == [
+        ("Abyssinian_2.jpg", 0, "train"),
+        ("american_bulldog_10.jpg", 1, "train"),
+        ("Abyssinian_1.jpg", 0, "test"),
+        ("american_bulldog_7.jpg", 1, "test"),
+    ]
+    assert all(sample.path.is_file() for sample in found.samples)
+    assert found.ignored == {".mat": 1, ".jpg": 1}
+
+
+@pytest.mark.parametrize("line", ["../../secret_1 1 1 1", "/etc/x_1 1 1 1", "", "Abyssinian 1 1 1", "caf\xe9_1 1 1 1"])
+def test_a_list_names_files_of_its_own_folder_only(tmp_path: Path, line: str) -> None:
+    make_pets(tmp_path, tmp_path)
+    (tmp_path / "annotations" / "test.txt").write_bytes(f"Abyssinian_1 1 1 1\n{line}\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"test\.txt, line 2: .*; expected a line such as Abyssinian_100 1 1 1"):
+        detect_known_dataset(tmp_path)
+
+
+def test_half_of_the_pets_is_not_enough(tmp_path: Path) -> None:
+    make_pets(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(DataError, match=r"b has annotations but no images/\*\.jpg; unpack images\.tar\.gz there too"):
+        detect_known_dataset(tmp_path / "b")
+    (tmp_path / "b" / "annotations" / "test.txt").unlink()
+    with pytest.raises(DataError, match=r"test\.txt is missing; unpack annotations\.tar\.gz anew"):
+        detect_known_dataset(tmp_path)
+
+
+def test_folders_of_classes_are_nothing_special(make_folder: MakeFolder) -> None:
+    root = make_folder({"images": 1, "annotations": 1})
+    assert detect_known_dataset(root) is None
+    assert scan_root(root).class_names == ["annotations", "images"]

@@ -1,0 +1,71 @@
+"""What `deploy/aws/` would send to AWS is what AWS takes, as far as botocore and moto know; nothing is sent."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from helpers.dockerfile import DEPLOY, instruction
+
+from cnn_classifier.cli.parser import build_parser
+
+AWS = DEPLOY / "aws"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """boto3, whose calls moto answers in this process."""
+    moto = pytest.importorskip("moto", reason="moto is not installed")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
+        monkeypatch.setenv(f"AWS_{name}", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with moto.mock_aws(config={"lambda": {"use_docker": False}}):
+        yield pytest.importorskip("boto3")
+
+
+def words_of(name: str) -> dict[str, Any]:
+    """The words of a call, which botocore checks before it is sent."""
+    content: dict[str, Any] = json.loads((AWS / name).read_text())
+    return content
+
+
+def test_ecs_takes_the_task_definition(aws: Any) -> None:
+    task = aws.client("ecs").register_task_definition(**words_of("task-definition.json"))["taskDefinition"]
+    assert task["taskDefinitionArn"].endswith("task-definition/cnn-classifier:1")
+    (container,) = task["containerDefinitions"]
+    understood = build_parser().parse_args(["serve", *container["command"]])
+    assert understood.port == container["portMappings"][0]["containerPort"] == 8080
+    assert container["readonlyRootFilesystem"]
+    assert container["user"] == instruction("serve", "USER")
+    assert container["stopTimeout"] > 25  # what the service takes to drain, at most
+
+
+def test_lambda_takes_the_function(aws: Any) -> None:
+    words = words_of("lambda.json")
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = aws.client("iam").create_role(RoleName="cnn-classifier-lambda", AssumeRolePolicyDocument=json.dumps(trust))
+    assert aws.client("lambda").create_function(**words | {"Role": role["Role"]["Arn"]})["PackageType"] == "Image"
+    assert re.search(r"/opt/extensions/lambda-adapter$", instruction("lambda", "COPY"))
+
+
+@pytest.mark.parametrize("words", [[], ["--serverless", "2048", "--count", "5"]])
+def test_sagemaker_makes_an_endpoint_and_takes_it_away(
+    aws: Any, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deploy.aws.sagemaker_endpoint import main
+
+    role = "arn:aws:iam::123456789012:role/sagemaker"
+    main(["create", "cats", "--image", "image:1", "--model", "s3://here/model.tar.gz", "--role", role, *words])
+    assert ":endpoint/cats" in capsys.readouterr().out
+    client = aws.client("sagemaker")
+    (variant,) = client.describe_endpoint_config(EndpointConfigName="cats")["ProductionVariants"]
+    if words:
+        assert variant["ServerlessConfig"] == {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+    else:
+        assert variant["InitialInstanceCount"] == 1
+    container = client.describe_model(ModelName="cats")["PrimaryContainer"]
+    assert container["ModelDataUrl"] == "s3://here/model.tar.gz"
+
+    main(["delete", "cats"])
+    assert client.list_endpoints()["Endpoints"] == client.list_models()["Models"] == []

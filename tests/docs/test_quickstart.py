@@ -1,0 +1,23 @@
+"""The notebook runs from its first cell to its last."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "quickstart.ipynb"
+
+
+def test_every_cell_of_the_notebook_runs(tmp_path: Path) -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "outputs" / "quickstart" / "checkpoints" / "best.ckpt").exists()
+    assert "images with the same class" in done.stdout
+    assert all(not cell.get("outputs") for cell in cells)  # what a run printed is not for keeping
