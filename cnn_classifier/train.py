@@ -98,7 +98,7 @@ def train(config: Config, scan: DatasetIndex | None = None, *, overrides: Sequen
         load_predictor = partial(
             Predictor.load, best_path, device=str(trainer.strategy.root_device), trusted=[config.model._target_]
         )
-        evaluations = evaluate_best(best_path, load_predictor, datamodule, flip=config.flip_test)
+        evaluations = evaluate_best(best_path, load_predictor, datamodule, flip=config.test_time_flip)
         timing = {
             "prepare_seconds": fit_start_time - start_time,
             "fit_seconds": fit_end_time - fit_start_time,

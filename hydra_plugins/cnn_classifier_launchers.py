@@ -39,15 +39,15 @@ class PoolLauncher(ProcessLauncher):
         patience: Minutes without a sign of life after which a job is stopped.
     """
 
-    def __init__(self, *, jobs: int | str = "auto", patience: float = 30) -> None:
-        self.jobs, self.patience = jobs, patience
+    def __init__(self, *, n_jobs: int | str = "auto", timeout_minutes: float = 30) -> None:
+        self.n_jobs, self.timeout_minutes = n_jobs, timeout_minutes
 
     def create_launcher(self) -> Any:
         from cnn_classifier.sweep.launcher import LocalLauncher
 
         accelerator = str(self.config.trainer.accelerator)
         return LocalLauncher(
-            self.config.hydra.sweep.dir, n_jobs=self.jobs, timeout=60 * self.patience, accelerator=accelerator
+            self.config.hydra.sweep.dir, n_jobs=self.n_jobs, timeout=60 * self.timeout_minutes, accelerator=accelerator
         )
 
 
@@ -60,11 +60,13 @@ class SubmititLauncher(ProcessLauncher):
         parameters: Of submitit, such as `timeout_min` and `slurm_partition`; those that are null are left to it.
     """
 
-    def __init__(self, *, cluster: str = "slurm", patience: float = 30, parameters: Mapping[str, Any]) -> None:
-        self.cluster, self.patience, self.parameters = cluster, patience, dict(parameters)
+    def __init__(self, *, cluster: str = "slurm", timeout_minutes: float = 30, parameters: Mapping[str, Any]) -> None:
+        self.cluster, self.timeout_minutes, self.parameters = cluster, timeout_minutes, dict(parameters)
 
     def create_launcher(self) -> Any:
         from cnn_classifier.sweep.slurm import SlurmLauncher
 
         sweep_dir = self.config.hydra.sweep.dir
-        return SlurmLauncher(sweep_dir, cluster=self.cluster, parameters=self.parameters, timeout=60 * self.patience)
+        return SlurmLauncher(
+            sweep_dir, cluster=self.cluster, parameters=self.parameters, timeout=60 * self.timeout_minutes
+        )

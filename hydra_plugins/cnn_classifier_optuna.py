@@ -25,16 +25,16 @@ class OptunaSweeper(Sweeper):
     def __init__(
         self,
         *,
-        trials: int = 20,
+        n_trials: int = 20,
         timeout: str | None = None,
-        jobs: int = 1,
+        n_jobs: int = 1,
         sampler: str = "tpe",
         prune: bool = True,
-        default: bool = False,
+        include_baseline: bool = False,
         params: Mapping[str, str] | None = None,
     ) -> None:
-        self.trials, self.timeout, self.jobs, self.sampler, self.prune = trials, timeout, jobs, sampler, prune
-        self.default, self.params = default, dict(params or {})
+        self.n_trials, self.timeout, self.n_jobs, self.sampler, self.prune = n_trials, timeout, n_jobs, sampler, prune
+        self.include_baseline, self.params = include_baseline, dict(params or {})
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config, self.hydra_context = config, hydra_context
@@ -62,9 +62,9 @@ class OptunaSweeper(Sweeper):
             sampler=self.sampler,
             seed=config.seed,
             prune=self.prune,
-            include_baseline=self.default,
+            include_baseline=self.include_baseline,
         )
-        search.run(self.launch, n_trials=self.trials, timeout=self.timeout, n_jobs=self.jobs)
+        search.run(self.launch, n_trials=self.n_trials, timeout=self.timeout, n_jobs=self.n_jobs)
 
     def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> list[float | None]:
         """Run these jobs and give the accuracy of each on validation images."""

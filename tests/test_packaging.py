@@ -31,7 +31,7 @@ def test_the_unpacked_wheel_trains_and_predicts_from_an_empty_folder(wheel: Path
     here.mkdir()
     command = [sys.executable, "-c", "from cnn_classifier.cli.main import run; run()"]
     environment = os.environ | {"PYTHONPATH": str(site)}  # before the checkout, whose conf/ is then out of sight
-    words = ["model=baseline", "dataset.limit_per_class=10", "trainer.max_epochs=1", "run_dir=run", "trainer=cpu"]
+    words = ["model=baseline", "dataset.max_per_class=10", "trainer.max_epochs=1", "run_dir=run", "trainer=cpu"]
 
     trained = subprocess.run([*command, "train", *words], cwd=here, env=environment, capture_output=True, text=True)
     assert trained.returncode == 0, trained.stderr

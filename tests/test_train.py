@@ -22,7 +22,7 @@ TINY = [
     "dataset.image_size=16",
     "dataset.batch_size=8",
     "model.widths=[8,16]",
-    "model.dense=16",
+    "model.hidden_dim=16",
     "model.dropout=0",
     "optimizer.lr=0.01",
     "scheduler=constant",
@@ -200,7 +200,7 @@ def test_an_archive_trains_as_its_folder_does_under_names_of_ones_own(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = shutil.make_archive("photos", "gztar", photos)
-    words = ["dataset.root=null", f"dataset.source={archive}", "dataset.class_names={cats: Katzen}"]
+    words = ["dataset.root=null", f"dataset.source={archive}", "dataset.rename_classes={cats: Katzen}"]
 
     report = report_of(train(photos, *words, epochs=1))
 
@@ -306,7 +306,7 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
     words = [
         "train",
         "-m",
-        *tiny_without("model=", "model.dense", "model.dropout"),
+        *tiny_without("model=", "model.hidden_dim", "model.dropout"),
         "trainer.max_epochs=1",
         "model=baseline,cnn",
     ]
@@ -332,7 +332,7 @@ def test_a_sweep_runs_every_combination_and_survives_a_failing_one(
         ["dataset.channels=1", "dataset.resize=pad", "dataset.cache=none", "augment=none"],
         ["trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "scheduler.warmup_epochs=1.0"],
         ["dataset.folds=4", "dataset.fold=1", "logger=tensorboard", "trainer.precision=bf16-mixed"],
-        ["logger=csv", "callbacks.best=null", "callbacks.early_stopping=null", "dataset.limit_per_class=10"],
+        ["logger=csv", "callbacks.best=null", "callbacks.early_stopping=null", "dataset.max_per_class=10"],
         *(["trainer.gradient_clip_val=1.0", f"trainer.precision={name}"] for name in ("32-true", "bf16-mixed")),
         ["trainer.precision=64-true", "callbacks=default"],
         ["trainer.precision=bf16-true", "callbacks=default"],

@@ -25,7 +25,7 @@ def estimate_train_size(config: Mapping[str, Any], scan: DatasetIndex) -> int:
     class_counts = Counter((sample.split, sample.label) for sample in scan.samples)
     split_counts: Counter[str] = Counter()
     for (split, _), num_images in class_counts.items():
-        split_counts[split or "train"] += min(num_images, options["limit_per_class"] or num_images)
+        split_counts[split or "train"] += min(num_images, options["max_per_class"] or num_images)
     train_size = float(split_counts["train"])
     if options["folds"]:
         held_out = "val" if split_counts["test"] else "test"

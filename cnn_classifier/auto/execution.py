@@ -26,7 +26,7 @@ from cnn_classifier.auto.step_timer import (
 )
 from cnn_classifier.config.instantiate import instantiate, instantiate_all
 from cnn_classifier.config.schema import parse_duration
-from cnn_classifier.data.config import AUTO
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.loading.augment import Augmentation
 from cnn_classifier.files import cache_dir
 from cnn_classifier.models.finetuning import FineTunable
@@ -133,7 +133,7 @@ def list_candidates(requested: Mapping[str, Any], device: torch.device) -> list[
     has_fast_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     supported_precisions = list(PRECISIONS) if device.type in ("cpu", "cuda") and has_fast_bfloat16 else ["32-true"]
     precisions = supported_precisions if requested["precision"] == AUTO else [str(requested["precision"])]
-    memory_formats = list(MEMORY_FORMATS) if requested["layout"] == AUTO else [requested["layout"]]
+    memory_formats = list(MEMORY_FORMATS) if requested["memory_format"] == AUTO else [requested["memory_format"]]
     is_compiled = requested["compile"] is True
     return [
         Execution(precision, memory_format, is_compiled) for memory_format in memory_formats for precision in precisions
@@ -151,26 +151,26 @@ def tune_execution(
         images: About how many there are to train on.
         limit: The seconds that a step may take.
     """
-    settings, dataset = values["trainer"], values["dataset"]
+    trainer_config, dataset = values["trainer"], values["dataset"]
     shape = {"channels": dataset["channels"], "image_size": dataset["image_size"]}
     network: nn.Module = instantiate(values["model"], nn.Module, num_classes=num_classes, **shape)
     if isinstance(network, FineTunable):
         network.set_progress(0.5)  # what learns in the middle of the run takes the time of most of it
-    train_size = max(settings["sizes"] or [dataset["image_size"]])
-    num_steps = settings["max_steps"]
-    if num_steps == -1 and settings["max_epochs"] != AUTO:
-        num_steps = (settings["max_epochs"] or 1) * max(num_images // dataset["batch_size"], 1)
+    train_size = max(dataset["train_sizes"] or [dataset["image_size"]])
+    num_steps = trainer_config["max_steps"]
+    if num_steps == -1 and trainer_config["max_epochs"] != AUTO:
+        num_steps = max(trainer_config["max_epochs"] or 1, 1) * max(num_images // dataset["batch_size"], 1)
     optimizer = values["optimizer"] | {"lr": 1e-6}  # of the trial; it may be `auto` yet
     timer = StepTimer(
         network,
-        resolve_device(settings["accelerator"]),
+        resolve_device(trainer_config["accelerator"]),
         batch_shape=(dataset["batch_size"], dataset["channels"], train_size, train_size),
         make_optimizer=partial(build_optimizer, optimizer),
         augment=Augmentation(instantiate_all(values["augment"], nn.Module), num_classes=num_classes),
     )
     return select_execution(
         timer,
-        settings | {"optimizer": optimizer["_target_"]},
+        values["compute"] | {"precision": trainer_config["precision"], "optimizer": optimizer["_target_"]},
         num_steps=None if num_steps == -1 else num_steps,
         max_seconds=parse_duration(values["budget"], num_images),
         max_step_seconds=max_step_seconds,

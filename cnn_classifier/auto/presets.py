@@ -83,12 +83,12 @@ def resolve_image_size(recipe: Recipe, median_size: int, preset: Preset) -> None
         recipe.resolve(
             "dataset.image_size", min(preset.image_size, pretrained_size), f"what backbones know; {size_reason}"
         )
-        recipe.resolve("trainer.sizes", None, "few epochs are enough")
+        recipe.resolve("dataset.train_sizes", None, "few epochs are enough")
     elif recipe.get("model._target_") not in VARIABLE_SIZE_MODELS:
         train_size = max(16, min(preset.image_size, median_size) // 16 * 16)
         recipe.resolve("dataset.image_size", train_size, size_reason)
-        recipe.resolve("trainer.sizes", None, "the network takes one size")
-    configured_sizes = recipe.get("trainer.sizes")
+        recipe.resolve("dataset.train_sizes", None, "the network takes one size")
+    configured_sizes = recipe.get("dataset.train_sizes")
     train_size = (
         max(configured_sizes)
         if isinstance(configured_sizes, list)
@@ -103,7 +103,9 @@ def resolve_image_size(recipe: Recipe, median_size: int, preset: Preset) -> None
     train_size = round(image_size / TEST_SIZE_FACTOR / 8) * 8
     progressive_sizes = [max(round(train_size * factor / 8) * 8, MIN_PHOTO_SIZE) for factor in PROGRESSIVE_FACTORS]
     sizes = progressive_sizes if train_size >= MIN_PROGRESSIVE_SIZE else None
-    recipe.resolve("trainer.sizes", sizes, "small images first, which are quick" if sizes else "the images are small")
+    recipe.resolve(
+        "dataset.train_sizes", sizes, "small images first, which are quick" if sizes else "the images are small"
+    )
     recipe.resolve("model.stem_stride", 2 if train_size >= MIN_STRIDED_SIZE else 1, f"images of {image_size} px")
 
 

@@ -15,8 +15,9 @@ from cnn_classifier.auto.budget import format_duration, remaining_training_secon
 from cnn_classifier.auto.dataset_stats import estimate_train_size, median_image_size
 from cnn_classifier.auto.presets import MIN_PROGRESSIVE_SIZE, get_presets, relative_cost, resolve_image_size
 from cnn_classifier.auto.resolved import Recipe
+from cnn_classifier.config.compose import mark_auto
 from cnn_classifier.config.schema import parse_duration
-from cnn_classifier.data.config import AUTO
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.models.validation import RESNET_TARGET, is_pretrained
 
@@ -55,7 +56,7 @@ def resolve_recipe(values: Mapping[str, Any], scan: DatasetIndex, measure_step_s
     Raises:
         ConfigError: If the budget cannot be read.
     """
-    recipe = Recipe(values)
+    recipe = Recipe(mark_auto(values))
     stats = DatasetStats(estimate_train_size(values, scan), median_image_size(scan))
     recipe.resolve("augment.flip.p", *flip_probability(scan.class_names))
     recipe.resolve("dataset.batch_size", choose_batch_size(recipe, stats), f"{stats.num_images} training images")
@@ -69,7 +70,7 @@ def resolve_recipe(values: Mapping[str, Any], scan: DatasetIndex, measure_step_s
     recipe.resolve("loss.label_smoothing", 0.0 if is_pretrained(recipe.get("model")) else 0.1, "as suits the network")
     resolve_regularization(recipe, recipe.get("trainer.max_epochs") or 1)
     total_steps = max(recipe.get("trainer.max_epochs") or 1, 1) * steps_per_epoch
-    recipe.resolve("callbacks.average.decay", round(1 - 1 / max(0.03 * total_steps, 10), 4), f"{total_steps} steps")
+    recipe.resolve("callbacks.ema.decay", round(1 - 1 / max(0.03 * total_steps, 10), 4), f"{total_steps} steps")
     return recipe
 
 
@@ -87,7 +88,7 @@ def resolve_epochs(
         candidate = Recipe(recipe.values)
         resolve_image_size(candidate, stats.median_size, preset)
         resolve_regularization(candidate, LONG_RUN_EPOCHS)
-        effective_steps = steps_per_epoch * relative_cost(candidate.get("trainer.sizes")) * preset.epoch_overhead
+        effective_steps = steps_per_epoch * relative_cost(candidate.get("dataset.train_sizes")) * preset.epoch_overhead
         max_step_seconds = remaining_seconds() / preset.min_epochs / effective_steps
         epoch_seconds = measure_step_seconds(candidate.values, max_step_seconds) * effective_steps
         epochs = int(remaining_seconds() / epoch_seconds)
@@ -121,7 +122,7 @@ def resolve_regularization(recipe: Recipe, epochs: int) -> None:
     image_size = recipe.get("dataset.image_size")
     reason, is_small = f"{epochs} epochs of {image_size} px", image_size < MIN_PROGRESSIVE_SIZE
     min_crop_area = 1.0 if is_small else 0.7 if epochs < LONG_RUN_EPOCHS else 0.55
-    recipe.resolve("augment.affine.crop", [min_crop_area, 1.0], reason)
+    recipe.resolve("augment.affine.crop_area", [min_crop_area, 1.0], reason)
     recipe.resolve("augment.affine.degrees", 0.0 if is_small else 11.5, reason)
     recipe.resolve("augment.affine.translate", SMALL_IMAGE_TRANSLATE if is_small else 0.0, reason)
     recipe.resolve("model.dropout", 0.1 if epochs < LONG_RUN_EPOCHS else 0.3, reason)

@@ -6,7 +6,7 @@ from cnn_classifier.auto.dataset_stats import estimate_train_size
 from cnn_classifier.auto.execution import tune_execution
 from cnn_classifier.auto.recipe import resolve_recipe
 from cnn_classifier.config.compose import Config, set_values, to_container
-from cnn_classifier.data.config import AUTO
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.models.backbones import required_size
 from cnn_classifier.models.validation import is_pretrained
@@ -34,5 +34,6 @@ def resolve_auto(config: Config, scan: DatasetIndex) -> list[str]:
         | {resolved_value.key: resolved_value.value for resolved_value in recipe.resolved},
     )
     execution = timing.execution
-    config.trainer.update(precision=execution.precision, layout=execution.memory_format, compile=execution.compile)
+    config.trainer.precision = execution.precision
+    config.compute.update(memory_format=execution.memory_format, compile=execution.compile)
     return [*map(str, recipe.resolved), f"computing with {execution} ({reason})"]

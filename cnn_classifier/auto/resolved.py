@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnn_classifier.data.config import AUTO
+from cnn_classifier.data import AUTO
 
 
 @dataclass(frozen=True)

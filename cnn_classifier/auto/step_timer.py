@@ -169,7 +169,7 @@ def timing_key(timer: StepTimer, requested: Mapping[str, Any]) -> str:
         sum(parameter.numel() for parameter in timer.network.parameters() if parameter.requires_grad),
         list(timer.batch_shape),
         FLOAT.sub("", str(timer.augment)),
-        {key: requested.get(key) for key in ("precision", "layout", "compile", "optimizer")},
+        {key: requested.get(key) for key in ("precision", "memory_format", "compile", "optimizer")},
         torch.__version__,
         torch.get_num_threads(),
         describe_processor()

@@ -155,7 +155,7 @@ def check_precision() -> Iterator[CheckResult]:
     from cnn_classifier.training.devices import resolve_device
 
     device = resolve_device("auto")
-    trainer_config = {"precision": "auto", "layout": "auto", "compile": "auto"}
+    trainer_config = {"precision": "auto", "memory_format": "auto", "compile": "auto"}
     precisions = dict.fromkeys(choice.precision for choice in list_candidates(trainer_config, device))
     compiler = shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")
     detail = f"{', '.join(precisions)} on {device.type}; {'can' if compiler else 'cannot'} compile"

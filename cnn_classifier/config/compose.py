@@ -15,7 +15,7 @@ from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hyd
 from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.secrets import redact
 from cnn_classifier.config.yaml_files import check_yaml_files
-from cnn_classifier.data.config import AUTO
+from cnn_classifier.data import AUTO
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.files import atomic_write
 
@@ -83,7 +83,7 @@ def load_saved_config(path: Path) -> dict[str, Any]:
 def is_same_experiment(config: Config, saved_path: Path) -> bool:
     """Whether a saved configuration is this one, apart from what is `auto` and what a resumed run may change."""
     previous = load_saved_config(saved_path)
-    current = fill_auto(to_redacted_dict(config), previous)
+    current = fill_auto(mark_auto(to_redacted_dict(config)), previous)
     for values in (current, previous):
         folder = values.pop("run_dir")
         values.pop("resume")
@@ -96,7 +96,7 @@ def is_same_experiment(config: Config, saved_path: Path) -> bool:
 
 def inherit_resolved_values(config: Config, saved_path: Path) -> None:
     """Take what is `auto` from a saved configuration: a run that goes on keeps what was settled when it began."""
-    current = to_container(config)
+    current = mark_auto(to_container(config))
     before, after = flatten(current), flatten(fill_auto(current, load_saved_config(saved_path)))
     set_values(config, {key: value for key, value in after.items() if before.get(key) != value})
 
@@ -112,6 +112,19 @@ def fill_auto(values: Any, resolved: Any) -> Any:
     if isinstance(values, dict) and isinstance(resolved, dict):
         return {key: fill_auto(value, resolved.get(key, value)) for key, value in values.items()}
     return resolved if values == AUTO else values
+
+
+def mark_auto(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with `auto` in place of the nulls of `trainer` that `auto/` resolves.
+
+    Lightning does not accept `auto` for these keys, and `Trainer(**config.trainer)` works at any time.
+    """
+    from cnn_classifier.config.schema import AUTO_IF_NULL
+
+    trainer_config = values["trainer"]
+    return dict(values) | {
+        "trainer": trainer_config | {key: AUTO for key in AUTO_IF_NULL if trainer_config[key] is None}
+    }
 
 
 def flatten(values: Any, prefix: str = "") -> dict[str, Any]:

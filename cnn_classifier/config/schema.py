@@ -6,43 +6,43 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnn_classifier.config.signature import check_signature
-from cnn_classifier.data.config import AUTO, DatasetConfig
+from cnn_classifier.data import AUTO
+from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.validation import feature_map_size
 
 # Lightning takes numbers, words and lists here; its own signature is checked once it is imported.
-UNION_TYPED_KEYS = ("trainer.compile", "trainer.devices", "trainer.precision")
+UNION_TYPED_KEYS = ("compute.compile", "trainer.devices", "trainer.precision")
 # Smallest and largest value of the numbers that the YAML sets; None is open.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
     "loss.label_smoothing": (0, 1),
-    "model.dense": (1, None),
-    "model.dense_dropout": (0, 1),
+    "model.hidden_dim": (1, None),
+    "model.head_dropout": (0, 1),
     "model.dropout": (0, 1),
     "model.freeze": (0, 1),
     "model.layer_decay": (0, 1),
-    "model.thaw": (0, 1),
+    "model.unfreeze": (0, 1),
     "model.widths": (1, None),
     "optimizer.lr": (0, None),
     "optimizer.momentum": (0, 1),
     "optimizer.weight_decay": (0, None),
     "scheduler.factor": (0, 1),
     "scheduler.patience": (0, None),
-    "scheduler.warmup": (0, 1),
+    "scheduler.pct_start": (0, 1),
     "scheduler.warmup_epochs": (0, None),
     "trainer.accumulate_grad_batches": (1, None),
     "trainer.gradient_clip_val": (0, None),
     "trainer.max_epochs": (1, None),
-    "trainer.sizes": (8, 4096),
 }
 # What `auto` may be replaced by.
 EXAMPLE_VALUES: dict[str, Any] = {
-    "augment.affine.crop": [0.5, 1.0],
+    "augment.affine.crop_area": [0.5, 1.0],
     "augment.affine.degrees": 11.5,
     "augment.affine.translate": 0.05,
     "augment.flip.p": 0.5,
     "budget": "15m",
-    "callbacks.average.decay": 0.99,
+    "callbacks.ema.decay": 0.99,
     "loss.label_smoothing": 0.1,
     "model.dropout": 0.3,
     "model.freeze": 0.3,
@@ -50,13 +50,16 @@ EXAMPLE_VALUES: dict[str, Any] = {
     "model.widths": [48, 96, 192, 384],
     "optimizer.lr": 1e-3,
     "trainer.max_epochs": 20,
-    "trainer.sizes": [64, 96, 128],
 }
 # What may be left out.
-NULLABLE_KEYS = ("model.weights", "trainer.sizes")
+# The value of a limited key that means "no limit".
+UNLIMITED = {"trainer.max_epochs": -1}
+# The keys of `trainer` that are null until `auto/` resolves them; Lightning does not accept `auto` for them.
+AUTO_IF_NULL = ("max_epochs", "precision")
+NULLABLE_KEYS = ("model.weights", "trainer.max_epochs")
 ALLOWED_VALUES: dict[str, tuple[Any, ...]] = {
-    "trainer.compile": ("auto", True, False),
-    "trainer.layout": ("auto", "channels_last", "contiguous"),
+    "compute.compile": ("auto", True, False),
+    "compute.memory_format": ("auto", "channels_last", "contiguous"),
 }
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 # What `auto` is for this many images; it grows with the root of their number.
@@ -75,7 +78,11 @@ def check_values(values: Mapping[str, Any]) -> None:
     check_required_groups(values)
     parse_duration(values["budget"], num_images=1)
     for key, (low, high) in RANGES.items():
-        check_range(key, get_by_path(values, key), low, high)
+        if get_by_path(values, key) != UNLIMITED.get(key):
+            check_range(key, get_by_path(values, key), low, high)
+    for name in AUTO_IF_NULL:
+        if values["trainer"][name] == AUTO:
+            raise ConfigError(f"trainer.{name}=auto is not a value of Lightning's; use trainer.{name}=null instead")
     for key, choices in ALLOWED_VALUES.items():
         if get_by_path(values, key) not in choices:
             expected = ", ".join(map(str, choices))
@@ -91,14 +98,14 @@ def check_values(values: Mapping[str, Any]) -> None:
 
 def check_type(key: str, value: Any, default: Any) -> None:
     """Raise ConfigError if a value is of another kind than the default it replaces; null gives way to anything."""
-    is_optional = default is None or isinstance(default, dict)
-    is_checked_later = key in UNION_TYPED_KEYS or key.startswith(
-        "dataset."
-    )  # what DatasetOptions takes may be null, too
-    default = EXAMPLE_VALUES.get(key, default)
-    is_checked_later |= value is None and key in NULLABLE_KEYS
-    if is_checked_later or is_optional or (value == AUTO and key in EXAMPLE_VALUES) or is_same_type(value, default):
+    example = EXAMPLE_VALUES.get(key, default)
+    if example is None or isinstance(example, dict) or (value is None and key in NULLABLE_KEYS):
         return
+    if key in UNION_TYPED_KEYS or key.startswith("dataset."):  # `check_signature` checks these
+        return
+    if (value == AUTO and default == AUTO) or is_same_type(value, example):
+        return
+    default = example
     type_name = "list" if isinstance(default, list) else type(default).__name__
     raise ConfigError(f"{key}={value} is of the wrong type; expected {type_name} such as {key}={default}")
 

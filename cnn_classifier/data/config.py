@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.images.preprocess import RESIZE_POLICIES, Preprocess
 from cnn_classifier.errors import ConfigError
 
@@ -12,7 +13,6 @@ CACHE_MODES = ("auto", "ram", "disk", "none")
 SAMPLERS = ("shuffle", "balanced")
 UNREADABLE_POLICIES = ("skip", "error")
 SPLIT_NAMES = ("train", "val", "test")
-AUTO = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,14 @@ class DatasetConfig:
         split_file: A `split.csv` of an earlier run, to train on the very same split.
         val_fraction: Share of the training images set aside for validation where no folder is given for it.
         test_fraction: Share of all images set aside for testing where no folder is given for it.
-        limit_per_class: Take at most this many images of each class from each folder; all of them if None.
+        max_per_class: Take at most this many images of each class from each folder; all of them if None.
         folds: Cross-validate: cut the images into this many parts, each class spread evenly.
         fold: The part that this run sets aside, from 0 to `folds` - 1.
         image_size: Side in pixels of the square that the network sees; `auto` until `recipe.resolve` settles it.
+        train_sizes: The image sizes of progressive resizing in pixels, each for an equal part of the epochs; `image_size`
+            throughout if None.
         channels: 3 for RGB, 1 for grey.
-        resize: What happens to images that are not square: `squash`, `crop` or `pad`.
+        resize: What happens to images that are not square: `stretch`, `crop` or `pad`.
         mean: Subtracted from pixels in [0, 1]; one value, or one a channel; measured on the training images if None.
         std: What the rest is divided by; one value, or one a channel; measured likewise.
         batch_size: Images a training step; `auto` likewise.
@@ -50,8 +52,8 @@ class DatasetConfig:
         cache: `disk` decodes every image once into a file that later runs share, `ram` into memory, `none` decodes in
             every epoch; `auto` is `disk` where it fits the limit and the disk, else `none`.
         cache_limit_gb: The size in gigabytes from which on `auto` decodes in every epoch.
-        on_bad: What happens to images that cannot be read: `skip` leaves them out, `error` ends the run.
-        bad_limit: With `skip`, the share of unreadable images above which the run ends all the same.
+        on_unreadable: What happens to images that cannot be read: `skip` leaves them out, `error` ends the run.
+        max_unreadable: With `skip`, the share of unreadable images above which the run ends all the same.
 
     Raises:
         ConfigError: If a value is out of its range; the message names the key.
@@ -66,25 +68,26 @@ class DatasetConfig:
     train_dir: str | None = None
     val_dir: str | None = None
     test_dir: str | None = None
-    class_names: Mapping[str | int, str | int] | None = None
+    rename_classes: Mapping[str | int, str | int] | None = None
     group_pattern: str | None = None
     split_file: str | None = None
     val_fraction: float = 0.1
     test_fraction: float = 0.2
-    limit_per_class: int | None = None
+    max_per_class: int | None = None
     folds: int | None = None
     fold: int = 0
     image_size: int | Literal["auto"] = "auto"
+    train_sizes: Sequence[int] | Literal["auto"] | None = "auto"
     channels: int = 3
-    resize: str = "squash"
+    resize: str = "stretch"
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     batch_size: int | Literal["auto"] = "auto"
     sampler: str = "shuffle"
     cache: str = "auto"
     cache_limit_gb: float = 16.0
-    on_bad: str = "skip"
-    bad_limit: float = 0.05
+    on_unreadable: str = "skip"
+    max_unreadable: float = 0.05
 
     def __post_init__(self) -> None:
         self._check(0 < self.val_fraction < 1, "val_fraction", "a share between 0 and 1, such as 0.1")
@@ -94,10 +97,12 @@ class DatasetConfig:
             "val_fraction",
             "less than 1 together with test_fraction",
         )
-        self._check(self.limit_per_class is None or self.limit_per_class >= 1, "limit_per_class", "at least 1")
+        self._check(self.max_per_class is None or self.max_per_class >= 1, "max_per_class", "at least 1")
         self._check(self.folds is None or self.folds >= 2, "folds", "at least 2")
         self._check(0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}")
         self._check(self.image_size == "auto" or 1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
+        sizes = self.train_sizes if isinstance(self.train_sizes, Sequence) and self.train_sizes != AUTO else ()
+        self._check(all(8 <= int(size) <= 4096 for size in sizes), "train_sizes", "from 8 to 4096")
         self._check(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grey)")
         self._check(self.resize in RESIZE_POLICIES, "resize", " or ".join(RESIZE_POLICIES))
         for key, values in (("mean", self.mean), ("std", self.std)):
@@ -111,8 +116,8 @@ class DatasetConfig:
         self._check(self.sampler in SAMPLERS, "sampler", " or ".join(SAMPLERS))
         self._check(self.cache in CACHE_MODES, "cache", " or ".join(CACHE_MODES))
         self._check(self.cache_limit_gb > 0, "cache_limit_gb", "a size in gigabytes above 0")
-        self._check(self.on_bad in UNREADABLE_POLICIES, "on_bad", " or ".join(UNREADABLE_POLICIES))
-        self._check(0 <= self.bad_limit <= 1, "bad_limit", "a share from 0 to 1, such as 0.05")
+        self._check(self.on_unreadable in UNREADABLE_POLICIES, "on_unreadable", " or ".join(UNREADABLE_POLICIES))
+        self._check(0 <= self.max_unreadable <= 1, "max_unreadable", "a share from 0 to 1, such as 0.05")
         if len(self.sources) > 1:
             self._check(len(self.checksums) in (0, len(self.sources)), "checksum", "one for each of dataset.source")
 

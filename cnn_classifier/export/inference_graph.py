@@ -35,7 +35,7 @@ class InferenceGraph(nn.Module):
         self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
         self.feature_bank = classifier.feature_bank
         if resize and metadata.preprocess.resize == "pad":
-            raise ConfigError("--any-size goes with dataset.resize=squash or crop; this model was trained with pad")
+            raise ConfigError("--any-size goes with dataset.resize=stretch or crop; this model was trained with pad")
         self.temperature, self.preprocess, self.resize = metadata.temperature, metadata.preprocess, resize
         shift, scale = normalize_constants(metadata.preprocess.mean, metadata.preprocess.std, torch.device("cpu"))
         self.register_buffer("shift", shift)

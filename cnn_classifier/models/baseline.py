@@ -29,12 +29,12 @@ class Baseline(nn.Module):
         channels: int,
         image_size: int,
         widths: Sequence[int] = (32, 64),
-        dense: int = 64,
+        hidden_dim: int = 64,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
         check_positive("widths", *widths)
-        check_positive("dense", dense)
+        check_positive("hidden_dim", hidden_dim)
         check_probability("dropout", dropout)
         feature_size = feature_map_size(image_size, widths)
         in_channels = [channels, *widths[:-1]]
@@ -45,10 +45,10 @@ class Baseline(nn.Module):
         self.features = nn.Sequential(*blocks)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(widths[-1] * feature_size**2, dense),
+            nn.Linear(widths[-1] * feature_size**2, hidden_dim),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Linear(dense, num_classes),
+            nn.Linear(hidden_dim, num_classes),
         )
 
     def forward(self, images: Tensor) -> Tensor:

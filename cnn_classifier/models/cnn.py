@@ -18,7 +18,7 @@ class CNN(nn.Module):
         widths: Filters of each block; each block halves the image.
         dense: Units of the hidden dense layer.
         dropout: Probability of dropping a feature map after each block.
-        dense_dropout: Probability of dropping a hidden unit.
+        head_dropout: Probability of dropping a hidden unit.
 
     Raises:
         ConfigError: If a value is out of range or the image is too small for the blocks.
@@ -31,25 +31,25 @@ class CNN(nn.Module):
         channels: int,
         image_size: int,
         widths: Sequence[int] = (32, 64, 128, 256),
-        dense: int = 256,
+        hidden_dim: int = 256,
         dropout: float = 0.1,
-        dense_dropout: float = 0.5,
+        head_dropout: float = 0.5,
     ) -> None:
         super().__init__()
         check_positive("widths", *widths)
-        check_positive("dense", dense)
+        check_positive("hidden_dim", hidden_dim)
         check_probability("dropout", dropout)
-        check_probability("dense_dropout", dense_dropout)
+        check_probability("head_dropout", head_dropout)
         feature_size = feature_map_size(image_size, widths)
         in_channels = [channels, *widths[:-1]]
         self.features = nn.Sequential(*(ConvBlock(i, o, dropout) for i, o in zip(in_channels, widths, strict=True)))
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(widths[-1] * feature_size**2, dense, bias=False),
-            nn.BatchNorm1d(dense),
+            nn.Linear(widths[-1] * feature_size**2, hidden_dim, bias=False),
+            nn.BatchNorm1d(hidden_dim),
             nn.ReLU(inplace=True),
-            nn.Dropout(dense_dropout),
-            nn.Linear(dense, num_classes),
+            nn.Dropout(head_dropout),
+            nn.Linear(hidden_dim, num_classes),
         )
         init_weights(self)
 

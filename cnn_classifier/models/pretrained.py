@@ -40,20 +40,20 @@ class Pretrained(nn.Module):
         backbone: str = "efficientnet_b0",
         weights: str | None = "imagenet",
         freeze: float = 0.0,
-        thaw: float = 0.0,
+        unfreeze: float = 0.0,
         layer_decay: float = 0.8,
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
         check_range("freeze", freeze, 0, 1)
-        check_range("thaw", thaw, 0, 1)
+        check_range("unfreeze", unfreeze, 0, 1)
         check_range("layer_decay", layer_decay, 0, 1)
         check_probability("dropout", dropout)
-        self.backbone_name, self.weights, self.freeze, self.thaw, self.layer_decay = (
+        self.backbone_name, self.weights, self.freeze, self.unfreeze, self.layer_decay = (
             backbone,
             weights,
             freeze,
-            thaw,
+            unfreeze,
             layer_decay,
         )
         self.backbone = create_backbone(backbone)
@@ -106,8 +106,8 @@ class Pretrained(nn.Module):
         blocks = self.blocks()
         if fraction < self.freeze or self.freeze == 1:
             self.num_trainable = 1
-        elif fraction < self.freeze + self.thaw:
-            self.num_trainable = 1 + int((len(blocks) - 1) * (fraction - self.freeze) / self.thaw)
+        elif fraction < self.freeze + self.unfreeze:
+            self.num_trainable = 1 + int((len(blocks) - 1) * (fraction - self.freeze) / self.unfreeze)
         else:
             self.num_trainable = len(blocks)
         self.requires_grad_(self.num_trainable == len(blocks))  # a token or a position outside of all parts, too

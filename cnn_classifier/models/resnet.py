@@ -34,20 +34,20 @@ class ResNet(nn.Module):
         channels: int,
         image_size: int,
         widths: Sequence[int] = (48, 96, 192, 384),
-        stem: int = 24,
+        stem_channels: int = 24,
         stem_stride: int = 2,
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
         check_positive("widths", *widths)
-        check_positive("stem", stem)
+        check_positive("stem_channels", stem_channels)
         check_positive("stem_stride", stem_stride)
         check_probability("dropout", dropout)
         feature_map_size(image_size // stem_stride, widths)
-        in_channels = [stem, *widths[:-1]]
+        in_channels = [stem_channels, *widths[:-1]]
         self.features = nn.Sequential(
-            nn.Conv2d(channels, stem, 3, stride=stem_stride, padding=1, bias=False),
-            nn.BatchNorm2d(stem),
+            nn.Conv2d(channels, stem_channels, 3, stride=stem_stride, padding=1, bias=False),
+            nn.BatchNorm2d(stem_channels),
             nn.ReLU(inplace=True),
             *(ResidualBlock(i, o) for i, o in zip(in_channels, widths, strict=True)),
         )

@@ -36,7 +36,7 @@ class LocalLauncher:
 
     def __init__(self, sweep_dir: str | Path, *, n_jobs: int | str, timeout: float, accelerator: str) -> None:
         if n_jobs != "auto" and (not isinstance(n_jobs, int) or n_jobs < 1):
-            raise ConfigError(f"hydra.launcher.jobs={n_jobs}: expected auto, or a number of at least 1")
+            raise ConfigError(f"hydra.launcher.n_jobs={n_jobs}: expected auto, or a number of at least 1")
         self.leaderboard, self.timeout = Leaderboard(Path(sweep_dir)), timeout
         self.slots = worker_slots(n_jobs, visible_gpus() if accelerator in ("auto", "gpu", "cuda") else [])
 

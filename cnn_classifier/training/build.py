@@ -24,7 +24,7 @@ from cnn_classifier.training.trainer import check_monitors, instantiate_trainer
 def build_datamodule(config: Config, scan: DatasetIndex) -> ImageFolderDataModule:
     """The images, split, and how they are changed."""
     augment = instantiate_all(to_container(config.augment), nn.Module)
-    sizes = check_variable_size(config.model, to_container(config.trainer)["sizes"])
+    sizes = check_variable_size(config.model, to_container(config.dataset.train_sizes))
     options = build_dataset_config(config)
     return ImageFolderDataModule(scan=scan, options=options, augment=augment, seed=config.seed, sizes=sizes)
 
@@ -38,10 +38,10 @@ def build_module(config: Config, datamodule: ImageFolderDataModule) -> ImageClas
         optimizer=to_container(config.optimizer),
         scheduler=to_container(config.scheduler),
         loss=resolve_loss(to_container(config.loss), datamodule),
-        aliases=datamodule.options.class_names,
+        aliases=datamodule.options.rename_classes,
     )
-    module.set_memory_format(MEMORY_FORMATS[config.trainer.layout])
-    if config.trainer.compile:
+    module.set_memory_format(MEMORY_FORMATS[config.compute.memory_format])
+    if config.compute.compile:
         module.network.compile()
     return module
 
@@ -69,14 +69,14 @@ def check_variable_size(model: Mapping[str, Any], sizes: Sequence[int] | None) -
     """The sizes to train on; ConfigError if there are any and the network takes images of one size only."""
     if sizes and not getattr(import_target(model["_target_"]), "supports_variable_size", False):
         raise ConfigError(
-            f"trainer.sizes={list(sizes)}: {model['_target_']} takes images of one size; "
+            f"dataset.train_sizes={list(sizes)}: {model['_target_']} takes images of one size; "
             "expected a network that pools over the whole image and says so with supports_variable_size = True"
         )
     widths, stride = model.get("widths"), model.get("stem_stride", 1)
     if sizes and widths and min(sizes) // stride >> len(widths) < 1:
         min_size = stride << len(widths)
         raise ConfigError(
-            f"trainer.sizes={list(sizes)}: too small for {len(widths)} blocks; expected at least {min_size} px"
+            f"dataset.train_sizes={list(sizes)}: too small for {len(widths)} blocks; expected at least {min_size} px"
         )
     return sizes or ()
 

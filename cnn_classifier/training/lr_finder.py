@@ -80,7 +80,7 @@ def find_lr(config: Config, scan: DatasetIndex, *, steps: int = 100) -> LRFinder
         default_lr * MIN_LR_FACTOR * (MAX_LR_FACTOR / MIN_LR_FACTOR) ** (step / max(steps - 1, 1))
         for step in range(steps)
     ]
-    image_size = max(to_container(config.trainer.sizes) or [datamodule.preprocess.image_size])
+    image_size = max(to_container(config.dataset.train_sizes) or [datamodule.preprocess.image_size])
     losses = lr_range_test(
         module, datamodule, lrs, image_size=image_size, device=resolve_device(config.trainer.accelerator)
     )

@@ -27,8 +27,8 @@ class Muon(Optimizer):
         lr: The rate for kernels.
         momentum: Nesterov's.
         weight_decay: Apart from the gradient, for kernels and others alike.
-        adam_lr: The rate for what is no kernel.
-        steps: Of the iteration that makes a matrix orthogonal.
+        adamw_lr: The rate for what is no kernel.
+        ns_steps: Of the iteration that makes a matrix orthogonal.
     """
 
     _step_supports_amp_scaling = True  # torch's word for heeding `found_inf`
@@ -40,8 +40,8 @@ class Muon(Optimizer):
         lr: float = 0.1,
         momentum: float = 0.6,
         weight_decay: float = 0.05,
-        adam_lr: float = 2e-3,
-        steps: int = 3,
+        adamw_lr: float = 2e-3,
+        ns_steps: int = 3,
     ) -> None:
         if lr <= 0:
             raise ValueError(f"`lr`={lr} is out of range; expected a rate above 0")
@@ -56,9 +56,9 @@ class Muon(Optimizer):
             param_groups += [
                 group | {"params": kernels, "lr": group_lr, "kernels": True},
                 # Fused: one kernel for all, and their count of steps stays on the device, also after a resume.
-                group | {"params": other_params, "lr": adam_lr * group_lr / lr, "kernels": False, "fused": True},
+                group | {"params": other_params, "lr": adamw_lr * group_lr / lr, "kernels": False, "fused": True},
             ]
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps}
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps}
         super().__init__([group for group in param_groups if group["params"]], defaults)
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class Muon(Optimizer):
             grad = grad / scale
         momentum = state["momentum"].mul_(group["momentum"]).add_(grad)
         update = grad.add(momentum, alpha=group["momentum"])
-        matrix = newton_schulz(update.reshape(len(update), -1), group["steps"])
+        matrix = newton_schulz(update.reshape(len(update), -1), group["ns_steps"])
         aspect = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
         kernel.mul_(1 - group["lr"] * group["weight_decay"])
         kernel.add_(matrix.view_as(kernel), alpha=-group["lr"] * aspect)
@@ -133,7 +133,7 @@ def newton_schulz(matrix: Tensor, ns_steps: int) -> Tensor:
 
     Args:
         matrix: (rows, columns).
-        steps: At least 1; more bring the values closer to one.
+        ns_steps: At least 1; more bring the values closer to one.
     """
     a, b, c = NS_COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]

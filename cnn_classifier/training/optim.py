@@ -46,10 +46,10 @@ class CosineOneCycleLR(LambdaLR):
         warmup: Share of the steps that the way up takes.
     """
 
-    def __init__(self, optimizer: Optimizer, *, total_steps: int, warmup: float = 0.2) -> None:
-        if not 0 <= warmup < 1:
-            raise ValueError(f"`warmup`={warmup} is out of range; expected a share from 0 up to 1")
-        peak_step = warmup * total_steps
+    def __init__(self, optimizer: Optimizer, *, total_steps: int, pct_start: float = 0.2) -> None:
+        if not 0 <= pct_start < 1:
+            raise ValueError(f"`warmup`={pct_start} is out of range; expected a share from 0 up to 1")
+        peak_step = pct_start * total_steps
 
         def lr_lambda(step: int) -> float:
             progress = (

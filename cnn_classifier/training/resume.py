@@ -23,7 +23,7 @@ from cnn_classifier.training.checkpoints import check_checkpoint_exists, find_ru
 from cnn_classifier.training.module import ImageClassifier
 
 # What may be otherwise when a run goes on: it changes neither what was learnt nor from what.
-CHANGEABLE_KEYS = ("callbacks.", "dataset.cache", "dataset.root", "flip_test", "logger.", "trainer.")
+CHANGEABLE_KEYS = ("callbacks.", "dataset.cache", "dataset.root", "test_time_flip", "logger.", "trainer.")
 IGNORED_KEYS = ("resume", "run_dir", "sweep.")
 
 

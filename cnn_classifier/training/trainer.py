@@ -18,15 +18,12 @@ from cnn_classifier.training.distributed import is_torchrun
 from cnn_classifier.training.module import METRICS, ImageClassifier
 from cnn_classifier.training.optim import build_optimizer, build_schedulers
 
-# What Lightning's Trainer does not know.
-NON_LIGHTNING_KEYS = ("layout", "compile", "sizes")
-
 
 def instantiate_trainer(
     settings: dict[str, Any], network: nn.Module, *, callbacks: list[Callback], logger: list[Logger]
 ) -> Trainer:
     """Lightning's Trainer for a network; what it refuses becomes a ConfigError."""
-    arguments = {key: value for key, value in settings.items() if key not in NON_LIGHTNING_KEYS}
+    arguments = dict(settings)
     if (
         isinstance(network, FineTunable) and arguments["strategy"] == "ddp"
     ):  # parts that rest have no gradients to wait for

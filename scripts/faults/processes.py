@@ -30,7 +30,12 @@ def r36_jobs_that_fail(images: Path, workdir: Path) -> FaultResult:
     trouble_file.touch()
     kinds = [f"{kind}{number}" for kind in ("none", "raises") for number in (1, 2, 3)] + ["killed", "diverges", "hangs"]
     troubled = ["_target_=callbacks.FaultInjector", f"while_there_is='{trouble_file}'", f"kind={','.join(kinds)}"]
-    pool = ["hydra/launcher=pool", "hydra.launcher.jobs=2", "hydra.launcher.patience=0.5", f"hydra.sweep.dir={folder}"]
+    pool = [
+        "hydra/launcher=pool",
+        "hydra.launcher.n_jobs=2",
+        "hydra.launcher.timeout_minutes=0.5",
+        f"hydra.sweep.dir={folder}",
+    ]
     train, *others = (override for override in train_arguments(images, folder) if not override.startswith("run_dir="))
     sweep = [*COMMAND, train, "-m", *pool, *others, *(f"+callbacks.trouble.{override}" for override in troubled)]
     start_process(sweep, log).wait()

@@ -28,7 +28,7 @@ DEFAULT_OVERRIDES = [
     "model.stem_stride=1",
     "model.dropout=0.3",
     "trainer=cpu",
-    "trainer.sizes=null",
+    "dataset.train_sizes=null",
     f"trainer.max_epochs={EPOCHS}",
 ]
 SetupFn = Callable[[], None]

@@ -14,7 +14,7 @@ from cnn_classifier.auto.execution import select_execution
 from cnn_classifier.auto.step_timer import Execution, StepTimer, Timing
 from cnn_classifier.training.devices import resolve_device, tune_malloc
 
-AUTO = {"precision": "auto", "layout": "auto", "compile": "auto"}
+AUTO = {"precision": "auto", "memory_format": "auto", "compile": "auto"}
 USUAL = Execution("32-true", "channels_last", compile=False)
 LONG = 10**9
 
@@ -99,14 +99,14 @@ def test_less_exact_numbers_must_pay(machine: dict[str, float]) -> None:
 def test_what_is_asked_for_is_taken(machine: dict[str, float]) -> None:
     machine["bf16-mixed contiguous"] = 0.1
     assert chosen({**AUTO, "precision": "32-true"}, steps=100)[0] == USUAL
-    assert chosen({**AUTO, "layout": "contiguous"}, steps=100)[0] == Execution(
+    assert chosen({**AUTO, "memory_format": "contiguous"}, steps=100)[0] == Execution(
         "bf16-mixed", "contiguous", compile=False
     )
     assert chosen({**AUTO, "precision": "16-mixed"}) == (
         Execution("16-mixed", "channels_last", compile=False),
         "as configured",
     )
-    fixed = {"precision": "bf16-mixed", "layout": "contiguous", "compile": True}
+    fixed = {"precision": "bf16-mixed", "memory_format": "contiguous", "compile": True}
     assert chosen(fixed) == (Execution("bf16-mixed", "contiguous", compile=True), "as configured")
 
 
@@ -196,7 +196,7 @@ def test_a_real_trial_leaves_the_network_as_it_is(precision: str, layout: str) -
 
 def test_nothing_is_copied_for_what_is_not_tried(machine: dict[str, float]) -> None:
     trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8))
-    select_execution(trial, {"precision": "32-true", "layout": "contiguous", "compile": False}, num_steps=LONG)
+    select_execution(trial, {"precision": "32-true", "memory_format": "contiguous", "compile": False}, num_steps=LONG)
     assert "copy" not in vars(trial)
 
 

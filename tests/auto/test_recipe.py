@@ -24,7 +24,7 @@ def recipe_for(scan: DatasetIndex, *words: str, step: float = 0.1) -> Recipe:
     values = to_container(load_config(["dataset=folder", "dataset.root=photos", *words], run_dir="run"))
 
     def step_seconds(values: Mapping[str, Any], limit: float) -> float:
-        side = max(values["trainer"]["sizes"] or [values["dataset"]["image_size"]])
+        side = max(values["dataset"]["train_sizes"] or [values["dataset"]["image_size"]])
         return step * (side / 128) ** 2
 
     return resolve_recipe(values, scan, step_seconds)
@@ -37,36 +37,42 @@ def photos(make_folder: MakeFolder, *, size: int = 200, count: int = 20) -> Data
 def test_nothing_is_left_open(make_folder: MakeFolder) -> None:
     recipe = recipe_for(photos(make_folder))
     open_still = {key: value for key, value in recipe.values["trainer"].items() if value == "auto"}
-    assert set(open_still) <= {"accelerator", "strategy", "precision", "layout", "compile"}
-    for key in ("dataset.image_size", "dataset.batch_size", "optimizer.lr", "model.stem_stride", "augment.affine.crop"):
+    assert set(open_still) <= {"accelerator", "strategy", "precision"}
+    for key in (
+        "dataset.image_size",
+        "dataset.batch_size",
+        "optimizer.lr",
+        "model.stem_stride",
+        "augment.affine.crop_area",
+    ):
         assert recipe.get(key) != "auto", key
 
 
 def test_photos_grow_and_are_tested_larger_than_they_were_trained_on(make_folder: MakeFolder) -> None:
     recipe = recipe_for(photos(make_folder))
-    assert recipe.get("trainer.sizes") == [64, 96, 128]
+    assert recipe.get("dataset.train_sizes") == [64, 96, 128]
     assert recipe.get("dataset.image_size") == 144
     assert recipe.get("model.stem_stride") == 2
 
 
 def test_photos_do_not_begin_so_small_that_nothing_is_learnt(make_folder: MakeFolder) -> None:
-    assert recipe_for(photos(make_folder, size=64)).get("trainer.sizes") == [48, 48, 64]
+    assert recipe_for(photos(make_folder, size=64)).get("dataset.train_sizes") == [48, 48, 64]
 
 
 def test_tiny_images_stay_as_they_are(make_folder: MakeFolder) -> None:
     recipe = recipe_for(photos(make_folder, size=32))
-    assert recipe.get("trainer.sizes") is None
+    assert recipe.get("dataset.train_sizes") is None
     assert recipe.get("dataset.image_size") == 32
     assert recipe.get("model.stem_stride") == 1
-    assert recipe.get("augment.affine.crop") == [1.0, 1.0]
+    assert recipe.get("augment.affine.crop_area") == [1.0, 1.0]
     assert recipe.get("augment.affine.translate") == 1 / 16
 
 
 def test_a_slow_machine_sees_smaller_images_rather_than_few_epochs(make_folder: MakeFolder) -> None:
     scan = photos(make_folder)
     fast, slow = (recipe_for(scan, "budget=2m", step=step) for step in (1.0, 16.0))
-    assert fast.get("trainer.sizes")[-1] == 128
-    assert slow.get("trainer.sizes")[-1] == 96
+    assert fast.get("dataset.train_sizes")[-1] == 128
+    assert slow.get("dataset.train_sizes")[-1] == 96
     assert slow.get("trainer.max_epochs") >= 6
 
 
@@ -78,18 +84,18 @@ def test_a_larger_budget_buys_more_epochs_and_some_number_is_enough(make_folder:
 
 
 def test_what_the_user_gives_stays(make_folder: MakeFolder) -> None:
-    words = ["dataset.image_size=96", "trainer.max_epochs=3", "trainer.sizes=[48,64]", "optimizer.lr=0.5"]
+    words = ["dataset.image_size=96", "trainer.max_epochs=3", "dataset.train_sizes=[48,64]", "optimizer.lr=0.5"]
     recipe = recipe_for(photos(make_folder), *words)
     assert recipe.get("dataset.image_size") == 96
     assert recipe.get("trainer.max_epochs") == 3
-    assert recipe.get("trainer.sizes") == [48, 64]
+    assert recipe.get("dataset.train_sizes") == [48, 64]
     assert recipe.get("optimizer.lr") == 0.5
     assert "optimizer.lr" not in [settled.key for settled in recipe.resolved]
 
 
 def test_a_network_for_one_size_gets_one(make_folder: MakeFolder) -> None:
     recipe = recipe_for(photos(make_folder), "model=cnn")
-    assert recipe.get("trainer.sizes") is None
+    assert recipe.get("dataset.train_sizes") is None
     assert recipe.get("dataset.image_size") == 128
 
 
@@ -111,7 +117,7 @@ def test_a_pretrained_network_sees_few_images_for_some_hundred_steps(make_folder
 
 
 def test_images_are_tested_larger_than_the_sizes_that_a_user_gives(make_folder: MakeFolder) -> None:
-    assert recipe_for(photos(make_folder), "trainer.sizes=[160,192]").get("dataset.image_size") == 216
+    assert recipe_for(photos(make_folder), "dataset.train_sizes=[160,192]").get("dataset.image_size") == 216
 
 
 def test_a_number_of_steps_decides_on_the_epochs(make_folder: MakeFolder) -> None:
@@ -122,7 +128,7 @@ def test_a_number_of_steps_decides_on_the_epochs(make_folder: MakeFolder) -> Non
 def test_a_backbone_without_weights_is_trained_from_scratch(make_folder: MakeFolder) -> None:
     recipe = recipe_for(photos(make_folder), *PRETRAINED, "model.weights=null")
     assert recipe.get("model.freeze") == 0.0
-    assert recipe.get("trainer.sizes") == [64, 96, 128]
+    assert recipe.get("dataset.train_sizes") == [64, 96, 128]
     assert recipe.get("loss.label_smoothing") == 0.1
 
 
@@ -179,7 +185,7 @@ def test_pixels_of_tiny_images_are_not_thrown_away(make_folder: MakeFolder) -> N
 
 def test_every_choice_is_told_with_its_reason(make_folder: MakeFolder) -> None:
     told = [str(settled) for settled in recipe_for(photos(make_folder)).resolved]
-    assert "trainer.sizes=[64,96,128] (small images first, which are quick)" in told
+    assert "dataset.train_sizes=[64,96,128] (small images first, which are quick)" in told
     assert any(line.startswith("trainer.max_epochs=") for line in told)
 
 
@@ -202,7 +208,7 @@ def test_the_images_to_train_on_are_counted_before_the_split(make_folder: MakeFo
     assert estimate_train_size(values, photos(make_folder, count=50)) == 70
     given = scan_root(make_folder({"train/a": 20, "train/b": 20, "test/a": 5, "test/b": 5}, name="given"))
     assert estimate_train_size(values, given) == 36
-    values["dataset"]["limit_per_class"] = 5
+    values["dataset"]["max_per_class"] = 5
     assert estimate_train_size(values, given) == 9
     learn_and_val = scan_root(make_folder({"train/a": 50, "train/b": 50, "val/a": 5, "val/b": 5}, name="learn_and_val"))
     assert (

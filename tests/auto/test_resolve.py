@@ -32,7 +32,7 @@ def test_what_was_auto_is_told_with_its_reason_and_stands_in_the_config_of_the_r
 
     told = capsys.readouterr().out
     assert "dataset.image_size=72 (images of about 64 px)" in told
-    assert "trainer.sizes=[48,48,64] (small images first, which are quick)" in told
+    assert "dataset.train_sizes=[48,48,64] (small images first, which are quick)" in told
     config = OmegaConf.load("run/config.yaml")
     assert config.dataset.image_size == 72
     assert config.trainer.max_epochs >= 1
@@ -43,7 +43,7 @@ def test_what_was_auto_is_told_with_its_reason_and_stands_in_the_config_of_the_r
 
 
 def test_answers_averaged_with_mirror_images_stand_beside_the_plain_ones(photos: Path) -> None:
-    report = train(photos, "trainer.max_epochs=2", "flip_test=true")
+    report = train(photos, "trainer.max_epochs=2", "test_time_flip=true")
 
     assert report["test_flip"].keys() == report["test"].keys()
     assert report["test_flip"]["loss"] != report["test"]["loss"]

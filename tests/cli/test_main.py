@@ -34,12 +34,12 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("optimizer.lr=fast", "optimizer.lr=fast is of the wrong type; expected float such as"),
         ("model.widths=64", "model.widths=64 is of the wrong type; expected list such as"),
         ("model.widths=[8,wide]", "model.widths=[8, 'wide'] is of the wrong type; expected list such as"),
-        ("dataset.limit_per_class=few", "limit_per_class='few' is of the wrong type; expected int or null"),
+        ("dataset.max_per_class=few", "max_per_class='few' is of the wrong type; expected int or null"),
         ("budget=soon", "budget=soon cannot be read; expected a time such as 90s, 15m or 1h30m"),
         ("optimizer.lr=-1", "optimizer.lr=-1 is out of range; expected at least 0"),
         ("model.dropout=1.5", "model.dropout=1.5 is out of range; expected from 0 to 1"),
         ("dataset.channels=2", "dataset.channels=2 is out of range; expected 3 (RGB) or 1 (grey)"),
-        ("dataset.resize=stretch", "dataset.resize=stretch is out of range; expected squash or crop or pad"),
+        ("dataset.resize=zoom", "dataset.resize=zoom is out of range; expected stretch or crop or pad"),
         ("dataset.val_fraction=1.2", "dataset.val_fraction=1.2 is out of range"),
         ("dataset.fold=3", "dataset.fold=3 is out of range"),
         ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[48, 96, 192, 384]"),
@@ -49,16 +49,19 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ),
         ("dataset=animals10", "dataset.source is not set; download it from https://www.kaggle.com/"),
         (
-            "dataset.class_names=dog",
+            "dataset.rename_classes=dog",
             "class_names='dog' is of the wrong type; expected a mapping such as {name: value} or null",
         ),
-        ("dataset.bad_limit=5", "dataset.bad_limit=5 is out of range; expected a share from 0 to 1"),
-        ("dataset.on_bad=stop", "dataset.on_bad=stop is out of range; expected skip or error"),
+        ("dataset.max_unreadable=5", "dataset.max_unreadable=5 is out of range; expected a share from 0 to 1"),
+        ("dataset.on_unreadable=stop", "dataset.on_unreadable=stop is out of range; expected skip or error"),
         ("model._target_=subprocess.Popen", "subprocess.Popen is not allowed here; expected a subclass of Module"),
         ("model._target_=no.such.Net", "no.such.Net cannot be imported"),
-        ("trainer.layout=nhwc", "trainer.layout=nhwc is unknown; expected one of: auto, channels_last, contiguous"),
-        ("trainer.compile=maybe", "trainer.compile=maybe is unknown; expected one of: auto, True, False"),
-        ("trainer.sizes=[4]", "trainer.sizes=[4] is out of range; expected from 8 to 4096"),
+        (
+            "compute.memory_format=nhwc",
+            "compute.memory_format=nhwc is unknown; expected one of: auto, channels_last, contiguous",
+        ),
+        ("compute.compile=maybe", "compute.compile=maybe is unknown; expected one of: auto, True, False"),
+        ("dataset.train_sizes=[4]", "dataset.train_sizes=[4] is out of range; expected from 8 to 4096"),
         ("trainer.precision=fp7", "precision='fp7' is of the wrong type"),
         ("loss.class_weights=[1,2]", "loss.class_weights=[1, 2]: expected 10 values, one a class"),
         (
@@ -261,7 +264,7 @@ def test_load_composes_for_notebooks_what_the_command_would() -> None:
     assert config.dataset.name == "cats_dogs"
     assert config.callbacks.best.dirpath == "here/checkpoints"
     with pytest.raises(ConfigError, match="did you mean 'model'"):
-        load_config(["modell.dense=3"])
+        load_config(["modell.hidden_dim=3"])
 
 
 def test_digits_choose_an_augmentation_without_flips_unless_told_otherwise() -> None:

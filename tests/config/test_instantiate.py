@@ -12,7 +12,7 @@ from cnn_classifier.config.signature import matches_type
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.models.cnn import CNN
 
-CNN_NODE = {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "dense": 4}
+CNN_NODE = {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "hidden_dim": 4}
 WIRED = {"num_classes": 2, "channels": 3, "image_size": 8}
 
 
@@ -52,8 +52,8 @@ def test_what_is_not_of_the_expected_kind_is_never_called(
     ("values", "message"),
     [
         ({"drop_out": 0.1}, " has no 'drop_out'; did you mean 'dropout'?"),
-        ({"zzz": 1}, " has no 'zzz'; expected one of: channels, dense, dense_dropout, dropout"),
-        ({"dense": "many"}, ": dense='many' is of the wrong type; expected int"),
+        ({"zzz": 1}, " has no 'zzz'; expected one of: channels, dropout, head_dropout, hidden_dim"),
+        ({"hidden_dim": "many"}, ": hidden_dim='many' is of the wrong type; expected int"),
         ({"dropout": "high"}, ": dropout='high' is of the wrong type; expected float"),
         ({"widths": 32}, ": widths=32 is of the wrong type; expected a list of int"),
         ({"widths": [32, "64"]}, ": widths=[32, '64'] is of the wrong type; expected a list of int"),

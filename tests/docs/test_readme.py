@@ -50,7 +50,7 @@ def test_every_training_and_every_answer_of_the_readme_runs(workplace: Path) -> 
             assert main(["train", *words[2:]]) == 0
             continue
         is_search = any(word.startswith(("search=", "hydra/sweeper=")) for word in words)
-        more = [*QUICK, *(["hydra.sweeper.trials=1"] if is_search else [])]
+        more = [*QUICK, *(["hydra.sweeper.n_trials=1"] if is_search else [])]
         assert main(["train", *words[2:], *([] if "--cfg" in words else more)]) == 0, words
     for words in answers:
         assert main(words[1:]) == 0, words

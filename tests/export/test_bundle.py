@@ -25,7 +25,7 @@ from cnn_classifier.inference.backends.pytorch import PyTorchBackend
 from cnn_classifier.models.feature_bank import MIN_FEATURES, FeatureBank
 from cnn_classifier.training.checkpoints import add_calibration
 
-RESNET = {"_target_": "cnn_classifier.models.resnet.ResNet", "widths": [4, 8], "stem": 4, "stem_stride": 1}
+RESNET = {"_target_": "cnn_classifier.models.resnet.ResNet", "widths": [4, 8], "stem_channels": 4, "stem_stride": 1}
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_graph_can_take_images_of_any_size_and_tells_how_exact_that_is(tmp_pat
     stated = json.loads((tmp_path / "bundle" / "model.json").read_text())["extra"]["parity_of_any_size"]
     assert 0 < stated["max_difference"] < 0.02
     padding = checkpoint(tmp_path / "pad.ckpt", classifier(preprocess=SETTINGS["preprocess"] | {"resize": "pad"}))
-    with pytest.raises(ConfigError, match=r"--any-size goes with dataset\.resize=squash or crop"):
+    with pytest.raises(ConfigError, match=r"--any-size goes with dataset\.resize=stretch or crop"):
         export(padding, tmp_path / "padded", any_size=True, images=photos)
 
 

@@ -9,9 +9,9 @@ import torch
 from cnn_classifier.training.module import ImageClassifier
 
 SETTINGS: dict[str, Any] = {
-    "model": {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "dense": 4},
+    "model": {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "hidden_dim": 4},
     "class_names": ["birds", "cats", "dogs"],
-    "preprocess": {"image_size": 8, "channels": 3, "resize": "squash", "mean": [0.5] * 3, "std": [0.25] * 3},
+    "preprocess": {"image_size": 8, "channels": 3, "resize": "stretch", "mean": [0.5] * 3, "std": [0.25] * 3},
     "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1},
     "scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "warmup_epochs": 0.0},
     "loss": {"label_smoothing": 0.0, "class_weights": None},

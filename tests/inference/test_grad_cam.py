@@ -15,13 +15,13 @@ SIDE = 32
 MODELS = {
     "baseline.Baseline": {"widths": [4, 4]},
     "cnn.CNN": {"widths": [4, 4]},
-    "resnet.ResNet": {"widths": [4, 8], "stem": 4},
+    "resnet.ResNet": {"widths": [4, 8], "stem_channels": 4},
     "pretrained.Pretrained": {"backbone": "resnet18", "weights": None},
 }
 
 
 def classifier(name: str, **arguments: Any) -> ImageClassifier:
-    preprocess = Preprocess(image_size=SIDE, channels=3, resize="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
+    preprocess = Preprocess(image_size=SIDE, channels=3, resize="stretch", mean=(0.5,) * 3, std=(0.5,) * 3)
     return ImageClassifier(
         model={"_target_": f"cnn_classifier.models.{name}", **arguments},
         class_names=["cats", "dogs"],
@@ -53,7 +53,7 @@ def test_every_network_of_ours_has_maps_from_0_to_1(name: str) -> None:
 
 
 def test_the_map_lies_where_the_evidence_is() -> None:
-    network = classifier("baseline.Baseline", widths=[2, 2], dense=2, dropout=0.0)
+    network = classifier("baseline.Baseline", widths=[2, 2], hidden_dim=2, dropout=0.0)
     with torch.no_grad():  # bright is a dog
         for name, parameter in network.network.named_parameters():
             parameter.fill_(0.1 if "weight" in name else 0.0)
@@ -69,7 +69,7 @@ def test_the_map_lies_where_the_evidence_is() -> None:
 
 
 def test_the_last_map_that_is_not_too_coarse_is_taken() -> None:
-    network = classifier("resnet.ResNet", widths=[4, 8, 16, 32], stem=4)  # 32 px: 16, 8, 4, 2, 1
+    network = classifier("resnet.ResNet", widths=[4, 8, 16, 32], stem_channels=4)  # 32 px: 16, 8, 4, 2, 1
     layer = find_target_layer(network, torch.zeros(1, 3, SIDE, SIDE))
     assert layer is network.network.features[4].conv or layer is network.network.features[5].halve[0]
     found: list[torch.Size] = []

@@ -201,6 +201,6 @@ def test_a_checkpoint_that_does_not_fit_says_so(tmp_path: Path) -> None:
     newer = checkpoint(tmp_path / "newer.ckpt", classifier(), cnn_classifier={"format": 99, "version": "9.9"})
     with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
         Predictor.load(newer)
-    wider = classifier(model=SETTINGS["model"] | {"dense": 5}).state_dict()
+    wider = classifier(model=SETTINGS["model"] | {"hidden_dim": 5}).state_dict()
     with pytest.raises(CheckpointError, match=r"other\.ckpt: its weights and its network do not fit together"):
         Predictor.load(checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=wider))

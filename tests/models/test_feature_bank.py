@@ -17,7 +17,7 @@ from cnn_classifier.inference.predictor import UNKNOWN, Predictor
 from cnn_classifier.models.feature_bank import MIN_FEATURES, FeatureBank, build_feature_bank, forward_with_features
 from cnn_classifier.training.checkpoints import add_calibration
 
-RESNET = {"_target_": "cnn_classifier.models.resnet.ResNet", "widths": [16, 32], "stem": 8, "stem_stride": 1}
+RESNET = {"_target_": "cnn_classifier.models.resnet.ResNet", "widths": [16, 32], "stem_channels": 8, "stem_stride": 1}
 LEAST = 0.9
 
 

@@ -89,7 +89,7 @@ def learning(net: Pretrained) -> list[bool]:
 
 
 def test_the_head_learns_first_and_the_parts_join_in_from_the_last_to_the_first() -> None:
-    net = network(freeze=0.25, thaw=0.5)
+    net = network(freeze=0.25, unfreeze=0.5)
     count = len(net.blocks())
     net.set_progress(0.0)
     assert learning(net) == [False] * (count - 1) + [True]

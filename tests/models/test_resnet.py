@@ -9,7 +9,7 @@ from cnn_classifier.models.resnet import ResidualBlock, ResNet
 
 
 def network(**values: object) -> ResNet:
-    return ResNet(**({"num_classes": 3, "channels": 3, "image_size": 32, "widths": [8, 16], "stem": 4} | values))
+    return ResNet(**({"num_classes": 3, "channels": 3, "image_size": 32, "widths": [8, 16], "stem_channels": 4} | values))
 
 
 @pytest.mark.parametrize("side", [16, 24, 33, 64])
@@ -47,7 +47,7 @@ def test_no_class_is_likelier_before_anything_is_learnt() -> None:
     [
         ({"image_size": 4}, "is too small for the network"),
         ({"widths": []}, r"model\.widths=\[\] is out of range"),
-        ({"stem": 0}, r"model\.stem=0 is out of range"),
+        ({"stem_channels": 0}, r"model\.stem_channels=0 is out of range"),
         ({"dropout": 1.0}, r"model\.dropout=1\.0 is out of range"),
     ],
 )

@@ -33,7 +33,7 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "-m",
         "--config-dir=mine",
         "hydra/launcher=pool",
-        "hydra.launcher.jobs=2",
+        "hydra.launcher.n_jobs=2",
         "hydra.sweep.dir=sweep",
         "dataset=folder",
         f"dataset.root={root}",
@@ -103,6 +103,6 @@ def test_each_job_has_cores_or_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_number_of_jobs_is_a_number(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    given = [word.replace("jobs=2", "jobs=none") for word in words]
+    given = [word.replace("n_jobs=2", "n_jobs=none") for word in words]
     assert main([*given, "model.trouble=none"]) == 2
-    assert "hydra.launcher.jobs=none: expected auto, or a number of at least 1" in capsys.readouterr().err
+    assert "hydra.launcher.n_jobs=none: expected auto, or a number of at least 1" in capsys.readouterr().err

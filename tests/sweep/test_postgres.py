@@ -51,7 +51,7 @@ def test_two_workers_share_a_study(
 ) -> None:
     root = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 4, "test/dogs": 4})
     monkeypatch.chdir(tmp_path)
-    shared = ["hydra/sweeper=optuna", "hydra.sweeper.trials=4", f"sweep.storage={address}", "sweep.study=ours"]
+    shared = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", f"sweep.storage={address}", "sweep.study=ours"]
     words = ["-m", *shared, *TINY, "dataset=folder", f"dataset.root={root}", "trainer.max_epochs=1"]
     command = [sys.executable, "-m", "cnn_classifier", "train", *words, "optimizer.lr=interval(0.001,0.1)"]
 

@@ -25,7 +25,7 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """A search for a learning rate on a dozen photos, in an empty folder."""
     root = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 4, "test/dogs": 4})
     monkeypatch.chdir(tmp_path)
-    search = ["hydra/sweeper=optuna", "hydra.sweeper.trials=2", "hydra.sweep.dir=sweep"]
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "hydra.sweep.dir=sweep"]
     return ["train", "-m", *search, *TINY, "dataset=folder", f"dataset.root={root}", "trainer.max_epochs=1"]
 
 
@@ -105,7 +105,7 @@ def test_a_search_goes_on_with_what_was_cut_off(words: list[str]) -> None:
     Path("sweep/2").mkdir()
     changed = [*told["overrides"][:-1], f"optimizer.lr={cut_off.params['optimizer.lr']}"]
     Path("sweep/2/status.json").write_text(json.dumps(told | {"state": "running", "overrides": changed}))
-    more = [word.replace("trials=2", "trials=3") for word in words]
+    more = [word.replace("n_trials=2", "n_trials=3") for word in words]
 
     assert main([*more, "sweep.resume=sweep"]) == 0
 
@@ -124,7 +124,7 @@ def test_a_trial_that_falls_behind_is_stopped_half_way(words: list[str]) -> None
         for epoch in range(1, 6):
             better.report(2.0, epoch)  # than any accuracy
         before.tell(better, 2.0)
-    given = [word.replace("trials=2", "trials=6").replace("epochs=1", "epochs=6") for word in words]
+    given = [word.replace("n_trials=2", "n_trials=6").replace("epochs=1", "epochs=6") for word in words]
 
     assert main([*given, "seed=range(1,10)"]) == 0
 
@@ -136,7 +136,7 @@ def test_a_trial_that_falls_behind_is_stopped_half_way(words: list[str]) -> None
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_one_of_two_workers_is_killed_and_no_result_is_lost(words: list[str]) -> None:
-    given = [word.replace("trials=2", "trials=4") for word in words if not word.startswith("hydra.sweep.dir")]
+    given = [word.replace("n_trials=2", "n_trials=4") for word in words if not word.startswith("hydra.sweep.dir")]
     storage = Path.cwd() / "study.log"
     shared = [*given, f"sweep.storage={storage}", "sweep.study=ours", "optimizer.lr=interval(0.001,0.1)"]
     command = [sys.executable, "-m", "cnn_classifier", *shared]
@@ -167,7 +167,7 @@ def test_the_words_of_hydra_are_the_space_of_a_search() -> None:
             "optimizer.lr=tag(log,interval(0.001,0.1))",
             "dataset.batch_size=range(16,65,16)",
             "seed=int(interval(1,9))",
-            "augment.affine.crop=choice([0.5,1.0],[0.7,1.0])",
+            "augment.affine.crop_area=choice([0.5,1.0],[0.7,1.0])",
             "trainer.max_epochs=3",
             "sweep.study=mine",
         ]
@@ -177,7 +177,7 @@ def test_the_words_of_hydra_are_the_space_of_a_search() -> None:
     assert (found["optimizer.lr"].low, found["optimizer.lr"].high, found["optimizer.lr"].log) == (0.001, 0.1, True)
     assert (found["dataset.batch_size"].low, found["dataset.batch_size"].high) == (16, 64)
     assert isinstance(found["seed"], optuna.distributions.IntDistribution)
-    assert found["augment.affine.crop"].choices == ("[0.5,1.0]", "[0.7,1.0]")
+    assert found["augment.affine.crop_area"].choices == ("[0.5,1.0]", "[0.7,1.0]")
     assert space.to_overrides({"seed": 3}) == ["trainer.max_epochs=3", "seed=3"]
 
 

@@ -21,7 +21,13 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     data = ["dataset=folder", f"dataset.root={root}", "dataset.image_size=16", "dataset.batch_size=8"]
-    short = ["trainer=cpu", "trainer.max_epochs=2", "trainer.sizes=null", "model.widths=[4,8]", "model.stem_stride=1"]
+    short = [
+        "trainer=cpu",
+        "trainer.max_epochs=2",
+        "dataset.train_sizes=null",
+        "model.widths=[4,8]",
+        "model.stem_stride=1",
+    ]
     queue = ["hydra/launcher=submitit", "hydra.launcher.cluster=local", "hydra.launcher.parameters.gpus_per_node=0"]
     return ["train", "-m", "hydra.sweep.dir=sweep", *queue, *data, *short]
 

@@ -32,7 +32,7 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("mine", "model").mkdir(parents=True)
     Path("mine", "model", "group.yaml").write_text("_target_: helpers.group_net.GroupNet\n", encoding="utf-8")
     plain = ["model=group", "augment=none", "optimizer=sgd", "optimizer.lr=0.05", "dataset.image_size=16"]
-    longer = ["trainer.max_epochs=5", "loss.label_smoothing=0.0", "callbacks.average.decay=0.5"]
+    longer = ["trainer.max_epochs=5", "loss.label_smoothing=0.0", "callbacks.ema.decay=0.5"]
     return ["--config-dir=mine", "dataset=folder", f"dataset.root={root}", *plain, *longer]
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from cnn_classifier.training.muon import Muon, newton_schulz
 from cnn_classifier.training.optim import build_optimizer
 
-RECIPE = {"_target_": "cnn_classifier.training.muon.Muon", "lr": 0.1, "weight_decay": 0.0, "adam_lr": 0.01}
+RECIPE = {"_target_": "cnn_classifier.training.muon.Muon", "lr": 0.1, "weight_decay": 0.0, "adamw_lr": 0.01}
 
 
 def network() -> nn.Sequential:
@@ -43,7 +43,7 @@ def test_what_is_no_kernel_moves_as_adamw_moves_it() -> None:
     ours, theirs = network(), network()
     for net in (ours, theirs):
         net[0].requires_grad_(False)  # what is to be the same must see the same
-    learn(ours, Muon(ours.parameters(), weight_decay=0.1, adam_lr=0.01))
+    learn(ours, Muon(ours.parameters(), weight_decay=0.1, adamw_lr=0.01))
     learn(theirs, torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1))
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other)

@@ -27,7 +27,7 @@ WORDS = [
     "model.dropout=0.3",
     "trainer=cpu",
     f"trainer.max_epochs={EPOCHS}",
-    "trainer.sizes=null",
+    "dataset.train_sizes=null",
 ]
 GOLDEN_LOSSES = [0.676963, 0.617579]  # of each epoch
 

@@ -20,7 +20,7 @@ QUICK = [
     "optimizer.lr=0.01",
     "trainer=cpu",
 ]
-CNN = ["model=cnn", "model.widths=[4]", "model.dense=8"]
+CNN = ["model=cnn", "model.widths=[4]", "model.hidden_dim=8"]
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,9 @@ def weights_of(run_dir: str, name: str = "state_dict") -> dict:
 
 
 def test_images_grow_with_the_epochs_and_are_tested_whole(photos: Path) -> None:
-    report = train(photos, "model=pooling", "trainer.sizes=[8,12,16]", "trainer.max_epochs=5", "trainer.compile=false")
+    report = train(
+        photos, "model=pooling", "dataset.train_sizes=[8,12,16]", "trainer.max_epochs=5", "compute.compile=false"
+    )
     assert [epoch["image_size"] for epoch in report["epochs"]] == [8, 12, 12, 16, 16]
     assert report["test"]["accuracy"] == 1.0
 
@@ -50,19 +52,28 @@ def test_images_grow_with_the_epochs_and_are_tested_whole(photos: Path) -> None:
 def test_a_network_for_one_size_refuses_others_before_anything_is_decoded(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", *QUICK, *CNN, f"dataset.root={photos}", "trainer.sizes=[8,16]", "run_dir=run"]) == 2
+    assert main(["train", *QUICK, *CNN, f"dataset.root={photos}", "dataset.train_sizes=[8,16]", "run_dir=run"]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: trainer.sizes=[8, 16]: cnn_classifier.models.cnn.CNN takes images of one size;")
+    assert line.startswith(
+        "error: dataset.train_sizes=[8, 16]: cnn_classifier.models.cnn.CNN takes images of one size;"
+    )
     assert not Path("run").exists()
 
 
 def test_sizes_that_leave_nothing_to_the_last_block_are_refused(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["train", *QUICK, f"dataset.root={photos}", "model.stem_stride=2", "trainer.sizes=[16,32]", "run_dir=run"]
+    words = [
+        "train",
+        *QUICK,
+        f"dataset.root={photos}",
+        "model.stem_stride=2",
+        "dataset.train_sizes=[16,32]",
+        "run_dir=run",
+    ]
     assert main([*words, "dataset.image_size=36", "trainer.max_epochs=1"]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert line == "error: trainer.sizes=[16, 32]: too small for 4 blocks; expected at least 32 px"
+    assert line == "error: dataset.train_sizes=[16, 32]: too small for 4 blocks; expected at least 32 px"
 
 
 @pytest.mark.parametrize("mix", ["MixUp", "CutMix"])
@@ -75,7 +86,7 @@ def test_images_can_be_mixed(photos: Path, mix: str) -> None:
 
 @pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
 def test_the_layout_in_memory_changes_no_answer(photos: Path, layout: str) -> None:
-    report = train(photos, *CNN, f"trainer.layout={layout}", "trainer.precision=32-true", "trainer.max_epochs=3")
+    report = train(photos, *CNN, f"compute.memory_format={layout}", "trainer.precision=32-true", "trainer.max_epochs=3")
     assert report["test"]["accuracy"] == 1.0
     config = Path("run", "config.yaml").read_text(encoding="utf-8")
     assert f"layout: {layout}\n" in config
@@ -83,7 +94,7 @@ def test_the_layout_in_memory_changes_no_answer(photos: Path, layout: str) -> No
 
 
 def test_the_average_of_the_weights_is_what_is_kept_and_the_weights_are_there_to_go_on(photos: Path) -> None:
-    train(photos, *CNN, "trainer.max_epochs=2", "callbacks.average=null", run_dir="plain")
+    train(photos, *CNN, "trainer.max_epochs=2", "callbacks.ema=null", run_dir="plain")
     train(photos, *CNN, "trainer.max_epochs=2", run_dir="averaged")
     plain, average = weights_of("plain"), weights_of("averaged")
     assert all(torch.equal(plain[name], value) for name, value in weights_of("averaged", "current_model_state").items())
@@ -121,7 +132,7 @@ def test_a_steady_step_reads_nothing_back_from_the_device(
 ) -> None:
     count = "+callbacks.count._target_=helpers.host_reads.CountReads"
     monkeypatch.setattr("cnn_classifier.training.callbacks.nan_guard.requires_sync", lambda device: True)  # as on a GPU
-    counter_on_the_cpu = "callbacks.average=null"  # of the average: to read it waits for nothing
+    counter_on_the_cpu = "callbacks.ema=null"  # of the average: to read it waits for nothing
     train(photos, *words, "dataset.batch_size=4", "trainer.max_epochs=2", count, counter_on_the_cpu)
     assert CountReads.steps == 2 * 5  # of 28 images
     assert CountReads.reads == 0

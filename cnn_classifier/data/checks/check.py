@@ -140,7 +140,7 @@ def find_near_duplicates(check_result: CheckResult, first_path: Mapping[str, Pat
         return cached
     gray = b"".join(check_result.image_infos[digest].thumbnail for digest in digests)
     thumbnails = np.frombuffer(gray, np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-    preprocess = Preprocess(image_size=64, channels=3, resize="squash", mean=(0.0,), std=(1.0,))
+    preprocess = Preprocess(image_size=64, channels=3, resize="stretch", mean=(0.0,), std=(1.0,))
 
     failed: list[int] = []
 

@@ -46,7 +46,7 @@ def suggest_fixes(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) 
     long_fraction = sum(max(size) > MAX_CROP_ASPECT_RATIO * min(size) for size in sizes) / max(1, len(sizes))
     if long_fraction > 0.25:
         messages.append(
-            f"{long_fraction:.0%} of images would lose more than a quarter to a centre crop: use dataset.resize=pad or squash"
+            f"{long_fraction:.0%} of images would lose more than a quarter to a centre crop: use dataset.resize=pad or stretch"
         )
     if sizes and np.median([min(size) for size in sizes]) < SMALL_IMAGE_SIZE:
         image_size = max(MIN_INPUT_SIZE, int(np.median([max(size) for size in sizes])))

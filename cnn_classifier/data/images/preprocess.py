@@ -15,7 +15,7 @@ from cnn_classifier.data.images.decode import MIN_DRAFT_SIZE, load_tolerantly, o
 from cnn_classifier.errors import UnreadableImageError
 
 Pixels = npt.NDArray[np.uint8]
-RESIZE_POLICIES = ("squash", "crop", "pad")
+RESIZE_POLICIES = ("stretch", "crop", "pad")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Preprocess:
     Args:
         image_size: Side in pixels of the square result.
         channels: 3 for RGB, 1 for grey.
-        resize: `squash` ignores the aspect ratio, `crop` keeps the centre, `pad` adds black bars.
+        resize: `stretch` ignores the aspect ratio, `crop` keeps the centre, `pad` adds black bars.
         mean: Subtracted from pixels in [0, 1], one value a channel.
         std: What the rest is divided by, one value a channel.
     """

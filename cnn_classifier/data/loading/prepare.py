@@ -52,7 +52,7 @@ def prepare_images(scan: DatasetIndex, options: DatasetConfig, seed: int) -> Pre
     given_samples = [sample for samples in given_splits.values() for sample in samples] if given_splits else None
     cache_writer = PixelCacheWriter(
         options.preprocess,
-        capacity=len(given_samples or limit_per_class(scan, options.limit_per_class, seed)),
+        capacity=len(given_samples or limit_per_class(scan, options.max_per_class, seed)),
         cache=options.cache,
         cache_limit_gb=options.cache_limit_gb,
     )
@@ -60,7 +60,7 @@ def prepare_images(scan: DatasetIndex, options: DatasetConfig, seed: int) -> Pre
         check_result = CheckResult()
         while True:  # until there is a readable image in place of every unreadable one
             samples = given_samples or limit_per_class(
-                scan, options.limit_per_class, seed, exclude=check_result.unreadable
+                scan, options.max_per_class, seed, exclude=check_result.unreadable
             )
             new_paths = [sample.path for sample in samples if sample.path not in check_result.digests]
             if not new_paths:
@@ -101,15 +101,15 @@ def check_unreadable(check_result: CheckResult, options: DatasetConfig) -> None:
     path, reason = next(iter(unreadable.items()))
     if len(unreadable) == total:
         raise DataError(f"none of the {total} images can be read; the first is {path}: {reason}")
-    if options.on_bad == "error":
+    if options.on_unreadable == "error":
         raise DataError(
             f"{path} cannot be read ({reason}), and so {len(unreadable)} of {total} images; "
-            "mend or remove them, or leave them out with dataset.on_bad=skip"
+            "mend or remove them, or leave them out with dataset.on_unreadable=skip"
         )
-    if len(unreadable) > options.bad_limit * total:
+    if len(unreadable) > options.max_unreadable * total:
         raise DataError(
             f"{len(unreadable)} of {total} images ({len(unreadable) / total:.1%}) cannot be read, such as {path}: {reason}; "
-            f"expected at most {options.bad_limit:.0%} (dataset.bad_limit); `cnn-classifier data check` lists them all"
+            f"expected at most {options.max_unreadable:.0%} (dataset.max_unreadable); `cnn-classifier data check` lists them all"
         )
 
 

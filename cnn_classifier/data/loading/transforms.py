@@ -54,29 +54,29 @@ class RandomAffineCrop(PerSampleTransform):
         self,
         *,
         degrees: float = 0.0,
-        zoom: Sequence[float] = (1.0, 1.0),
-        crop: Sequence[float] = (1.0, 1.0),
+        scale: Sequence[float] = (1.0, 1.0),
+        crop_area: Sequence[float] = (1.0, 1.0),
         translate: float = 0.0,
     ) -> None:
         super().__init__()
         check_argument(degrees >= 0, f"`degrees`={degrees} is out of range; expected at least 0")
         check_argument(translate >= 0, f"`translate`={translate} is out of range; expected at least 0")
         check_argument(
-            len(zoom) == 2 and 0 < zoom[0] <= zoom[1],
-            f"`zoom`={list(zoom)} is out of range; expected [smallest, largest] above 0",
+            len(scale) == 2 and 0 < scale[0] <= scale[1],
+            f"`zoom`={list(scale)} is out of range; expected [smallest, largest] above 0",
         )
         check_argument(
-            len(crop) == 2 and 0 < crop[0] <= crop[1] <= 1,
-            f"`crop`={list(crop)} is out of range; expected [smallest, largest] share from 0 to 1",
+            len(crop_area) == 2 and 0 < crop_area[0] <= crop_area[1] <= 1,
+            f"`crop`={list(crop_area)} is out of range; expected [smallest, largest] share from 0 to 1",
         )
-        self.degrees, self.zoom, self.crop, self.translate = degrees, tuple(zoom), tuple(crop), translate
-        self.is_translation_only = degrees == 0 and self.zoom == self.crop == (1.0, 1.0)
+        self.degrees, self.scale, self.crop_area, self.translate = degrees, tuple(scale), tuple(crop_area), translate
+        self.is_translation_only = degrees == 0 and self.scale == self.crop_area == (1.0, 1.0)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         images = flat_inputs[0]
         angle = sample_uniform(images, -self.degrees, self.degrees) * (math.pi / 180)
-        crop_side = sample_uniform(images, *self.crop).sqrt()  # of the side
-        scale = crop_side / sample_uniform(images, *self.zoom)
+        crop_side = sample_uniform(images, *self.crop_area).sqrt()  # of the side
+        scale = crop_side / sample_uniform(images, *self.scale)
         cosine, sine = angle.cos() * scale, angle.sin() * scale
         # grid_sample's coordinates span -1 to 1, so that a share of the side counts twice.
         right, down = (

@@ -35,7 +35,7 @@ def scan_source(options: DatasetConfig) -> DatasetIndex:
         original = scan_configured_source(options)
     except PermissionError as error:  # of a folder on the way; those that are walked say so themselves
         raise_unlistable(error)
-    scan = rename_classes(original, options.class_names)
+    scan = rename_classes(original, options.rename_classes)
     if len(scan.class_names) == 1:
         raise ConfigError(f"dataset.class_names calls every class {scan.class_names[0]!r}; expected at least two names")
     return assign_groups(scan, options.group_pattern)

@@ -39,7 +39,7 @@ def create_overlay(heatmap: npt.NDArray[np.float32], *, width: int, height: int,
         heat: (h, w) from 0 to 1.
         width: Of the picture, in pixels.
         height: Of the picture, in pixels.
-        resize: How the picture became the network's square: `squash`, `crop` or `pad`.
+        resize: How the picture became the network's square: `stretch`, `crop` or `pad`.
     """
     side = {"crop": min(width, height), "pad": max(width, height)}.get(resize)
     shown_width, shown_height = (side, side) if side else (width, height)

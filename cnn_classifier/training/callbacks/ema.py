@@ -21,7 +21,7 @@ class WeightEMA(WeightAveraging):
 
     def __init__(self, *, decay: float = 0.99) -> None:
         if not 0 <= decay < 1:
-            raise ConfigError(f"callbacks.average.decay={decay} is out of range; expected from 0 up to 1")
+            raise ConfigError(f"callbacks.ema.decay={decay} is out of range; expected from 0 up to 1")
         super().__init__(multi_avg_fn=self.update)
         self.decay = decay
 

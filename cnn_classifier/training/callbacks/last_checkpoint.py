@@ -23,10 +23,10 @@ class LastCheckpoint(Checkpoint):
         minutes: How long a crash may set a run back.
     """
 
-    def __init__(self, *, dirpath: str, minutes: float = 10.0) -> None:
-        if minutes <= 0:
-            raise ConfigError(f"callbacks.last.minutes={minutes} is out of range; expected more than 0")
-        self.path, self.every_n_minutes = Path(dirpath) / "last.ckpt", minutes
+    def __init__(self, *, dirpath: str, every_n_minutes: float = 10.0) -> None:
+        if every_n_minutes <= 0:
+            raise ConfigError(f"callbacks.last.every_n_minutes={every_n_minutes} is out of range; expected more than 0")
+        self.path, self.every_n_minutes = Path(dirpath) / "last.ckpt", every_n_minutes
         self.signal_handler, self.last_saved = SignalHandler(), 0.0
         self.stopped_early = False  # early stopping has decided that this is the end
 

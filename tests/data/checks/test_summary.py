@@ -150,7 +150,7 @@ def test_exact_copies_within_a_group_of_near_ones_are_one_picture() -> None:
                 "dogs/0.jpg": photo(300, 301),
                 "dogs/1.jpg": photo(9, 90),
             },
-            ["50% of images would lose more than a quarter to a centre crop: use dataset.resize=pad or squash"],
+            ["50% of images would lose more than a quarter to a centre crop: use dataset.resize=pad or stretch"],
         ),
         (
             {"cats/0.jpg": photo(32, 32), "dogs/0.jpg": photo(30, 28)},

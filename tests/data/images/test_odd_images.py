@@ -23,7 +23,7 @@ READABLE = {name: odd for name, odd in ODD_IMAGES.items() if odd.verdict.startsw
 UNREADABLE = {name: odd for name, odd in ODD_IMAGES.items() if odd.verdict.startswith("bad")}
 IGNORED = {name for name, odd in ODD_IMAGES.items() if odd.verdict == "ignored"}
 CLOSE = 9  # the mean difference of a channel: lossy formats blur the grain
-PREPROCESS = Preprocess(image_size=16, channels=3, resize="squash", mean=(0.5,), std=(0.25,))
+PREPROCESS = Preprocess(image_size=16, channels=3, resize="stretch", mean=(0.5,), std=(0.25,))
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:

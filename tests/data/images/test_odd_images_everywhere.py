@@ -38,7 +38,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
 def test_the_same_images_are_left_out_for_the_same_reasons_everywhere(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", *WORDS, f"dataset.root={photos}", "dataset.bad_limit=1"]) == 0
+    assert main(["train", *WORDS, f"dataset.root={photos}", "dataset.max_unreadable=1"]) == 0
     assert f"left out {len(REASONS)} unreadable images" in capsys.readouterr().out
     trained = json.loads(Path("run", "report.json").read_text(encoding="utf-8"))["data"]
     checked = printed(capsys, "data", "check", str(photos))
@@ -66,7 +66,7 @@ def test_the_same_images_are_left_out_for_the_same_reasons_everywhere(
 def test_the_first_broken_image_ends_a_training_that_is_told_so(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", *WORDS, f"dataset.root={photos}", "dataset.on_bad=error"]) == 3
+    assert main(["train", *WORDS, f"dataset.root={photos}", "dataset.on_unreadable=error"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     name = Path(line.partition(" cannot be read (")[0]).name
     assert REASONS[name] in line
@@ -78,5 +78,5 @@ def test_more_broken_images_than_the_limit_end_a_training(photos: Path, capsys: 
     assert main(["train", *WORDS, f"dataset.root={photos}"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {len(REASONS)} of {len(REASONS) + len(READABLE) + 2 * PLAIN} images (")
-    assert "expected at most 5% (dataset.bad_limit); `cnn-classifier data check` lists them all" in line
+    assert "expected at most 5% (dataset.max_unreadable); `cnn-classifier data check` lists them all" in line
     assert not Path("run").exists()

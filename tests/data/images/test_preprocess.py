@@ -15,7 +15,7 @@ RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0
 
 
 def preprocess(**values: Any) -> Preprocess:
-    defaults = {"image_size": 8, "channels": 3, "resize": "squash", "mean": (0.5,), "std": (0.25,)}
+    defaults = {"image_size": 8, "channels": 3, "resize": "stretch", "mean": (0.5,), "std": (0.25,)}
     return Preprocess(**defaults | values)
 
 
@@ -83,7 +83,7 @@ def test_print_colours_become_rgb_and_colours_become_grey(tmp_path: Path) -> Non
 
 def test_a_wide_picture_is_squashed_cropped_or_padded() -> None:
     wide = stripes(RED, GREEN, GREEN, BLUE)  # 16 x 8
-    squashed, cropped, padded = (preprocess(resize=policy).load(wide) for policy in ("squash", "crop", "pad"))
+    squashed, cropped, padded = (preprocess(resize=policy).load(wide) for policy in ("stretch", "crop", "pad"))
     assert squashed[4, [0, -1]].tolist() == [list(RED), list(BLUE)]
     assert (cropped == GREEN).all()
     assert (padded[[0, 1, 6, 7]] == BLACK).all()
@@ -147,5 +147,5 @@ def test_postscript_is_never_run_whatever_its_name(tmp_path: Path) -> None:
 def test_grey_of_32_bits_and_of_floats_keeps_its_brightness(tmp_path: Path, dtype: type, value: float) -> None:
     Image.fromarray(np.full((8, 8), value, dtype)).save(tmp_path / "grey.tif")
 
-    preprocess = Preprocess(image_size=8, channels=1, resize="squash", mean=(0.5,), std=(0.25,))
+    preprocess = Preprocess(image_size=8, channels=1, resize="stretch", mean=(0.5,), std=(0.25,))
     assert abs(int(preprocess.load(tmp_path / "grey.tif")[0, 0, 0]) - 200) <= 1

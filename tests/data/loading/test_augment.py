@@ -19,9 +19,9 @@ from cnn_classifier.data.loading.transforms import (
 RANDOM: list[Callable[[], nn.Module]] = [
     RandomHorizontalFlip,
     lambda: RandomAffineCrop(degrees=20),
-    lambda: RandomAffineCrop(zoom=(0.7, 1.5)),
+    lambda: RandomAffineCrop(scale=(0.7, 1.5)),
     lambda: RandomAffineCrop(translate=0.2),
-    lambda: RandomAffineCrop(crop=(0.3, 0.6)),
+    lambda: RandomAffineCrop(crop_area=(0.3, 0.6)),
     lambda: RandomCutout(p=0.5),
     lambda: RandomColorJitter(brightness=0.3),
     lambda: RandomColorJitter(contrast=0.3),
@@ -69,7 +69,7 @@ def test_a_certain_flip_mirrors_left_to_right() -> None:
 def test_a_zoom_of_two_shows_the_middle_larger() -> None:
     images = torch.zeros(1, 1, 16, 16)
     images[..., 6:10, 6:10] = 1
-    zoomed = RandomAffineCrop(zoom=(2.0, 2.0))(images)
+    zoomed = RandomAffineCrop(scale=(2.0, 2.0))(images)
     assert zoomed[0, 0, 5:11, 5:11].min() == 1
     assert zoomed[0, 0, :3].max() == 0
 
@@ -100,7 +100,7 @@ def test_colours_stay_colours() -> None:
 def test_a_crop_keeps_its_share_of_the_area_from_anywhere_in_the_image() -> None:
     rows, columns = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
     torch.manual_seed(0)
-    cropped = RandomAffineCrop(crop=(0.25, 0.25))(torch.stack([rows, columns]).repeat(200, 1, 1, 1))
+    cropped = RandomAffineCrop(crop_area=(0.25, 0.25))(torch.stack([rows, columns]).repeat(200, 1, 1, 1))
     low, high = cropped.amin((2, 3)), cropped.amax((2, 3))
     torch.testing.assert_close(high - low, torch.full((200, 2), 0.5), rtol=0, atol=0.02)
     assert low.min() < 0.02
@@ -145,16 +145,16 @@ def test_mixed_images_have_labels_in_shares(mix: nn.Module) -> None:
 @pytest.mark.parametrize("crop", [(0.0, 1.0), (0.5, 1.5), (0.9, 0.5)])
 def test_a_crop_that_is_no_share_is_refused(crop: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"^`crop`=\[.*\] is out of range; expected \[smallest, largest\] share"):
-        RandomAffineCrop(crop=crop)
+        RandomAffineCrop(crop_area=crop)
 
 
 @pytest.mark.parametrize("zoom", [(1.2, 0.8), (0.0, 1.0), (1.0,), (0.8, 1.0, 1.2)])
 def test_a_zoom_that_is_no_range_is_refused(zoom: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"^`zoom`=\[.*\] is out of range; expected \[smallest, largest\] above 0$"):
-        RandomAffineCrop(zoom=zoom)
+        RandomAffineCrop(scale=zoom)
 
 
 def test_bytes_become_the_networks_input() -> None:
-    preprocess = Preprocess(image_size=1, channels=3, resize="squash", mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+    preprocess = Preprocess(image_size=1, channels=3, resize="stretch", mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
     pixels = torch.tensor([0, 255, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     assert normalize(to_float(pixels), preprocess).flatten().tolist() == [0.0, 1.0, 0.0]

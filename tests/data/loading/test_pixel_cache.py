@@ -24,7 +24,7 @@ from cnn_classifier.files import file_lock
 
 pytestmark = pytest.mark.usefixtures("home")
 
-PREPROCESS = Preprocess(image_size=8, channels=3, resize="squash", mean=(0.5,) * 3, std=(0.25,) * 3)
+PREPROCESS = Preprocess(image_size=8, channels=3, resize="stretch", mean=(0.5,) * 3, std=(0.25,) * 3)
 SIZE_GB = 6 * 8 * 8 * 3 / 1e9  # of the six images below
 Digests = dict[Path, str]
 

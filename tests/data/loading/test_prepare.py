@@ -52,10 +52,10 @@ def test_unreadable_images_are_left_out_and_listed(root: Path) -> None:
 
 
 def test_a_limit_takes_others_in_place_of_the_unreadable(root: Path) -> None:
-    usual = set().union(*files(prepared(root, limit_per_class=10)).values())
+    usual = set().union(*files(prepared(root, max_per_class=10)).values())
     for path in sorted(usual)[:3]:
         path.write_bytes(b"")
-    chosen = set().union(*files(prepared(root, limit_per_class=10, bad_limit=0.2)).values())
+    chosen = set().union(*files(prepared(root, max_per_class=10, max_unreadable=0.2)).values())
     assert len(chosen) == 20
     assert len(usual - chosen) == 3
     assert [path.parent.name for path in chosen].count("cats") == 10
@@ -68,11 +68,11 @@ def test_more_unreadable_images_than_the_limit_end_the_run(root: Path) -> None:
         prepared(root)
     assert str(raised.value) == (
         f"3 of 40 images (7.5%) cannot be read, such as {root / 'cats' / '000.png'}: the file is empty; "
-        "expected at most 5% (dataset.bad_limit); `cnn-classifier data check` lists them all"
+        "expected at most 5% (dataset.max_unreadable); `cnn-classifier data check` lists them all"
     )
-    assert len(prepared(root, bad_limit=0.075).summary["bad"]) == 3
-    with pytest.raises(DataError, match=r"expected at most 0% \(dataset\.bad_limit\)"):
-        prepared(root, bad_limit=0)
+    assert len(prepared(root, max_unreadable=0.075).summary["bad"]) == 3
+    with pytest.raises(DataError, match=r"expected at most 0% \(dataset\.max_unreadable\)"):
+        prepared(root, max_unreadable=0)
 
 
 def test_with_on_bad_error_a_single_one_ends_the_run(root: Path) -> None:
@@ -80,14 +80,14 @@ def test_with_on_bad_error_a_single_one_ends_the_run(root: Path) -> None:
     with pytest.raises(
         DataError, match=r"007\.png cannot be read \(the file is empty\), and so 1 of 40 images; mend or"
     ):
-        prepared(root, on_bad="error")
+        prepared(root, on_unreadable="error")
 
 
 def test_images_that_can_none_be_read_are_an_error_with_the_first_reason(root: Path) -> None:
     for path in root.rglob("*.png"):
         path.write_text("not found", encoding="utf-8")
     with pytest.raises(DataError, match=r"^none of the 40 images can be read; the first is .*\.png: not an image"):
-        prepared(root, bad_limit=1)
+        prepared(root, max_unreadable=1)
 
 
 def test_a_class_that_cannot_be_read_in_a_split_is_named(make_folder: MakeFolder) -> None:
@@ -95,7 +95,7 @@ def test_a_class_that_cannot_be_read_in_a_split_is_named(make_folder: MakeFolder
     for path in (root / "test" / "dogs").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"^class 'dogs' has too few images to be in the test split"):
-        prepared(root, bad_limit=0.5)
+        prepared(root, max_unreadable=0.5)
 
 
 @pytest.mark.parametrize("options", [{}, *({"folds": 3, "fold": fold} for fold in range(3))])
@@ -125,9 +125,9 @@ def test_frames_of_one_camera_can_be_trained_on(make_folder: MakeFolder) -> None
 
 def test_a_split_file_brings_the_same_images_back_whatever_else_is_asked(root: Path, tmp_path: Path) -> None:
     scan = scan_root(root)
-    first = prepared(scan, limit_per_class=15)
+    first = prepared(scan, max_per_class=15)
     write_split(tmp_path / "split.csv", first.splits, scan)
-    again = prepared(scan, split_file=str(tmp_path / "split.csv"), seed=7, limit_per_class=5, test_fraction=0.5)
+    again = prepared(scan, split_file=str(tmp_path / "split.csv"), seed=7, max_per_class=5, test_fraction=0.5)
     assert files(again) == files(first)
     assert again.summary["splits"]["val"] == {"cats": 2, "dogs": 2}
     broken = sorted(files(first)["train"])[0]

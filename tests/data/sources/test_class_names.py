@@ -67,4 +67,4 @@ def test_one_name_for_all_is_enough_to_evaluate_on_but_not_to_learn_from(make_fo
     with pytest.raises(
         ConfigError, match=r"^dataset\.class_names calls every class 'dog'; expected at least two names"
     ):
-        scan_source(DatasetConfig(root=str(root), class_names=names))
+        scan_source(DatasetConfig(root=str(root), rename_classes=names))

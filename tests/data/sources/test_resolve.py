@@ -204,7 +204,9 @@ def test_named_folders_need_one_to_train_on(make_folder: MakeFolder) -> None:
 def test_classes_are_renamed_and_images_grouped_by_their_own_paths(make_folder: MakeFolder) -> None:
     root = make_folder({"cane/litter1": 2, "cane/litter2": 1, "gatto/litter3": 1}, size=8)
     scan = scan_source(
-        DatasetConfig(source=str(root), class_names={"cane": "dog", "gatto": "cat"}, group_pattern=r"cane/litter(\d)")
+        DatasetConfig(
+            source=str(root), rename_classes={"cane": "dog", "gatto": "cat"}, group_pattern=r"cane/litter(\d)"
+        )
     )
     assert scan.class_names == ["cat", "dog"]
     assert [(scan.class_names[sample.label], sample.path.parent.parent.name) for sample in scan.samples] == [
@@ -232,8 +234,8 @@ def test_cats_dogs_downloads_and_takes_as_many_readable_photos_of_each(
         "cats_dogs",
         site,
         f"dataset.checksum={served(site, packed(root))}",
-        "dataset.limit_per_class=10",
-        "dataset.bad_limit=0.5",
+        "dataset.max_per_class=10",
+        "dataset.max_unreadable=0.5",
         "dataset.image_size=16",
     )
 
@@ -256,12 +258,12 @@ def test_cats_dogs_downloads_and_takes_as_many_readable_photos_of_each(
 
 def test_cats_dogs_is_the_balanced_set_of_microsoft_unless_told_otherwise() -> None:
     options = DatasetConfig(**to_container(load_config(["dataset=cats_dogs"]).dataset))
-    assert (options.limit_per_class, options.test_fraction) == (2500, 0.2)  # 4,000 to learn from, 1,000 to test
+    assert (options.max_per_class, options.test_fraction) == (2500, 0.2)  # 4,000 to learn from, 1,000 to test
     assert options.sources[0].startswith("https://download.microsoft.com/")
 
 
 def test_cats_dogs_without_a_limit_is_all_of_it() -> None:
-    assert load_config(["dataset=cats_dogs", "dataset.limit_per_class=null"]).dataset.limit_per_class is None
+    assert load_config(["dataset=cats_dogs", "dataset.max_per_class=null"]).dataset.max_per_class is None
 
 
 def test_flowers_lie_in_a_folder_of_their_own(site: Site, make_folder: MakeFolder) -> None:

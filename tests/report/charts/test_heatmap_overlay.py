@@ -14,7 +14,7 @@ CORNER = np.array([[1, 0], [0, 0]], np.float32)
 
 @pytest.mark.parametrize(
     ("resize", "place"),
-    [("squash", (0, 0, 128, 64)), ("crop", (32, 0, 64, 64)), ("pad", (0, -32, 128, 128))],
+    [("stretch", (0, 0, 128, 64)), ("crop", (32, 0, 64, 64)), ("pad", (0, -32, 128, 128))],
 )
 def test_it_covers_what_became_the_square(resize: str, place: tuple[float, ...]) -> None:
     found = create_overlay(CORNER, width=128, height=64, resize=resize)

@@ -54,10 +54,10 @@ def test_several_runs_are_held_to_more() -> None:
 def test_what_differs_is_listed_but_for_what_differs_always() -> None:
     configs = [
         {"optimizer.lr": 0.1, "seed": 1, "run_dir": "a"},
-        {"optimizer.lr": 0.2, "seed": 1, "run_dir": "b", "model.stem": 24},
+        {"optimizer.lr": 0.2, "seed": 1, "run_dir": "b", "model.stem_channels": 24},
         {},  # an evaluation
     ]
-    assert diff_configs(configs) == {"optimizer.lr": [0.1, 0.2, None], "model.stem": [None, 24, None]}
+    assert diff_configs(configs) == {"optimizer.lr": [0.1, 0.2, None], "model.stem_channels": [None, 24, None]}
 
 
 def test_rows_hold_the_scores_with_their_interval() -> None:

@@ -10,7 +10,7 @@ from cnn_classifier.data.images.preprocess import Preprocess
 from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.report.pages.gallery import MAX_CELL_IMAGES, MAX_HIGHLIGHTS, build_gallery, select_cells
 
-PREPROCESS = Preprocess(image_size=8, channels=3, resize="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
+PREPROCESS = Preprocess(image_size=8, channels=3, resize="stretch", mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 def evaluation_of(labels: list[int], probabilities: list[list[float]], paths: list[str]) -> Evaluation:
