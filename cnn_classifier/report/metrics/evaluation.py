@@ -15,6 +15,7 @@ from cnn_classifier.files import write_csv
 from cnn_classifier.report.metrics.calibration import apply_temperature, calibration_report, selective_accuracy
 from cnn_classifier.report.metrics.curves import binary_curves
 from cnn_classifier.report.metrics.intervals import macro_f1_interval, wilson_interval
+from cnn_classifier.report.text_table import format_table
 
 TOP_K = 5
 LABEL_ERROR_CONFIDENCE = 0.95  # of another class than the label says, from here on the label itself is suspected
@@ -175,10 +176,12 @@ class Evaluation:
     def format(self) -> str:
         """The scores and the per-class table, for a terminal."""
         score_line = "  ".join(f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name)
-        width = max(len(name) for name in [*self.class_names, "class"])
-        row_format = "{class:<{width}}  {precision:9.4f}  {recall:6.4f}  {f1:6.4f}  {support:6}"
-        rows = [row_format.format(width=width, **row) for row in self.per_class()]
-        return "\n".join([score_line, "", f"{'class':<{width}}  precision  recall      f1  images", *rows])
+        rows = [
+            (row["class"], *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), str(row["support"]))
+            for row in self.per_class()
+        ]
+        table = format_table([("class", "precision", "recall", "f1", "images"), *rows], right_align=range(1, 5))
+        return f"{score_line}\n\n{table}"
 
     def write_tables(self, folder: Path) -> None:
         """Write `confusion_matrix.csv` and `predictions.csv`."""
