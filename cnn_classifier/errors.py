@@ -1,21 +1,28 @@
-"""What can go wrong for a user: one line (what, which value, what was expected, how to fix it), one exit code."""
+"""The exceptions that a user can cause, their exit codes, and helpers for one-line error messages."""
 
 import sys
 
 INTERNAL_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 TERMINATED_EXIT_CODE = 143
-MAX_MESSAGE_LENGTH = 2000  # characters of an error, so that a value of a megabyte does not fill the terminal
+# Maximum number of characters of a printed error, since a message may quote a value of any length.
+MAX_MESSAGE_LENGTH = 2000
 
 
 class ClassifierError(Exception):
-    """Base of every error that a user can cause; `exit_code` is what the command returns."""
+    """The base class of all errors that a user can cause.
+
+    The message is one sentence: what failed, for which value, what was expected and how to fix it.
+
+    Attributes:
+        exit_code: The exit code of a command that ends with this error.
+    """
 
     exit_code = INTERNAL_EXIT_CODE
 
 
 class ConfigError(ClassifierError):
-    """A word of the command or a value of the configuration is wrong."""
+    """A command-line argument or a configuration value is invalid."""
 
     exit_code = 2
 
@@ -27,35 +34,45 @@ class DataError(ClassifierError):
 
 
 class CheckpointError(ClassifierError):
-    """A checkpoint is missing, damaged, not ours, or made for something else."""
+    """A checkpoint or bundle is missing, damaged, of an unknown format, or does not match the request."""
 
     exit_code = 4
 
 
 class StorageError(ClassifierError):
-    """A folder cannot be written."""
+    """A file or folder cannot be written."""
 
     exit_code = 5
 
 
 class DivergedError(ClassifierError):
-    """The loss is no longer a number."""
+    """The loss is NaN or infinite."""
 
     exit_code = 6
 
 
 class PrunedError(ClassifierError):
-    """A search has stopped this run, since others do better; nothing is wrong with it."""
+    """The hyperparameter search stopped this run because other runs do better; this is not a failure."""
 
     exit_code = 0
 
 
 class UnreadableImageError(DataError):
-    """One file or array is not an image that we can decode; the message is the reason alone."""
+    """One file or array cannot be decoded; the message is the reason, without the path."""
 
 
 def print_error(message: str, exit_code: int) -> int:
-    """Print one line on standard error, and pass the exit code on."""
+    """Print an error as one line on standard error and return the exit code."""
     line = " ".join(message.split())
     print("error:", line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[:MAX_MESSAGE_LENGTH]} …", file=sys.stderr)
     return exit_code
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or the name of its class if the message is empty."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def single_line(error: BaseException) -> str:
+    """Return an exception's whole message with every run of whitespace replaced by one space."""
+    return " ".join(str(error).split())

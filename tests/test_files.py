@@ -28,7 +28,7 @@ def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, monkeypa
                 time.sleep(0.01)
             made.set()
         assert waiting.result()
-    assert said.getvalue() == f"waiting for another run that is making {tmp_path / 'photos'}\n"
+    assert said.getvalue() == f"waiting for another run that is creating {tmp_path / 'photos'}\n"
 
 
 def test_whoever_comes_alone_does_not_wait(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.classifiers import classifier
+from helpers.classifiers import make_classifier
 from helpers.folders import MakeFolder
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger
@@ -36,7 +36,7 @@ class Payload:
 
 def content(**changed: Any) -> dict[str, Any]:
     """Of a checkpoint of ours, some of it replaced."""
-    module = classifier()
+    module = make_classifier()
     return {
         "state_dict": module.state_dict(),
         "hyper_parameters": dict(module.hparams),
@@ -46,7 +46,7 @@ def content(**changed: Any) -> dict[str, Any]:
 
 
 def settings(**changed: Any) -> dict[str, Any]:
-    return dict(classifier().hparams) | changed
+    return dict(make_classifier().hparams) | changed
 
 
 def nested(path: Path) -> None:

@@ -56,8 +56,8 @@ def parallel_map(
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """In chunks, so that results do not pile up before they are asked for."""
     with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-        for chunk in iter_chunks(items, 8 * CHUNK_SIZE):
-            yield from pool.map(function, chunk)
+        for chunk in batch_slices(len(items), 8 * CHUNK_SIZE):
+            yield from pool.map(function, items[chunk])
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
@@ -70,7 +70,7 @@ def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) 
 
     pool = get_reusable_executor(NUM_CORES, timeout=IDLE_TIMEOUT)
     pending: deque[tuple[Sequence[Item], Future[list[Result]]]] = deque()
-    remaining = iter_chunks(items, CHUNK_SIZE)
+    remaining = (items[chunk] for chunk in batch_slices(len(items), CHUNK_SIZE))
     try:
         while True:
             while len(pending) < PREFETCH_CHUNKS * NUM_CORES and (chunk := next(remaining, None)) is not None:
@@ -95,5 +95,11 @@ def map_chunk(function: Callable[[Item], Result], items: Sequence[Item]) -> list
     return [function(item) for item in items]
 
 
-def iter_chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def batch_slices(length: int, size: int) -> Iterator[slice]:
+    """Return the slices that divide a sequence into batches; the last batch can be smaller.
+
+    Args:
+        length: The length of the sequence.
+        size: The number of items per batch.
+    """
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))

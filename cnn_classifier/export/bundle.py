@@ -1,10 +1,8 @@
-"""Write a bundle: the model, `model.json` beside it, and nothing at all if it answers otherwise than its checkpoint."""
+"""Export of a checkpoint to a bundle: the model file and `model.json`."""
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +17,7 @@ from cnn_classifier.export.inference_graph import InferenceGraph
 from cnn_classifier.export.onnx import quantize, write_onnx
 from cnn_classifier.export.parity import Parity, verify_export
 from cnn_classifier.export.sample_images import sample_images
-from cnn_classifier.files import ensure_writable_dir
+from cnn_classifier.files import BEST_CHECKPOINT, REPORT_JSON, atomic_dir
 from cnn_classifier.inference.backends.pytorch import PyTorchBackend
 from cnn_classifier.inference.backends.safetensors import save_safetensors
 from cnn_classifier.inference.loading import MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS
@@ -41,34 +39,36 @@ def export(
     images: Path | None = None,
     trusted: Sequence[str] = (),
 ) -> Parity:
-    """Write a bundle, and prove on real images that it answers as the checkpoint does.
+    """Export a checkpoint to a bundle, and verify its predictions on real images.
+
+    The bundle is written only if its predictions match those of the checkpoint.
 
     Args:
-        model: The checkpoint, or its run folder.
-        out: The folder to write; it must not hold anything yet.
-        to: `onnx`, `torch` or `safetensors`.
-        int8: Whether ONNX weights and activations become 8-bit integers.
-        any_size: Whether the ONNX graph takes images of any size and resizes them itself.
-        images: A folder of labelled images to try it on; by default those that the run was tested on.
-        trusted: Import paths of networks of your own that the checkpoint may name.
+        model: The path of the checkpoint or of its run directory.
+        out: The directory of the bundle. It must be empty or not exist.
+        to: The format: `onnx`, `torch` or `safetensors`.
+        int8: Whether to quantize the weights and activations of an ONNX graph to 8-bit integers.
+        any_size: Whether the ONNX graph accepts images of any size and resizes them itself.
+        images: A folder of labeled images for verification and calibration. Defaults to the test images of the run.
+        trusted: Import path prefixes of additional modules that the checkpoint may reference.
 
     Returns:
-        What the trial found.
+        The comparison of the exported model with the checkpoint.
 
     Raises:
-        ConfigError: If the words do not go together, or a package is missing.
-        CheckpointError: If the checkpoint cannot be used, or the export answers otherwise.
-        DataError: If there are no images to try.
-        StorageError: If the folder cannot be written, or holds something.
+        ConfigError: If the options are incompatible, or a package is missing.
+        CheckpointError: If the checkpoint cannot be loaded, or the predictions differ.
+        DataError: If there are no labeled images.
+        StorageError: If the directory is not empty or cannot be written.
     """
     for option, is_set in (("int8", int8), ("any-size", any_size)):
         if is_set and to != "onnx":
-            raise ConfigError(f"--{option} goes with --to onnx only; this is --to {to}")
+            raise ConfigError(f"--{option} requires --to onnx, got --to {to}.")
     if out.exists() and any(out.iterdir()):
-        raise StorageError(f"{out} holds something already; choose another folder, or remove it")
+        raise StorageError(f"{out} is not empty. Choose another directory with --out, or remove it.")
     predictor = Predictor.load(model, device="cpu", trusted=trusted)
     if not isinstance(predictor.backend, PyTorchBackend):
-        raise ConfigError(f"{model} is an exported bundle; give the checkpoint that it was made of")
+        raise ConfigError(f"{model} is an exported bundle. Pass the checkpoint that it was exported from.")
     samples = sample_images(model, images, predictor)
     calibration_samples, eval_samples = split_for_quantization(samples) if int8 else ([], samples)
     metadata = replace(predictor.metadata, extra=collect_metadata(model, to, int8))
@@ -91,29 +91,23 @@ def export(
 
 
 def split_for_quantization(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """A quarter of the images to find how wide 8-bit integers must be, and the others to measure what they lose.
+    """Split images into a quarter for calibrating the quantization and the rest for measuring the accuracy loss.
+
+    Args:
+        samples: The labeled images.
+
+    Returns:
+        The calibration samples and the evaluation samples.
 
     Raises:
-        DataError: If there are not enough.
+        DataError: If there are fewer than two images.
     """
     if len(samples) < 2:
-        raise DataError(f"--int8 needs at least 2 images to be tuned and tried on; there is {len(samples)}")
+        raise DataError(
+            f"--int8 requires at least 2 labeled images for calibration and verification, got {len(samples)}. "
+            "Pass a folder with more images as --images."
+        )
     return list(samples[::4]), [sample for index, sample in enumerate(samples) if index % 4]
-
-
-@contextmanager
-def atomic_dir(out: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `out` if nothing goes wrong, and is removed if something does."""
-    partial_dir = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial_dir, ignore_errors=True)
-    try:
-        yield ensure_writable_dir(partial_dir)
-        ensure_writable_dir(out).rmdir()
-        partial_dir.replace(out)
-    except OSError as error:
-        raise StorageError(f"{out} cannot be written ({error.strerror}); choose another folder") from error
-    finally:
-        shutil.rmtree(partial_dir, ignore_errors=True)
 
 
 def write_model(
@@ -125,7 +119,7 @@ def write_model(
     calibration_samples: Sequence[Sample],
     any_size: bool,
 ) -> None:
-    """Write the model itself; with images it becomes one of 8-bit integers, as wide as these need it."""
+    """Write the model file. An ONNX graph is quantized to 8-bit integers if there are calibration samples."""
     image_size = (metadata.preprocess.image_size, metadata.preprocess.image_size)
     if to == "safetensors":
         save_safetensors(path, classifier)
@@ -138,23 +132,23 @@ def write_model(
 
 
 def write_program(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:
-    """Write `model.pt2`."""
+    """Write `model.pt2` with a dynamic batch size."""
     example = torch.zeros(2, *image_size, module.preprocess.channels, dtype=torch.uint8)
     program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, path)
 
 
 def collect_metadata(model: Path, to: str, int8: bool) -> dict[str, Any]:
-    """Where a bundle comes from: the checkpoint's name and digest, versions, and what its run measured."""
+    """Return the provenance of a bundle: checkpoint name and SHA-256, package versions and test metrics of the run."""
     run_dir = model if model.is_dir() else find_run_dir(model)
-    checkpoint = model / "checkpoints" / "best.ckpt" if model.is_dir() else model
+    checkpoint = model / BEST_CHECKPOINT if model.is_dir() else model
     metadata = {
         "format": f"{to}, 8-bit integers" if int8 else to,
         "checkpoint": checkpoint.name,
         "sha256_of_checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "versions": {"cnn_classifier": __version__, "torch": version("torch")},
     }
-    report = run_dir / "report.json" if run_dir is not None else None
+    report = run_dir / REPORT_JSON if run_dir is not None else None
     if report is not None and report.is_file():
         content = json.loads(report.read_text(encoding="utf-8"))
         metadata |= {"test": content["test"], "data": content.get("data", {}).get("fingerprint")}

@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from cnn_classifier.errors import single_line
+
 
 class FaultTolerantLogger(Logger):
     """Passes everything on, until the other logger fails; that is told once, and the training goes on without it.
@@ -26,7 +28,7 @@ class FaultTolerantLogger(Logger):
             attrgetter(method)(self.logger)(*args, **kwargs)
         except Exception as error:  # whatever a tracker's client raises
             self.disabled = True
-            message = " ".join(str(error).split())[:200]
+            message = single_line(error)[:200]
             logger_name = type(self.logger).__name__
             print(
                 f"{logger_name} failed and is left out from here on ({type(error).__name__}: {message})",

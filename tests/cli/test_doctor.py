@@ -35,7 +35,7 @@ def test_a_cache_that_cannot_be_written_is_wrong(
     assert main(["doctor", "--json"]) == 2
     found = findings(capsys)["cache"]
     assert (found["verdict"], found["fix"]) == ("wrong", "set CNN_CLASSIFIER_HOME to a folder on a larger disk")
-    assert "file cannot be created" in found["found"]
+    assert "Cannot create " in found["found"]
 
 
 def test_a_disk_that_is_nearly_full_is_noted(

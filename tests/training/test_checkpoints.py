@@ -57,7 +57,7 @@ def test_what_was_there_stays_until_all_of_the_new_is_written(tmp_path: Path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"file cannot be written \(No space left on device, 3 bytes\); what was"):
+    with pytest.raises(StorageError, match=r"^Cannot write .*file \(3 bytes\): No space left on device\. A previous"):
         atomic_write(tmp_path / "file", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1

@@ -1,9 +1,9 @@
-"""Unpack an archive of images, whole or not at all; an archive is not trusted."""
+"""Safe extraction of image archives, each into a folder that is complete or absent."""
 
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -21,62 +21,81 @@ from cnn_classifier.data.sources.archive_members import (
     unsafe_member_error,
 )
 from cnn_classifier.errors import StorageError
-from cnn_classifier.files import ensure_writable_dir, file_lock
+from cnn_classifier.files import atomic_dir, cache_dir, ensure_writable_dir, file_lock
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name says that it can be unpacked; `unpack` itself goes by the content."""
+    """Return whether a file name has the suffix of a supported archive; `extract_archive` goes by the content."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def extract_archive(archive: Path, folder: Path) -> Path:
-    """Unpack into `folder` unless that was done; the folder appears whole or not at all.
+def extract_to_cache(archive: Path) -> Path:
+    """Extract a local archive into the cache and return the folder; a changed archive is extracted again."""
+    return extract_archive(archive, dataset_cache_dir(archive.name, *file_fingerprint(archive)))
 
-    Files and folders only, without their permissions, owners and dates; what macOS adds (`__MACOSX`, `._name`) is left
-    out. One process unpacks, others that want the same folder wait for it.
+
+def dataset_cache_dir(name: str, *key: str) -> Path:
+    """Return the cache folder of a data source.
+
+    Args:
+        name: A readable name, the first part of the folder's name.
+        *key: The parts of the source's identity; a different key gives a different folder.
+    """
+    slug = re.sub(r"[^\w.-]+", "_", name).strip("._")[:60]
+    digest = hashlib.sha256(chr(0).join(key).encode("utf-8", "surrogateescape")).hexdigest()
+    return cache_dir() / "datasets" / f"{slug}-{digest[:12]}"
+
+
+def file_fingerprint(path: Path) -> list[str]:
+    """Return the cache key of a local file: its absolute path, size and modification time."""
+    stat_result = path.stat()
+    return [str(path.resolve()), str(stat_result.st_size), str(stat_result.st_mtime_ns)]
+
+
+def extract_archive(archive: Path, folder: Path) -> Path:
+    """Extract an archive into a folder, unless it has been extracted there before, and return the folder.
+
+    Only files and folders are extracted, without permissions, owners and dates. macOS metadata (`__MACOSX`, `._name`)
+    is skipped. If several processes extract into the same folder, one does it and the others wait.
+
+    Args:
+        archive: The zip or tar archive. Its content is not trusted.
+        folder: The folder to create. It appears only when it is complete.
 
     Raises:
-        DataError: If the archive is damaged, or anything in it is unsafe: see `Unpacking`, `safe_name`,
-            `read_zip` and `tar_members`. Nothing of it is left then.
-        StorageError: If the folder cannot be written, is not ours, or the disk is too small.
+        DataError: If the archive is damaged or a member is unsafe (see `SafeExtractor`, `normalize_member_name`,
+            `read_zip` and `iter_tar_members`). Nothing is left of it then.
+        StorageError: If the folder cannot be written, exists without being an extracted archive, or the disk is full.
     """
     if (folder / COMPLETION_MARKER).exists():
         return folder
     ensure_writable_dir(folder.parent)
-    partial_folder = folder.with_name(f".partial-{folder.name}")
     try:
         with file_lock(folder):
-            if (folder / COMPLETION_MARKER).exists():
+            if (folder / COMPLETION_MARKER).exists():  # another process extracted it while this one waited
                 return folder
             if folder.exists():
-                raise StorageError(f"{folder} is there but was not unpacked by us; move or delete it")
-            try:
-                shutil.rmtree(partial_folder, ignore_errors=True)  # of a try that was killed
-                extract_members(archive, partial_folder)
-                partial_folder.replace(folder)
-            finally:
-                shutil.rmtree(partial_folder, ignore_errors=True)
+                raise StorageError(f"{folder} exists but is not an extracted archive. Move or delete it.")
+            with atomic_dir(folder) as partial:
+                extract_members(archive, partial)
     except (OSError, UnicodeEncodeError) as error:
-        detail = getattr(error, "strerror", None) or error
-        raise StorageError(
-            f"{folder} cannot be written ({detail}); free space there or choose another folder"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"Cannot write {folder}: {reason}. Free space there or choose another folder.") from error
     return folder
 
 
 def extract_members(archive: Path, folder: Path) -> None:
-    """Unpack into a new folder and mark it as complete."""
+    """Extract all members into an empty folder and write the completion marker."""
     with archive_errors(archive):
         file = archive.open("rb")
     with file:
         digest, total_bytes, members = open_archive(archive, file)
-        folder.mkdir()
         extractor = SafeExtractor(archive, folder)
         extractor.check_free_space(total_bytes)
         with tqdm(
-            desc=f"unpacking {archive.name}", total=total_bytes or None, unit="B", unit_scale=True, disable=None
+            desc=f"extracting {archive.name}", total=total_bytes or None, unit="B", unit_scale=True, disable=None
         ) as bar:
             for member in members:
                 bar.update(extractor.extract(member))
@@ -88,7 +107,11 @@ def extract_members(archive: Path, folder: Path) -> None:
 
 
 def open_archive(archive: Path, file: IO[bytes]) -> tuple[str, int, Iterator[Member]]:
-    """The SHA-256 of the archive, the bytes that it declares (0 if it does not say), and its members."""
+    """Open an archive by its content.
+
+    Returns:
+        The SHA-256 of the file as hex, the declared total size of its members in bytes (0 if unknown), and its members.
+    """
     with archive_errors(archive):
         magic = file.read(4)
         file.seek(0)
@@ -100,7 +123,8 @@ def open_archive(archive: Path, file: IO[bytes]) -> tuple[str, int, Iterator[Mem
         file.seek(0)
     if magic not in ZIP_MAGICS:
         return digest.hexdigest(), 0, iter_tar_members(archive, file)
-    # Every entry of the directory starts so. zipfile goes by no other count, and reads them all into memory.
+    # Every entry of a zip directory starts with this signature. zipfile ignores the declared number of entries and reads
+    # all of them into memory, so they are counted before it does.
     if num_entries > MAX_MEMBERS:
         raise unsafe_member_error(archive, archive.name, f"has more than {MAX_MEMBERS:,} members")
     return digest.hexdigest(), *read_zip(archive, file)

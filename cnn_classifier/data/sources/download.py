@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from cnn_classifier.data.sources.http_transfer import MAX_ATTEMPTS, transfer, validator_path
 from cnn_classifier.data.sources.https import TIMEOUT
-from cnn_classifier.errors import ConfigError, DataError, StorageError
+from cnn_classifier.errors import ConfigError, DataError, StorageError, single_line
 from cnn_classifier.files import ensure_writable_dir, file_lock
 
 
@@ -116,5 +116,5 @@ def download_from_drive(url: str, partial: Path, *, has_checksum: bool) -> None:
             retries=MAX_ATTEMPTS - 1,
         )
     except (gdown.exceptions.DownloadError, RequestException) as error:
-        message = " ".join(str(error).split())
+        message = single_line(error)
         raise DataError(f"{url}: {message}; share it with everyone, or give the file as dataset.source=PATH") from error

@@ -71,7 +71,7 @@ def append_response(response: HTTPResponse, partial: Path, offset: int, total: i
     with partial.open("ab" if offset else "wb") as file:
         if not offset:  # the file is empty now, so the note is never about other bytes
             validator_path(partial).write_text(get_validator(response), encoding="utf-8")
-        check_free_space(partial.parent, (total or 0) - offset, "free space there or set CNN_CLASSIFIER_HOME")
+        check_free_space(partial.parent, (total or 0) - offset, "Free space there or set CNN_CLASSIFIER_HOME.")
         progress = {"total": total, "initial": offset, "unit": "B", "unit_scale": True}
         with tqdm(desc=partial.stem, disable=None, **progress) as bar:
             for chunk in iter_chunks(response):

@@ -6,7 +6,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cnn_classifier.data.config import DatasetConfig
-from cnn_classifier.data.sources.archive import ARCHIVE_SUFFIXES, extract_archive, is_archive
+from cnn_classifier.data.sources.archive import (
+    ARCHIVE_SUFFIXES,
+    dataset_cache_dir,
+    extract_archive,
+    extract_to_cache,
+    file_fingerprint,
+    is_archive,
+)
 from cnn_classifier.data.sources.archive_extract import COMPLETION_MARKER
 from cnn_classifier.data.sources.class_names import casefold_path, rename_classes
 from cnn_classifier.data.sources.csv_manifest import scan_csv
@@ -17,7 +24,7 @@ from cnn_classifier.data.sources.listing import raise_unlistable
 from cnn_classifier.data.sources.named_datasets import detect_known_dataset, write_digits
 from cnn_classifier.data.splits.groups import assign_groups
 from cnn_classifier.errors import ConfigError, DataError
-from cnn_classifier.files import cache_dir, dataset_cache_dir, file_fingerprint
+from cnn_classifier.files import cache_dir
 
 BUILTIN_DATASETS = {"digits": write_digits}
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -148,11 +155,6 @@ def fetch_and_extract(source: str, checksum: str | None, options: DatasetConfig,
             raise DataError(str(error).replace(str(archive), source)) from error
         archive.unlink(missing_ok=True)  # another run may have been here first
     return folder
-
-
-def extract_to_cache(archive: Path) -> Path:
-    """The folder in the cache that holds a local archive as it is now."""
-    return extract_archive(archive, dataset_cache_dir(archive.name, *file_fingerprint(archive)))
 
 
 def is_url(source: str) -> bool:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.image_bytes import PICTURE, deep_colour, encoded, frames, jpeg, print_jpeg, see_through_palette, tiled_tiff
+from helpers.image_bytes import (
+    IMAGE,
+    cmyk_jpeg,
+    encode,
+    encode_jpeg,
+    multi_frame,
+    rgb16_png,
+    tiled_tiff,
+    transparent_palette_png,
+)
 from helpers.odd_images import HEIC, ODD_IMAGES, Odd, write_odd_images
 from PIL import Image
 
@@ -71,13 +80,13 @@ def test_every_note_has_its_treatment_and_its_picture() -> None:
 
 
 def test_a_photo_of_60_megapixels_is_huge() -> None:
-    with open_image(BytesIO(encoded("PNG", Image.new("1", (10_000, 6_000))))) as image:
+    with open_image(BytesIO(encode("PNG", Image.new("1", (10_000, 6_000))))) as image:
         assert find_warnings(image, Path("stitched.png")) == ("1-bit", "huge")
 
 
 def test_grey_of_floats_may_hold_what_is_no_number() -> None:
     values = np.array([[0, 0.5, 1, np.nan, np.inf, -np.inf]], np.float32)
-    with open_image(BytesIO(encoded("TIFF", Image.fromarray(values)))) as image:
+    with open_image(BytesIO(encode("TIFF", Image.fromarray(values)))) as image:
         assert np.asarray(to_rgb_or_gray(image, 1)).tolist() == [[0, 127, 255, 0, 0, 0]]
 
 
@@ -92,14 +101,14 @@ def print_profile() -> bytes:
 
 
 def test_print_colours_follow_their_profile_unless_it_is_broken() -> None:
-    inks = PICTURE.convert("CMYK")
+    inks = IMAGE.convert("CMYK")
     plain, by_profile, broken = (
-        decode(Image.open(BytesIO(jpeg(inks, icc_profile=profile))), 3) for profile in (None, print_profile(), b"junk")
+        decode(Image.open(BytesIO(encode_jpeg(inks, icc_profile=profile))), 3) for profile in (None, print_profile(), b"junk")
     )
-    green = Image.new("RGB", PICTURE.size, (53, 166, 43))
+    green = Image.new("RGB", IMAGE.size, (53, 166, 43))
     assert difference(by_profile, green) < 3
     assert difference(broken, plain) == 0
-    assert difference(plain, PICTURE) < CLOSE
+    assert difference(plain, IMAGE) < CLOSE
 
 
 def test_heic_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,28 +122,28 @@ def test_heic_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_heic_is_read_with_its_extra(tmp_path: Path) -> None:
     pillow_heif = pytest.importorskip("pillow_heif")
-    pillow_heif.from_pillow(PICTURE).save(tmp_path / "phone.heic", quality=95)
+    pillow_heif.from_pillow(IMAGE).save(tmp_path / "phone.heic", quality=95)
     (tmp_path / "phone.jpg").write_bytes((tmp_path / "phone.heic").read_bytes())
     for name, expected in (("phone.heic", ()), ("phone.jpg", ("misnamed",))):
         with open_image(tmp_path / name) as image:
             assert find_warnings(image, tmp_path / name) == expected
-            assert difference(to_rgb_or_gray(image, 3), PICTURE) < CLOSE
+            assert difference(to_rgb_or_gray(image, 3), IMAGE) < CLOSE
 
 
 FUZZED = {
-    "JPEG": jpeg(),
-    "progressive JPEG": jpeg(progressive=True),
-    "CMYK JPEG": print_jpeg(transform=2),
-    "PNG": encoded("PNG"),
-    "16-bit PNG": deep_colour(),
-    "palette PNG": see_through_palette(),
-    "APNG": frames("PNG"),
-    "GIF": frames("GIF"),
-    "WebP": encoded("WEBP"),
-    "TIFF": frames("TIFF"),
+    "JPEG": encode_jpeg(),
+    "progressive JPEG": encode_jpeg(progressive=True),
+    "CMYK JPEG": cmyk_jpeg(transform=2),
+    "PNG": encode("PNG"),
+    "16-bit PNG": rgb16_png(),
+    "palette PNG": transparent_palette_png(),
+    "APNG": multi_frame("PNG"),
+    "GIF": multi_frame("GIF"),
+    "WebP": encode("WEBP"),
+    "TIFF": multi_frame("TIFF"),
     "tiled TIFF": tiled_tiff(300),
-    "BMP": encoded("BMP"),
-    "JPEG 2000": encoded("JPEG2000"),
+    "BMP": encode("BMP"),
+    "JPEG 2000": encode("JPEG2000"),
 }  # fmt: skip
 
 

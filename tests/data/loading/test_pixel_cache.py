@@ -184,7 +184,7 @@ def test_a_cache_folder_that_cannot_be_is_an_error_only_where_it_is_asked_for(
     images = store(digests, cache=cache)
     assert type(images) is (CachedImages if cache == "ram" else StreamedImages)
     assert len(pixels_of(images, list(digests))) == 6
-    with pytest.raises(StorageError, match=r"packed(: | cannot be created )"):
+    with pytest.raises(StorageError, match=r"packed: "):
         store(digests, cache="disk")
 
 

@@ -37,11 +37,11 @@ import sys, time
 from pathlib import Path
 from cnn_classifier.data.sources import archive
 class Stopping(archive.SafeExtractor):
-    def add(self, member):
-        if self.files == int(sys.argv[3]):
+    def extract(self, member):
+        if self.num_files == int(sys.argv[3]):
             print("here", flush=True)
             time.sleep(600)
-        return super().add(member)
+        return super().extract(member)
 archive.SafeExtractor = Stopping
 archive.extract_archive(Path(sys.argv[1]), Path(sys.argv[2]))
 """
@@ -182,7 +182,7 @@ def test_a_folder_that_is_not_ours_is_let_be(folder: Path, tmp_path: Path) -> No
     zip_of("a.jpg")(tmp_path / "good.zip")
     folder.mkdir()
     (folder / "mine.jpg").write_bytes(b"mine")
-    with pytest.raises(StorageError, match=r"images is there but was not unpacked by us; move or delete it$"):
+    with pytest.raises(StorageError, match=r"images exists but is not an extracted archive\. Move or delete it\.$"):
         extract_archive(tmp_path / "good.zip", folder)
     assert everything(folder) == {"mine.jpg": b"mine"}
 

@@ -114,8 +114,8 @@ def test_a_killed_download_is_gone_on_from(site: Site, tmp_path: Path, checksum:
     site.faults = [hangs_at_half]
     url = f"{site.address}/pets.zip"
     run = (
-        "import sys, pathlib; from cnn_classifier.data.sources.download import fetch; "
-        f"fetch(sys.argv[1], pathlib.Path(sys.argv[2]), checksum={checksum!r})"
+        "import sys, pathlib; from cnn_classifier.data.sources.download import download_file; "
+        f"download_file(sys.argv[1], pathlib.Path(sys.argv[2]), checksum={checksum!r})"
     )
     with subprocess.Popen([sys.executable, "-c", run, url, str(tmp_path)]) as killed:
         while not (partials := list(tmp_path.rglob("*.partial"))) or partials[0].stat().st_size < HALF // 2:

@@ -284,7 +284,7 @@ def test_a_closed_port_is_tried_again_and_told(site: Site, tmp_path: Path) -> No
 
 def test_more_than_the_disk_takes_is_refused_before_it_comes(site: Site, tmp_path: Path) -> None:
     site.faults = [answering(200, Content_Length=10**18)]
-    with pytest.raises(StorageError, match=r": 1,000,000,000,000,000,000 bytes are needed, [\d,]+ are free; free spac"):
+    with pytest.raises(StorageError, match=r" has [\d,]+ bytes free, but 1,000,000,000,000,000,000 are required\. Free spac"):
         pets(site, tmp_path)
 
 
