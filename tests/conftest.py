@@ -101,11 +101,11 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that tells birds, cats and dogs apart by luck."""
-    from helpers.classifiers import checkpoint, classifier
+    from helpers.classifiers import make_classifier, save_checkpoint
 
     from cnn_classifier.training.checkpoints import add_calibration
 
-    path = checkpoint(tmp_path_factory.mktemp("trained") / "best.ckpt", classifier())
+    path = save_checkpoint(tmp_path_factory.mktemp("trained") / "best.ckpt", make_classifier())
     add_calibration(path, {"temperature": 0.5, "threshold": 0.2})
     return path
 

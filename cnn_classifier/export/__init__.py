@@ -1,1 +1,1 @@
-"""From a checkpoint to a bundle that answers elsewhere, and the proof that it answers the same."""
+"""Export of checkpoints to ONNX, PyTorch and safetensors bundles, with parity checks."""

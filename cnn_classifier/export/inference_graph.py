@@ -1,4 +1,4 @@
-"""The network with everything around it, as one module from bytes to answers."""
+"""The exported module: normalization, network, temperature and softmax."""
 
 import copy
 
@@ -15,15 +15,15 @@ from cnn_classifier.training.module import ImageClassifier
 
 
 class InferenceGraph(nn.Module):
-    """Normalisation, network, temperature and softmax, and how familiar the images are if the model tells.
+    """A network with normalization, temperature, softmax and, if available, the similarity to known images.
 
     Args:
         classifier: The trained module.
-        card: Its preprocessing and temperature.
-        resize: Whether images of any size come in, and are resized as the card says.
+        metadata: The preprocessing and temperature of the module.
+        resize: Whether inputs may have any size and are resized as `metadata.preprocess` specifies.
 
     Raises:
-        ConfigError: If they would have to be padded.
+        ConfigError: If `resize` is set and the preprocessing pads images.
     """
 
     shift: Tensor
@@ -31,18 +31,27 @@ class InferenceGraph(nn.Module):
 
     def __init__(self, classifier: ImageClassifier, metadata: ModelMetadata, *, resize: bool = False) -> None:
         super().__init__()
-        # Of the layout that exported programs store; the checkpoint's own stays as it is.
+        # Exported programs store the contiguous layout; the copy leaves the classifier unchanged.
         self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
         self.feature_bank = classifier.feature_bank
         if resize and metadata.preprocess.resize == "pad":
-            raise ConfigError("--any-size goes with dataset.resize=stretch or crop; this model was trained with pad")
+            raise ConfigError(
+                "--any-size requires a model trained with dataset.resize=stretch or crop, got dataset.resize=pad."
+            )
         self.temperature, self.preprocess, self.resize = metadata.temperature, metadata.preprocess, resize
         shift, scale = normalize_constants(metadata.preprocess.mean, metadata.preprocess.std, torch.device("cpu"))
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale / 255)
 
     def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Images uint8 (B, H, W, C) -> probabilities float32 (B, K), and perhaps familiarity (B,)."""
+        """Compute probabilities and, if the classifier has a feature bank, similarities.
+
+        Args:
+            pixels: Images, uint8 (B, H, W, C).
+
+        Returns:
+            The probabilities, float32 (B, K), or a tuple of them and the similarities, float32 (B,).
+        """
         images = pixels.permute(0, 3, 1, 2).float()
         if self.resize:
             images = resize_images(images, self.preprocess)
@@ -55,7 +64,15 @@ class InferenceGraph(nn.Module):
 
 
 def resize_images(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Float images (B, C, H, W) as `Preprocess.resized` makes them: whole numbers after either direction."""
+    """Resize images like `Preprocess.resize_image`, which rounds to integers after each of the two passes.
+
+    Args:
+        images: Float images, (B, C, H, W).
+        preprocess: The image size and the resize mode, `stretch` or `crop`.
+
+    Returns:
+        Float images with integer values, (B, C, image_size, image_size).
+    """
     size = preprocess.image_size
     height, width = images.shape[-2:]
     if preprocess.resize == "crop":

@@ -1,4 +1,4 @@
-"""Write `model.onnx`, in float32 or with 8-bit weights and activations."""
+"""Export to ONNX in float32, and static quantization to 8-bit integers."""
 
 import logging
 import warnings
@@ -16,16 +16,21 @@ from cnn_classifier.export.inference_graph import InferenceGraph
 
 OPSET = 20
 INPUT_NAME, OUTPUT_NAMES = "images", ["probabilities", "similarity"]
-INSTALL_HINT = "exporting to ONNX needs packages that are not installed; pip install 'cnn_classifier[export]'"
+INSTALL_HINT = (
+    "Export to ONNX requires packages that are not installed. Install them with: pip install 'cnn_classifier[export]'"
+)
 
 
 def write_onnx(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:
-    """Write the graph: `images` uint8 (B, H, W, C) in, `probabilities` float32 (B, K) out, perhaps `familiarity` (B,).
+    """Write a module as an ONNX graph.
+
+    The input is `images`, uint8 (B, H, W, C). The outputs are `probabilities`, float32 (B, K), and `similarity`,
+    float32 (B,), if the module has a feature bank.
 
     Args:
-        path: The file.
-        module: What is exported.
-        sides: Height and width of the example; they are dynamic where the module resizes.
+        path: The file to write.
+        module: The module to export.
+        image_size: The height and width of the example input in pixels. They are dynamic if the module resizes.
 
     Raises:
         ConfigError: If onnx or onnxscript is not installed.
@@ -56,7 +61,7 @@ def write_onnx(path: Path, module: InferenceGraph, image_size: Sequence[int]) ->
 
 @contextmanager
 def silence_exporter() -> Iterator[None]:
-    """Without the exporter's remarks on its own workings."""
+    """Suppress the log messages and warnings of the ONNX exporter."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -69,25 +74,32 @@ def silence_exporter() -> Iterator[None]:
 
 
 class CalibrationReader:
-    """Images for onnxruntime's calibration, a few at a time.
+    """A calibration data reader for onnxruntime that yields one image at a time.
 
     Args:
-        paths: The files.
-        preprocess: How they become pixels.
+        paths: The image files.
+        preprocess: The preprocessing of the model.
     """
 
     def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
         self.paths, self.preprocess = iter(paths), preprocess
 
     def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        """Return the next input of the graph, or None after the last image."""
         path = next(self.paths, None)
         return None if path is None else {INPUT_NAME: self.preprocess.load(path)[np.newaxis]}
 
 
 def quantize(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
-    """Replace a graph by one with integer weights, a scale a channel, and activations as wide as on these images.
+    """Quantize an ONNX graph in place: per-channel int8 weights and uint8 activations.
 
-    Weights take 7 of the 8 bits: processors without VNNI add products of whole bytes in 16 bits, where they overflow.
+    Weights use 7 of the 8 bits, because CPUs without VNNI accumulate products of 8-bit values in 16 bits, which
+    would overflow.
+
+    Args:
+        path: The ONNX file, which is replaced.
+        paths: The image files from which activation ranges are determined.
+        preprocess: The preprocessing of the model.
 
     Raises:
         ConfigError: If onnxruntime or onnx is not installed.
@@ -99,7 +111,7 @@ def quantize(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
         raise ConfigError(INSTALL_HINT) from error
     prepared, quantized = path.with_suffix(".prepared"), path.with_suffix(".int8")
     logging.getLogger().addFilter(is_error)
-    quant_pre_process(path, prepared, skip_symbolic_shape=True)  # it fails on dynamic batches
+    quant_pre_process(path, prepared, skip_symbolic_shape=True)  # fails on dynamic batch sizes
     quantize_static(
         prepared,
         quantized,
@@ -118,7 +130,7 @@ def quantize(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
 
 
 def topk_inputs(path: Path) -> list[str]:
-    """The cosines of familiarity, which are compared with a threshold: they stay as they are."""
+    """Return the nodes that compute similarities, which stay in float32 because a threshold is applied to them."""
     import onnx
 
     nodes = onnx.load(path).graph.node
@@ -127,4 +139,5 @@ def topk_inputs(path: Path) -> list[str]:
 
 
 def is_error(record: logging.LogRecord) -> bool:
+    """Return whether a log record is an error, as a `logging` filter."""
     return record.levelno >= logging.ERROR

@@ -1,4 +1,4 @@
-"""Whether an exported model answers as its checkpoint does, on real images."""
+"""Comparison of the predictions of an exported model and its checkpoint on real images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,23 +14,22 @@ from cnn_classifier.inference.evaluate import predict_samples
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.report.metrics.calibration import Labels
 
-TOLERANCE = 1e-4
-# Where the graph resizes: it rounds where Pillow does, but not quite as Pillow does.
+TOLERANCE = 1e-4  # of probabilities and similarities
+# The graph resizes in floating point, Pillow in fixed point, so rounding differs slightly.
 ANY_SIZE_TOLERANCE = 0.02
-# Of the accuracy, for 8-bit integers.
-MAX_ACCURACY_LOSS = 0.005
+MAX_ACCURACY_LOSS = 0.005  # of 8-bit integers
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What was found.
+    """The agreement of an exported model with its checkpoint.
 
     Args:
-        images: How many were looked at.
-        same_class: Of how many both named the same class as the likeliest.
-        max_difference: Of any probability or familiarity.
-        accuracy: Of the export.
-        checkpoint_accuracy: On the same images.
+        images: The number of images compared.
+        same_class: The number of images for which both predict the same class.
+        max_difference: The maximum absolute difference of any probability or similarity.
+        accuracy: The accuracy of the exported model.
+        checkpoint_accuracy: The accuracy of the checkpoint on the same images.
     """
 
     images: int
@@ -41,7 +40,13 @@ class Parity:
 
     @classmethod
     def from_outputs(cls, labels: Labels, exported: ModelOutput, reference: ModelOutput) -> "Parity":
-        """Of the true classes (N,), the export's and the checkpoint's answers."""
+        """Compare two model outputs.
+
+        Args:
+            labels: The true classes, int64 (N,).
+            exported: The output of the exported model for N images.
+            reference: The output of the checkpoint for the same images.
+        """
         predicted, reference_predicted = exported.probabilities.argmax(axis=1), reference.probabilities.argmax(axis=1)
         return cls(
             images=len(labels),
@@ -55,18 +60,28 @@ class Parity:
 
     def __str__(self) -> str:
         return (
-            f"{self.same_class} of {self.images} images with the same class, probabilities within "
-            f"{self.max_difference:.1e}, accuracy {self.accuracy:.4f} ({self.checkpoint_accuracy:.4f} before)"
+            f"same class for {self.same_class} of {self.images} images, maximum difference of probabilities "
+            f"{self.max_difference:.1e}, accuracy {self.accuracy:.4f} (checkpoint: {self.checkpoint_accuracy:.4f})"
         )
 
 
 def verify_export(
     exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample], *, int8: bool, any_size: bool
 ) -> dict[str, Parity]:
-    """What an export's trial found: `parity`, and with `any_size` also `parity_of_any_size`.
+    """Compare an exported model with its checkpoint, and raise an error if they differ by too much.
+
+    Args:
+        exported: The predictor of the exported model.
+        checkpoint: The predictor of the checkpoint.
+        samples: The labeled images.
+        int8: Whether the exported model is quantized, in which case only the accuracy must match.
+        any_size: Whether the exported model resizes images itself, which is compared as well.
+
+    Returns:
+        The results under `parity` and, with `any_size`, `parity_of_any_size`.
 
     Raises:
-        CheckpointError: If it must not be used in the checkpoint's place.
+        CheckpointError: If the difference exceeds its tolerance.
     """
     results = {"parity": compare(exported, checkpoint, samples)}
     check_parity(results["parity"], int8=int8)
@@ -77,7 +92,7 @@ def verify_export(
 
 
 def compare(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample]) -> Parity:
-    """Both models' answers on the same pixels."""
+    """Compare both models on the same preprocessed pixels."""
     images = StreamedImages([sample.path for sample in samples], checkpoint.preprocess)
     labels = np.array([sample.label for sample in samples])
     return Parity.from_outputs(
@@ -86,7 +101,7 @@ def compare(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample
 
 
 def compare_any_size(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample]) -> Parity:
-    """As `compare`, but the export is given images as large as they are, and resizes them itself."""
+    """Compare the exported model on images of their original size with the checkpoint on preprocessed pixels."""
     pixels = [np.asarray(decode(sample.path, checkpoint.preprocess.channels)) for sample in samples]
     batches = [image.reshape(1, *image.shape[:2], -1) for image in pixels]
     labels = np.array([sample.label for sample in samples])
@@ -96,24 +111,24 @@ def compare_any_size(exported: Predictor, checkpoint: Predictor, samples: Sequen
 
 
 def check_any_size_parity(parity: Parity) -> None:
-    """Raise CheckpointError if the resizing inside an export changes its answers by too much."""
+    """Raise `CheckpointError` if the resizing inside the graph changes probabilities by more than its tolerance."""
     if parity.max_difference > ANY_SIZE_TOLERANCE:
         raise CheckpointError(
-            f"nothing was exported: with its own resizing it answers otherwise than the checkpoint: {parity}; expected "
-            f"probabilities within {ANY_SIZE_TOLERANCE}; export without --any-size"
+            f"Nothing was exported: with --any-size, the predictions differ from the checkpoint: {parity}. Expected a "
+            f"maximum difference of {ANY_SIZE_TOLERANCE}. Export without --any-size."
         )
 
 
 def check_parity(parity: Parity, *, int8: bool) -> None:
-    """Raise CheckpointError if an export must not be used in the checkpoint's place."""
+    """Raise `CheckpointError` if the exported model differs from the checkpoint by more than its tolerance."""
     if int8:
         if parity.accuracy < parity.checkpoint_accuracy - MAX_ACCURACY_LOSS:
             raise CheckpointError(
-                f"nothing was exported: 8-bit integers lose more than {100 * MAX_ACCURACY_LOSS} points of accuracy: {parity}; "
-                "export without --int8"
+                f"Nothing was exported: 8-bit integers lose more than {100 * MAX_ACCURACY_LOSS} percentage points of "
+                f"accuracy: {parity}. Export without --int8."
             )
     elif parity.same_class < parity.images or parity.max_difference > TOLERANCE:
         raise CheckpointError(
-            f"nothing was exported: it answers otherwise than the checkpoint: {parity}; expected the same class "
-            f"for all and probabilities within {TOLERANCE}"
+            f"Nothing was exported: the predictions differ from the checkpoint: {parity}. Expected the same class for "
+            f"all images and a maximum difference of {TOLERANCE}."
         )

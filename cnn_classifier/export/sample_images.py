@@ -1,4 +1,4 @@
-"""Real images to try an export on."""
+"""Selection of labeled images for verifying an export."""
 
 import csv
 from pathlib import Path
@@ -7,19 +7,24 @@ from cnn_classifier.data.sources.class_names import rename_classes
 from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.data.sources.resolve import scan_for_evaluation
 from cnn_classifier.errors import DataError
+from cnn_classifier.files import PREDICTIONS_FILE
 from cnn_classifier.inference.evaluate import map_labels_to_model
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.training.checkpoints import find_run_dir
 
-PREDICTIONS_FILE = "predictions.csv"
 MAX_IMAGES = 1000
 
 
 def sample_images(model: Path, folder: Path | None, predictor: Predictor) -> list[Sample]:
-    """Labelled images, evenly spread: of a folder, or else those that the run of a checkpoint was tested on.
+    """Return at most `MAX_IMAGES` evenly spaced labeled images.
+
+    Args:
+        model: The path of the checkpoint or of its run directory.
+        folder: A folder of labeled images. None selects the test images of the run.
+        predictor: The predictor of the checkpoint, which provides class names and aliases.
 
     Raises:
-        DataError: If there are none.
+        DataError: If there are no images.
     """
     if folder is not None:
         scan = rename_classes(scan_for_evaluation(folder.expanduser()), predictor.metadata.aliases)
@@ -27,12 +32,12 @@ def sample_images(model: Path, folder: Path | None, predictor: Predictor) -> lis
     else:
         samples = select_test_samples(model, predictor)
     if not samples:
-        raise DataError(f"{model}: the images that it was tested on are gone; give some with --images FOLDER")
+        raise DataError(f"The test images of {model} no longer exist. Pass labeled images with --images FOLDER.")
     return samples[:: -(-len(samples) // MAX_IMAGES)]
 
 
 def select_test_samples(model: Path, predictor: Predictor) -> list[Sample]:
-    """Those of a run's `predictions.csv` that are still there."""
+    """Return the images in the `predictions.csv` of a run that still exist."""
     run_dir = model if model.is_dir() else find_run_dir(model)
     predictions_path = run_dir / PREDICTIONS_FILE if run_dir is not None else None
     if predictions_path is None or not predictions_path.is_file():

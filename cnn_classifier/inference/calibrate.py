@@ -1,4 +1,4 @@
-"""What validation images tell a checkpoint of itself: how sure it may say it is, and what is familiar to it."""
+"""Calibration of a checkpoint on the validation split: temperature, rejection thresholds and reference features."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,16 +16,16 @@ from cnn_classifier.training.checkpoints import add_calibration
 
 
 def calibrate_checkpoint(path: Path, predictor: Predictor, images: ImageStore, samples: Sequence[Sample]) -> Evaluation:
-    """Add temperature, thresholds and familiar images to a checkpoint.
+    """Add temperature, rejection thresholds and reference features to a checkpoint.
 
     Args:
-        path: The checkpoint.
-        predictor: Made of it.
-        images: Where the validation images' pixels are.
-        samples: The validation images.
+        path: The path of the checkpoint, which is updated.
+        predictor: The predictor of the checkpoint.
+        images: The preprocessed pixels of the validation images.
+        samples: The validation images and their labels.
 
     Returns:
-        The answers on them, before any of it.
+        The evaluation on the validation images before calibration.
     """
     evaluation = evaluate_images(predictor, images, samples)
     feature_bank = collect_reference_features(predictor, images, samples)
@@ -38,7 +38,16 @@ def calibrate_checkpoint(path: Path, predictor: Predictor, images: ImageStore, s
 def collect_reference_features(
     predictor: Predictor, images: ImageStore, samples: Sequence[Sample]
 ) -> FeatureBank | None:
-    """What some of these images, evenly spread, make familiar; None of too few, and of models that show no features."""
+    """Build a feature bank from at most `MAX_FEATURES` evenly spaced images.
+
+    Args:
+        predictor: The predictor of the checkpoint.
+        images: The preprocessed pixels of the images.
+        samples: The images.
+
+    Returns:
+        The feature bank, or None if there are too few images or the model exposes no features.
+    """
     if not isinstance(predictor.backend, PyTorchBackend):
         return None
     subset = samples[:: -(-len(samples) // MAX_FEATURES)]

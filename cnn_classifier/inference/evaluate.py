@@ -1,4 +1,4 @@
-"""Measure a model on labelled images."""
+"""Evaluation of a model on labeled images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +13,7 @@ from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.loading.image_store import ImageStore, Rows
 from cnn_classifier.data.loading.pixel_cache import PixelCacheWriter
+from cnn_classifier.data.parallel import batch_slices
 from cnn_classifier.data.sources.class_names import rename_classes
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.resolve import scan_for_evaluation
@@ -21,19 +22,19 @@ from cnn_classifier.inference.backends import ModelOutput
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.report.metrics.evaluation import Evaluation
 
-NO_GRADIENTS_MESSAGE = "Where the network looked is known of checkpoints only: exported graphs have no gradients."
+NO_GRADIENTS_MESSAGE = "Grad-CAM requires a checkpoint: exported models have no gradients."
 
 
 def evaluate_images(
     predictor: Predictor, images: ImageStore, samples: Sequence[Sample], *, flip: bool = False
 ) -> Evaluation:
-    """The answers on every image, and what they are measured by.
+    """Evaluate a model on labeled images.
 
     Args:
-        predictor: The model.
-        images: Where their pixels are.
+        predictor: The predictor of the model.
+        images: The preprocessed pixels of the images.
         samples: The images and their labels.
-        flip: Average each image's answer with that of its mirror image.
+        flip: Whether to average the probabilities of each image and its horizontal flip.
     """
     outputs = predict_samples(predictor, images, samples, flip=flip)
     return Evaluation(
@@ -50,7 +51,7 @@ def evaluate_images(
 def predict_samples(
     predictor: Predictor, images: ImageStore, samples: Sequence[Sample], *, flip: bool = False
 ) -> ModelOutput:
-    """The answers on every image, as `evaluate_images` has them."""
+    """Compute the model output for every image, with the arguments of `evaluate_images`."""
     batches = images.iter_batches(
         iter_batches(images.get_rows([sample.path for sample in samples]), predictor.batch_size)
     )
@@ -63,15 +64,22 @@ def predict_samples(
 
 
 def iter_batches(rows: Rows, size: int) -> Iterator[Rows]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))
+    """Yield consecutive slices of at most `size` rows."""
+    return (rows[batch] for batch in batch_slices(len(rows), size))
 
 
 def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
-    """Evaluate on a folder of class folders, an archive or a CSV of them; where that has a test split, on it alone.
+    """Evaluate a model on a folder of class folders, an archive or a CSV file.
+
+    If the source has a test split, only that split is evaluated.
+
+    Args:
+        predictor: The predictor of the model.
+        folder: The path of the folder, archive or CSV file.
 
     Raises:
-        DataError: If there is nothing to evaluate on.
-        CheckpointError: If the folder has classes that the model does not know.
+        DataError: If no image can be read.
+        CheckpointError: If the source has classes that the model does not have.
     """
     scan = rename_classes(scan_for_evaluation(Path(folder).expanduser()), predictor.metadata.aliases)
     samples = map_labels_to_model(scan, predictor.class_names)
@@ -83,20 +91,28 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
         audit = inspect_files([sample.path for sample in samples], cache_writer)
         readable = [sample for sample in samples if sample.path not in audit.unreadable]
         if not readable:
-            raise DataError(f"none of the {len(samples)} images below {folder} can be read")
+            raise DataError(f"Cannot read any of the {len(samples)} images in {folder}.")
         images = cache_writer.finalize({sample.path: audit.digests[sample.path] for sample in readable})
     evaluation = evaluate_images(predictor, images, readable)
     return replace(evaluation, unreadable={str(path): reason for path, reason in audit.unreadable.items()})
 
 
 def map_labels_to_model(scan: DatasetIndex, class_names: Sequence[str]) -> list[Sample]:
-    """The images of a folder with the model's labels."""
+    """Return the samples of a source with the label indices of the model.
+
+    Args:
+        scan: The scanned source.
+        class_names: The class names of the model.
+
+    Raises:
+        CheckpointError: If the source has classes that the model does not have.
+    """
     known_classes = set(class_names)
     unknown_classes = [name for name in scan.class_names if name not in known_classes]
     if unknown_classes:
         raise CheckpointError(
-            f"the model does not know the class {', '.join(unknown_classes)} of {scan.root}; "
-            f"it was trained for: {', '.join(class_names)}"
+            f"The model has no class {', '.join(unknown_classes)}, which {scan.root} contains. "
+            f"Expected a subset of: {', '.join(class_names)}."
         )
     label_by_name = {name: label for label, name in enumerate(class_names)}
     labels = [label_by_name[name] for name in scan.class_names]
@@ -106,17 +122,20 @@ def map_labels_to_model(scan: DatasetIndex, class_names: Sequence[str]) -> list[
 def explain_predictions(
     predictor: Predictor, pixels: Pixels, classes: Sequence[int]
 ) -> tuple[Sequence[npt.NDArray[np.float32]], str]:
-    """What spoke for a class in each image, as a heat map (h, w) from 0 to 1, and why there are none, or nothing.
+    """Compute Grad-CAM heatmaps if the backend supports gradients.
 
     Args:
-        predictor: The model.
-        pixels: Final pixels, uint8 (B, H, W, C).
-        classes: One of each image, B of them.
+        predictor: The predictor of the model.
+        pixels: Preprocessed images, uint8 (B, H, W, C).
+        classes: The class index to explain for each image, length B.
+
+    Returns:
+        The heatmaps, float32 (h, w) from 0 to 1, and a message that says why there are none, or an empty string.
     """
     classifier = getattr(predictor.backend, "classifier", None)
     if classifier is None:
         return [], NO_GRADIENTS_MESSAGE
 
-    from cnn_classifier.inference.grad_cam import grad_cam  # torch, which an exported graph does without
+    from cnn_classifier.inference.grad_cam import grad_cam  # imports torch, which ONNX bundles do not need
 
     return grad_cam(classifier, pixels, classes)

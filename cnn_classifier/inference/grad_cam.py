@@ -1,4 +1,4 @@
-"""Where a network looked: the parts of an image that spoke for a class, by Grad-CAM (arXiv:1610.02391)."""
+"""Grad-CAM heatmaps (arXiv:1610.02391)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,24 +14,24 @@ from cnn_classifier.data.loading.augment import normalize, to_float
 from cnn_classifier.training.module import ImageClassifier
 
 Heatmaps = Sequence[npt.NDArray[np.float32]]
-NO_CONVOLUTION_MESSAGE = "The network has no convolution whose map could show where it looked."
-# Of a map: coarser ones tell little of where, and finer ones, from earlier layers, little of what: on cats and dogs of
-# 72 px the last map of 4 x 4 lies on heads, those of 2 x 2 and of 9 x 9 lie anywhere.
+NO_CONVOLUTION_MESSAGE = "Grad-CAM requires a convolutional layer: this network has none with a suitable feature map."
+# Minimum side of the feature map. Coarser maps localize poorly, and finer maps come from earlier layers with less
+# semantic content: on cats_dogs at 72 px, the last 4 x 4 map highlights heads, 2 x 2 and 9 x 9 maps do not.
 MIN_MAP_SIZE = 4
-BATCH_SIZE = 16  # images, which bounds the memory
+BATCH_SIZE = 16  # bounds the memory
 
 
 def grad_cam(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int]) -> tuple[Heatmaps, str]:
-    """What spoke for a class in each image.
+    """Compute a Grad-CAM heatmap for each image.
 
     Args:
         classifier: The trained module.
-        pixels: Final pixels, uint8 (B, H, W, C).
-        classes: One of each image, B of them.
+        pixels: Preprocessed images, uint8 (B, H, W, C).
+        classes: The class index to explain for each image, length B.
 
     Returns:
-        A map of each image, float32 (h, w) over the whole of it: 1 where most spoke for the class, 0 where no more did
-        than on average. And why there are none, or nothing.
+        The heatmaps, float32 (h, w), which cover the whole image: 1 at the highest score, 0 at the mean score and
+        below. The second item is a message that says why there are none, or an empty string.
     """
     images = torch.from_numpy(pixels).to(classifier.device).permute(0, 3, 1, 2)
     images = normalize(to_float(images), classifier.preprocess).requires_grad_()
@@ -45,7 +45,7 @@ def grad_cam(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int]
         for batch, target in zip(images.split(BATCH_SIZE), targets.split(BATCH_SIZE), strict=True)
     ]
     scores = torch.cat(maps).squeeze(1).float()  # (B, h, w)
-    # More than the rest of the image: a norm after the convolution makes the level itself mean nothing.
+    # Relative to the mean of the image: with a norm after the convolution, the absolute level has no meaning.
     heatmaps = (scores - scores.mean(dim=(1, 2), keepdim=True)).clamp(min=0)
     peak = heatmaps.amax(dim=(1, 2), keepdim=True)
     return list((heatmaps / peak.clamp(min=torch.finfo(heatmaps.dtype).tiny)).cpu().numpy()), ""
@@ -53,11 +53,14 @@ def grad_cam(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int]
 
 @torch.no_grad()
 def find_target_layer(classifier: ImageClassifier, image: Tensor) -> nn.Module | None:
-    """The last convolution whose map is not too coarse; None where one only cuts the image into patches.
+    """Return the last convolution whose feature map is at least `MIN_MAP_SIZE` wide and high.
 
     Args:
         classifier: The trained module.
-        image: Normalised, (1, C, H, W).
+        image: A normalized image, shape (1, C, H, W).
+
+    Returns:
+        The layer, or None if there is no convolution other than a patch embedding.
     """
     map_sizes: dict[nn.Conv2d, int] = {}
 
@@ -75,5 +78,5 @@ def find_target_layer(classifier: ImageClassifier, image: Tensor) -> nn.Module |
 
 
 def is_patch_embedding(layer: nn.Conv2d) -> bool:
-    """Whether a convolution looks at pieces side by side, as at the entrance of a transformer."""
+    """Return whether a convolution splits the image into non-overlapping patches, as in vision transformers."""
     return layer.stride == layer.kernel_size and max(layer.stride) > 1

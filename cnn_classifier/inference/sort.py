@@ -1,4 +1,4 @@
-"""Sort files into folders by what is on them, and undo it; nothing is ever replaced."""
+"""Sorting of image files into class folders, with undo; existing files are never overwritten."""
 
 import csv
 import os
@@ -13,18 +13,18 @@ from cnn_classifier.inference.predictor import UNKNOWN, Prediction
 
 UNCERTAIN, UNREADABLE = "uncertain", "unreadable"
 LOG_FILE = ".sorted.csv"
-# What no system, or only some, takes in the name of a folder.
+# Characters that are not allowed in folder names on Linux, macOS or Windows.
 FORBIDDEN_CHARS = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 
 class Sorter:
-    """Files go into `root/<class>/`, `root/uncertain/` and `root/unreadable/`.
+    """A sorter of image files into `root/<class>/`, `root/uncertain/` and `root/unreadable/`.
 
-    Each step is written to a log before it is done, so that it can be undone even if the process dies in between.
+    Each step is logged before it is executed, so that it can be undone even if the process is killed.
 
     Args:
-        root: The folder to sort into; created if need be.
-        way: `copy`, `link` or `move`.
+        root: The folder to sort into. It is created if necessary.
+        mode: The operation: `copy`, `link` or `move`.
 
     Raises:
         StorageError: If the folder or its log cannot be written.
@@ -35,10 +35,13 @@ class Sorter:
         self.counts: Counter[str] = Counter()
 
     def add(self, prediction: Prediction) -> None:
-        """Sort one file.
+        """Sort the file of a prediction.
+
+        Args:
+            prediction: The prediction, whose `path` is the file.
 
         Raises:
-            StorageError: If it cannot be copied, linked or moved.
+            StorageError: If the file cannot be copied, linked or moved.
         """
         source = Path(str(prediction.path)).absolute()
         if prediction.label is None:
@@ -52,19 +55,19 @@ class Sorter:
             transfer_file(source, target, self.mode)
         except OSError as error:
             raise StorageError(
-                f"{source} cannot be sorted into {target} ({error.strerror}); `cnn-classifier unsort {self.root}` "
-                "undoes what was done"
+                f"Cannot {self.mode} {source} to {target}: {error.strerror}. "
+                f"Undo the completed steps with: cnn-classifier sort --undo {self.root}"
             ) from error
         self.counts[name] += 1
 
     def summary(self) -> str:
-        """A line a folder, and how to undo it."""
+        """Return the number of files per folder, one per line, and the command that undoes the sorting."""
         lines = [f"{count:6}  {self.root / name}" for name, count in sorted(self.counts.items())]
-        return "\n".join([*lines, f"cnn-classifier unsort {self.root}  undoes this"])
+        return "\n".join([*lines, f"Undo with: cnn-classifier sort --undo {self.root}"])
 
 
 def transfer_file(source: Path, target: Path, mode: str) -> None:
-    """Copy, link or move a file to a name that is free."""
+    """Copy, link or move a file to a path that does not exist."""
     if mode == "link":
         target.symlink_to(source)
     elif mode == "copy":
@@ -74,13 +77,18 @@ def transfer_file(source: Path, target: Path, mode: str) -> None:
 
 
 def undo_sort(root: Path) -> str:
-    """Undo what a `Sorter` did: moved files go back, copies and links are removed, and so are folders left empty.
+    """Undo the steps of a `Sorter`.
+
+    Moved files are moved back; copies, links and empty folders are removed.
+
+    Args:
+        root: The folder that was sorted into.
 
     Returns:
-        What was done, in a line.
+        A summary in one line.
 
     Raises:
-        DataError: If the folder has no log of it, or a moved file's old place is taken.
+        DataError: If the folder has no valid log, or the original path of a moved file exists.
         StorageError: If a file cannot be moved or removed.
     """
     root = root.expanduser().absolute()
@@ -88,19 +96,22 @@ def undo_sort(root: Path) -> str:
         with (root / LOG_FILE).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             steps = [(mode, Path(source), root / target) for mode, source, target in csv.reader(file)]
     except (OSError, ValueError) as error:
-        raise DataError(f"{root} was not sorted into ({error}); give the DIR of --sort-into") from error
+        raise DataError(f"Cannot read the sort log of {root}: {error}. Pass the directory given as --into.") from error
     outcomes = Counter(undo_step(*step, root) for step in reversed(steps))
     (root / LOG_FILE).unlink()
     for folder in {target.parent for _, _, target in steps}:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    return f"{outcomes['back']} files are back where they were, {outcomes['removed']} copies and links are gone"
+    return f"Moved {outcomes['restored']} files back, removed {outcomes['removed']} copies and links."
 
 
 def undo_step(mode: str, source: Path, target: Path, root: Path) -> str:
-    """Undo one step, if it was done at all: `back`, `removed` or `nothing`."""
+    """Undo one step, if it was executed, and return the outcome: `restored`, `removed` or `nothing`."""
     if root not in Path(os.path.normpath(target)).parents:
-        raise DataError(f"{root / LOG_FILE} names {target}, which is not below it; it is not a log that we wrote")
+        raise DataError(
+            f"Cannot undo {root / LOG_FILE}: it names {target}, which is outside {root}. "
+            "Expected a log written by cnn-classifier sort."
+        )
     if not os.path.lexists(target):
         return "nothing"
     try:
@@ -108,22 +119,22 @@ def undo_step(mode: str, source: Path, target: Path, root: Path) -> str:
             target.unlink()
             return "removed"
         if os.path.lexists(source):
-            raise DataError(f"{source} is there again, so {target} cannot go back to it; move one of them by hand")
+            raise DataError(f"Cannot move {target} back to {source}: that file exists. Rename one of them.")
         ensure_writable_dir(source.parent)
         shutil.move(target, source)
     except OSError as error:
-        raise StorageError(f"{target} cannot be brought back to {source} ({error.strerror})") from error
-    return "back"
+        raise StorageError(f"Cannot undo {target} from {source}: {error.strerror}.") from error
+    return "restored"
 
 
 def to_folder_name(class_name: str) -> str:
-    """A class name as the name of one folder, wherever the name came from."""
+    """Convert a class name to the name of a single folder, which is safe for untrusted class names."""
     name = FORBIDDEN_CHARS.sub("_", class_name).strip(". ") or "_"
     return f"{name}_" if name in (UNCERTAIN, UNREADABLE) else name
 
 
 def unique_path(path: Path) -> Path:
-    """This path, or `name-2.jpg`, `name-3.jpg` and so on where it is taken."""
+    """Return the path, or `name-2.jpg`, `name-3.jpg` and so on if it exists."""
     count, candidate = 1, path
     while os.path.lexists(candidate):
         count += 1

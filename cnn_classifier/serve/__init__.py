@@ -1,1 +1,1 @@
-"""An ONNX bundle behind HTTP: FastAPI in front, ONNX Runtime behind, and no torch in the process."""
+"""HTTP service for ONNX bundles with FastAPI and ONNX Runtime, without torch."""

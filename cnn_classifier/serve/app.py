@@ -1,4 +1,4 @@
-"""The routes: one way to ask, the same under SageMaker's name for it, and what orchestrators want to know."""
+"""The FastAPI application and its routes, including the aliases of SageMaker and the Open Inference Protocol."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from cnn_classifier.serve.service import Service
 from cnn_classifier.serve.uploads import PredictRequest, parse_uploads
 
 FILES_SCHEMA = {"type": "array", "items": {"type": "string", "format": "binary"}}
-# What OpenAPI says of a body that takes several forms.
+# The OpenAPI description of a request body with several content types.
 REQUEST_BODY = {
     "required": True,
     "content": {
@@ -29,24 +29,25 @@ REQUEST_BODY = {
         "application/json": {"schema": PredictRequest.model_json_schema()},
     },
 }
-# What else than 200 and 422 comes back, each with {"detail": why}.
+# Status codes other than 200 and 422, each with a body {"detail": reason}.
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"description": "No picture could be decoded, or the form is broken"},
-    408: {"description": "The request took too long to arrive"},
-    413: {"description": "Too many bytes or too many pictures"},
-    415: {"description": "Not a kind of content that is taken"},
-    503: {"description": "Too much to do; Retry-After says when to come back"},
-    504: {"description": "No answer in time"},
+    400: {"description": "No image could be decoded, or the form is malformed"},
+    408: {"description": "The request was not received in time"},
+    413: {"description": "The request body is too large, or contains too many images"},
+    415: {"description": "Unsupported content type or encoding"},
+    503: {"description": "The queue is full; retry after the seconds in the Retry-After header"},
+    504: {"description": "The prediction was not completed in time"},
 }
 
 
 class PredictResponse(BaseModel):
-    """One answer for each picture, in order, and what gave them.
+    """The response of `/predict`.
 
     Args:
-        model: SHA-256 of the model.
-        preprocessing: Names the way pixels were made.
-        predictions: A picture among several that cannot be decoded has an error and no label.
+        model: The SHA-256 of the model file.
+        preprocessing: A hash of the preprocessing settings.
+        predictions: The prediction of each image, in request order. An image that cannot be decoded has an error and
+            no label.
     """
 
     model: str
@@ -55,7 +56,17 @@ class PredictResponse(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """What is served, and below which probability and familiarity an answer is `unknown`."""
+    """The response of `/ready`.
+
+    Args:
+        model: The SHA-256 of the model file.
+        preprocessing: A hash of the preprocessing settings.
+        class_names: The class names in label order.
+        threshold: The minimum probability of a prediction that is not rejected.
+        min_similarity: The minimum similarity of a prediction that is not rejected. None if the model has no
+            reference features.
+        version: The version of cnn_classifier.
+    """
 
     model: str
     preprocessing: str
@@ -66,6 +77,7 @@ class ModelInfo(BaseModel):
 
 
 def get_service(request: Request) -> Service:
+    """Return the service of the application, as a FastAPI dependency."""
     return request.app.state.service
 
 
@@ -75,7 +87,7 @@ router = APIRouter()
 
 @router.post(
     "/predict",
-    summary="Say what is on pictures",
+    summary="Classify images",
     openapi_extra={"requestBody": REQUEST_BODY},
     responses=ERROR_RESPONSES,
 )
@@ -83,35 +95,40 @@ router = APIRouter()
 async def predict(
     request: Request,
     service: ServiceDep,
-    top_k: Annotated[int, Query(ge=1, le=1000, description="how many classes each answer names")] = 5,
+    top_k: Annotated[int, Query(ge=1, le=1000, description="Number of most probable classes to return")] = 5,
     threshold: Annotated[
-        float | None, Query(ge=0, le=1, description="below this probability the label is `unknown`")
+        float | None, Query(ge=0, le=1, description="Reject predictions below this probability")
     ] = None,
 ) -> PredictResponse:
+    """Return the predictions of the images in a request."""
     service.check_capacity(1)  # before the body is read
     try:
         async with asyncio.timeout(service.limits.read_timeout):
             images = await parse_uploads(request, service.limits)
     except TimeoutError as error:
-        raise HTTPException(408, f"the request did not arrive within {service.limits.read_timeout:g} s") from error
+        raise HTTPException(
+            408, f"The request was not received within {service.limits.read_timeout:g} seconds."
+        ) from error
     predictions = await service.predict(images, top_k=top_k, threshold=threshold)
     if all(prediction.error for prediction in predictions):
         raise HTTPException(400, predictions[0].error)
     return PredictResponse(model=service.sha256, preprocessing=service.preprocessing, predictions=predictions)
 
 
-@router.get("/health", summary="Whether the process is alive")
+@router.get("/health", summary="Liveness check")
 @router.get("/v2/health/live", include_in_schema=False)  # Open Inference Protocol
 async def health() -> dict[str, str]:
+    """Return 200 while the process runs."""
     return {"status": "alive"}
 
 
-@router.get("/ready", summary="Whether the model answers", responses={503: {"description": "Not yet, or no more"}})
+@router.get("/ready", summary="Readiness check", responses={503: {"description": "Starting or stopped"}})
 @router.get("/v2/health/ready", include_in_schema=False)
 @router.get("/ping", include_in_schema=False)  # SageMaker
 async def ready(service: ServiceDep) -> ModelInfo:
+    """Return the model information while the service accepts requests, else 503."""
     if not service.is_ready:
-        raise HTTPException(503, "not ready", headers={"Retry-After": "1"})
+        raise HTTPException(503, "The service is not ready.", headers={"Retry-After": "1"})
     return ModelInfo(
         model=service.sha256,
         preprocessing=service.preprocessing,
@@ -121,32 +138,34 @@ async def ready(service: ServiceDep) -> ModelInfo:
     )
 
 
-@router.get("/metrics", summary="Prometheus")
+@router.get("/metrics", summary="Metrics in the Prometheus text format")
 async def metrics(service: ServiceDep) -> Response:
+    """Return the metrics of the service."""
     return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)
 async def index() -> HTMLResponse:
+    """Return the web page."""
     content, headers = render_page()
     return HTMLResponse(content, headers=headers)
 
 
 async def handle_client_disconnect(request: Request, error: Exception) -> Response:
-    """The client has hung up: nobody reads this, but it is counted, and it is no fault of ours."""
+    """Return 400, which no client receives, so that metrics do not count a disconnect as a server error."""
     return Response(status_code=400)
 
 
 def make_app(
     predictor: Predictor, *, sha256: str, threshold: float | None = None, limits: Limits | None = None
 ) -> FastAPI:
-    """The service as an ASGI application.
+    """Create the service as an ASGI application.
 
     Args:
-        predictor: What answers.
-        sha256: Of its model.
-        threshold: Below this probability the label is `unknown`; None for the model's own.
-        limits: What clients may ask for.
+        predictor: The predictor of the model.
+        sha256: The SHA-256 of the model file.
+        threshold: The minimum probability of a prediction that is not rejected. None uses the threshold of the model.
+        limits: The limits on requests. None uses the defaults.
     """
     limits = limits or Limits()
     service = Service(predictor, sha256=sha256, threshold=threshold, limits=limits)
@@ -160,7 +179,7 @@ def make_app(
         title="cnn_classifier",
         version=__version__,
         description=f"Classes: {', '.join(predictor.class_names)}",
-        docs_url=None,  # Swagger's and ReDoc's pages load scripts from elsewhere
+        docs_url=None,  # the Swagger and ReDoc pages load scripts from a CDN
         redoc_url=None,
         max_body_size=limits.max_body_bytes,
         lifespan=lifespan,

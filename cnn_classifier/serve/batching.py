@@ -1,4 +1,4 @@
-"""Put images of many requests into one forward pass: sixteen at once cost less than sixteen times one."""
+"""Dynamic batching of images from concurrent requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,16 +14,17 @@ QueueItem = tuple[Pixels, asyncio.Future[OutputRow]]
 
 
 class Batcher:
-    """Collects images while a forward pass runs, and gives all of them to the next.
+    """A batcher that collects images while a forward pass runs and passes them to the next one together.
 
-    A lone image never waits: only while others are on their way does it wait for them, and not for long.
+    An image waits for others only while these are being decoded, and at most `batch_wait` seconds.
 
     Args:
-        look: Final pixels uint8 (B, H, W, C) -> answers; called in a thread, one call at a time.
-        coming: How many images are being decoded.
-        most: Images a pass.
-        wait: Seconds that an image waits for those that are coming.
-        seen: Told the size of each batch.
+        predict: The function that maps preprocessed images, uint8 (B, H, W, C), to their output. It runs in a thread,
+            one call at a time.
+        num_decoding: A function that returns the number of images being decoded.
+        max_batch_size: The maximum number of images per forward pass.
+        batch_wait: The maximum time that an image waits for images being decoded, in seconds.
+        on_batch: A callback that receives the size of each batch.
     """
 
     def __init__(
@@ -46,21 +47,21 @@ class Batcher:
         self.executor = ThreadPoolExecutor(1, "forward")
 
     async def predict_one(self, pixels: Pixels) -> OutputRow:
-        """Final pixels uint8 (H, W, C) of one image -> its row of the answers."""
+        """Return the output for one preprocessed image, uint8 (H, W, C)."""
         future: asyncio.Future[OutputRow] = asyncio.get_running_loop().create_future()
         self.queue.put_nowait((pixels, future))
         return await future
 
     async def run(self) -> None:
-        """Answer batch after batch until cancelled."""
+        """Process batches until cancelled."""
         while True:
-            # Whoever has given up by now, because of the time limit, needs no answer.
+            # Skip images whose request has timed out.
             batch = [(pixels, future) for pixels, future in await self.collect_batch() if not future.done()]
             if batch:
                 await self.run_batch(batch)
 
     async def collect_batch(self) -> list[QueueItem]:
-        """The next images, at least one."""
+        """Return the next batch, which has at least one image."""
         batch = [await self.queue.get()]
         with suppress(TimeoutError):
             async with asyncio.timeout(self.batch_wait):
@@ -69,12 +70,12 @@ class Batcher:
         return batch
 
     async def run_batch(self, batch: list[QueueItem]) -> None:
-        """Look at a batch in the thread, and hand the rows to those who asked."""
+        """Run the forward pass of a batch in the thread, and resolve its futures."""
         self.on_batch(len(batch))
         images = np.stack([pixels for pixels, _ in batch])
         try:
             output = await asyncio.get_running_loop().run_in_executor(self.executor, self.predict, images)
-        except Exception as error:  # theirs to report; the next batch may fare better
+        except Exception as error:  # reported by the requests of this batch; later batches are unaffected
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)

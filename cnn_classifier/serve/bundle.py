@@ -1,11 +1,11 @@
-"""Load what is served, and try it before anybody is let in."""
+"""Loading and smoke test of the ONNX bundle before the service accepts requests."""
 
 import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from cnn_classifier.errors import CheckpointError
+from cnn_classifier.errors import CheckpointError, first_line
 from cnn_classifier.inference.backends.onnx import OnnxBackend
 from cnn_classifier.inference.loading import MODEL_ONNX
 from cnn_classifier.inference.metadata import MODEL_JSON, ModelMetadata
@@ -13,35 +13,41 @@ from cnn_classifier.inference.predictor import Predictor
 
 
 def load_bundle(path: Path, *, threads: int | None = None) -> tuple[Predictor, str]:
-    """The predictor of an ONNX bundle, and the SHA-256 of its graph.
+    """Load an ONNX bundle and verify its output for a gray image.
 
     Args:
-        path: The folder that `cnn-classifier export` wrote.
-        threads: Of one forward pass; as many as cores if None.
+        path: The directory that `cnn-classifier export` wrote.
+        threads: The number of threads of one forward pass. None uses all cores.
+
+    Returns:
+        The predictor and the SHA-256 of the graph.
 
     Raises:
-        CheckpointError: If it is something else, or its answer to a grey image makes no sense.
+        CheckpointError: If the directory is not an ONNX bundle, or its graph does not match `model.json`.
         ConfigError: If onnxruntime is not installed.
     """
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist; expected a folder that `cnn-classifier export` wrote")
+        raise CheckpointError(f"{path} does not exist. Expected a directory written by `cnn-classifier export`.")
     graph = path / MODEL_ONNX
     if not (graph.is_file() and (path / MODEL_JSON).is_file()):
         raise CheckpointError(
-            f"{path} is no ONNX bundle; make one with `cnn-classifier export {path} --out bundle`, and serve that"
+            f"{path} is not an ONNX bundle. Export one with `cnn-classifier export {path} --out bundle` and serve it."
         )
     metadata = ModelMetadata.load(path)
     predictor = Predictor(OnnxBackend(graph, num_threads=threads), metadata)
     image_size, channels = metadata.preprocess.image_size, metadata.preprocess.channels
     try:
         probabilities = predictor.predict_proba(np.full((2, image_size, image_size, channels), 128, np.uint8))
-    except Exception as error:  # of ONNX Runtime's own kinds, which derive from Exception alone
-        detail = str(error).splitlines()[0]
+    except Exception as error:  # the exceptions of onnxruntime have no other common base
+        detail = first_line(error).rstrip(".")
         raise CheckpointError(
-            f"{graph} does not take what {MODEL_JSON} describes ({detail}); export it again"
+            f"{graph} does not accept the input described in {MODEL_JSON}: {detail}. Export the bundle again."
         ) from error
     if probabilities.shape != (2, len(metadata.class_names)) or not np.allclose(
         probabilities.sum(axis=1), 1, atol=1e-3
     ):
-        raise CheckpointError(f"{graph} gives no probabilities of the classes in {MODEL_JSON}; export it again")
+        raise CheckpointError(
+            f"{graph} does not return probabilities of the {len(metadata.class_names)} classes in {MODEL_JSON}. "
+            "Export the bundle again."
+        )
     return predictor, hashlib.sha256(graph.read_bytes()).hexdigest()

@@ -1,24 +1,26 @@
-"""What clients may ask for, and how long anybody waits: one place, so that nothing grows without a bound."""
+"""Limits of the service: request size, queue length and timeouts."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Bounds of the service; a test goes beyond each of them.
+    """The limits of the service.
 
     Args:
-        body: Bytes of one request. SageMaker and Lambda take 6 MiB, photos of a phone have 2 to 8.
-        pixels: Of one image, looked up in its header before anything is decoded.
-        images: In one request.
-        queue: Images that are worked on or wait for it; more are turned away with 503.
-        batch: Images a forward pass.
-        wait: Seconds that an image waits for others which are being decoded.
-        arrival: Seconds for a request to arrive, then 408.
-        answer: Seconds for its answer, then 504.
-        connections: Open at once.
-        keep_alive: Seconds that a connection stays open without a request.
-        shutdown: Seconds that requests in flight get after SIGTERM; orchestrators kill after 30.
+        max_body_bytes: The maximum size of a request body in bytes. SageMaker and Lambda accept 6 MiB, and phone
+            photos have 2 to 8 MiB.
+        max_pixels: The maximum number of pixels of an image, read from its header before decoding.
+        max_images: The maximum number of images per request.
+        max_queued: The maximum number of images being processed or queued. Further requests receive 503.
+        max_batch_size: The maximum number of images per forward pass.
+        batch_wait: The maximum time that an image waits for images being decoded, in seconds.
+        read_timeout: The maximum time to receive a request, in seconds, before it receives 408.
+        response_timeout: The maximum time to compute a response, in seconds, before the request receives 504.
+        max_connections: The maximum number of open connections.
+        keep_alive_timeout: The time that an idle connection stays open, in seconds.
+        shutdown_timeout: The time to finish pending requests after SIGTERM, in seconds. Orchestrators send SIGKILL
+            after 30 seconds.
     """
 
     max_body_bytes: int = 10 * 2**20

@@ -1,4 +1,4 @@
-"""What Prometheus is told at `/metrics`."""
+"""Prometheus metrics of the service."""
 
 import re
 import time
@@ -10,59 +10,60 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
 
 class Metrics:
-    """Counters of one service, in a registry of its own, with its memory and open files.
+    """The metrics of one service in a separate registry, including process memory and open files.
 
     Args:
-        sha256: Of the model.
-        preprocessing: Which way pixels were made.
+        sha256: The SHA-256 of the model file.
+        preprocessing: A hash of the preprocessing settings.
     """
 
     def __init__(self, *, sha256: str, preprocessing: str) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         info = {"sha256": sha256, "preprocessing": preprocessing}
-        Info("classifier_model", "What is served", registry=registry).info(info)
+        Info("classifier_model", "The served model", registry=registry).info(info)
         self.requests = Counter(
             "classifier_requests", "Requests by route and status code", ["route", "code"], registry=registry
         )
         self.request_seconds = Histogram(
             "classifier_request_seconds",
-            "From headers to answer",
+            "Seconds from the request headers to the response",
             ["route"],
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.queued_images = Gauge(
-            "classifier_queue_images", "Images that are worked on or wait for it", registry=registry
-        )
+        self.queued_images = Gauge("classifier_queue_images", "Images being processed or queued", registry=registry)
         self.batch_size = Histogram(
-            "classifier_batch_images", "Images a forward pass", buckets=(1, 2, 4, 8, 12, 16), registry=registry
+            "classifier_batch_images", "Images per forward pass", buckets=(1, 2, 4, 8, 12, 16), registry=registry
         )
         self.unreadable = Counter(
             "classifier_unreadable_images", "Images that could not be decoded", ["kind"], registry=registry
         )
 
     def render(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     def count_unreadable(self, reason: str) -> None:
-        """Count by the words before the details, of which there are few."""
+        """Count an unreadable image by the part of the reason before the details, which has few distinct values."""
         self.unreadable.labels(re.split("[:,;]", reason)[0]).inc()
 
 
 class MetricsMiddleware:
-    """Middleware that counts and times requests by the route that answered, never by the address that was asked for.
+    """An ASGI middleware that counts and times requests by route.
+
+    Requests are not counted by URL, because the number of distinct URLs is unbounded.
 
     Args:
-        app: What answers.
-        metrics: Where it is counted.
+        app: The wrapped application.
+        metrics: The metrics to update.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request and record its route, status code and duration."""
         start_time, status_code = time.perf_counter(), 500
 
         async def send_wrapper(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The process around the application: a socket, a signal, and no patience with clients who have all day."""
+"""The uvicorn server: listening socket, read timeout and graceful shutdown."""
 
 import logging
 import signal
@@ -14,23 +14,25 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
 from cnn_classifier.serve.limits import Limits
 
-TIMEOUT_FACTOR = 1.5  # times what a request may take to arrive: an answer that says so goes first
+TIMEOUT_FACTOR = 1.5  # times `read_timeout`, so that the 408 response is sent before the connection is closed
 
 
 class TimeoutProtocol(H11Protocol):
-    """Hangs up on a client that takes longer over a request than `seconds`; uvicorn alone would wait for ever.
+    """An HTTP protocol that closes connections whose request takes longer than `request_timeout` seconds.
 
-    The application answers 408 to a body that is late. This is for headers that are, and for those who go on sending
-    after their answer.
+    uvicorn has no read timeout. The application sends 408 for a slow body; this protocol covers slow headers and
+    clients that continue to send after the response.
     """
 
     request_timeout = TIMEOUT_FACTOR * Limits.read_timeout
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Start the timeout."""
         super().connection_made(transport)
         self.timeout_handle = self.loop.call_later(self.request_timeout, transport.abort)
 
     def data_received(self, data: bytes) -> None:
+        """Stop the timeout when a request is complete, and restart it with the next request."""
         super().data_received(data)
         if self.conn.their_state is DONE:  # the request is complete
             self.timeout_handle.cancel()
@@ -38,28 +40,40 @@ class TimeoutProtocol(H11Protocol):
             self.timeout_handle = self.loop.call_later(self.request_timeout, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timeout."""
         self.timeout_handle.cancel()
         super().connection_lost(exc)
 
 
 def create_socket(host: str, port: int) -> socket.socket:
-    """A socket that takes connections; port 0 is any that is free.
+    """Create a listening TCP socket.
+
+    Args:
+        host: The host name or address to bind to.
+        port: The port. 0 selects a free port.
 
     Raises:
-        ConfigError: If the address cannot be had.
+        ConfigError: If the address cannot be bound.
     """
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        # Connections inherit it. asyncio sees no TCP in a socket made like this, and answers would wait 40 ms for ACKs.
+        # Connections inherit TCP_NODELAY. asyncio does not set it for this socket, and responses would wait 40 ms for
+        # delayed ACKs.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:
         detail = error.strerror or error
-        raise ConfigError(f"{host}:{port} cannot be listened on ({detail}); choose another --port or --host") from error
+        raise ConfigError(f"Cannot listen on {host}:{port}: {detail}. Choose another --port or --host.") from error
 
 
 def serve(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
-    """Answer until SIGTERM or Ctrl+C; then take no more, finish what was begun, and exit with 143 or 130."""
+    """Serve requests until SIGTERM or Ctrl+C, then finish pending requests and exit with code 143 or 130.
+
+    Args:
+        app: The application.
+        listener: The listening socket.
+        limits: The limits on connections and timeouts.
+    """
 
     class Protocol(TimeoutProtocol):
         request_timeout = TIMEOUT_FACTOR * limits.read_timeout
@@ -69,14 +83,14 @@ def serve(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
         http=Protocol,
         ws="none",
         log_level="error",
-        access_log=False,  # /metrics counts; names of files are nobody's business
+        access_log=False,  # requests are counted in /metrics; file names are not logged
         server_header=False,
         proxy_headers=False,
         limit_concurrency=limits.max_connections,
         timeout_keep_alive=limits.keep_alive_timeout,
         timeout_graceful_shutdown=limits.shutdown_timeout,
     )
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # broken forms are answered, and counted
-    # uvicorn drains, and then raises the signal again: as the first process of a container it would have no effect.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # malformed forms receive 400 and are counted
+    # uvicorn raises SIGTERM again after shutdown. The default handler has no effect for PID 1 of a container.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED_EXIT_CODE))
     uvicorn.Server(config).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""From bytes to answers: decoded in threads, looked at in batches, and never more of them than there is room for."""
+"""The prediction service: threaded decoding, dynamic batching and admission control."""
 
 import asyncio
 import hashlib
@@ -22,13 +22,13 @@ from cnn_classifier.serve.uploads import Upload
 
 
 class Service:
-    """A predictor for many clients at once.
+    """A predictor for concurrent requests.
 
     Args:
-        predictor: What answers.
-        sha256: Of its model.
-        threshold: Below this probability the label is `unknown`; None for the model's own.
-        limits: How much of it at once.
+        predictor: The predictor of the model.
+        sha256: The SHA-256 of the model file.
+        threshold: The minimum probability of a prediction that is not rejected. None uses the threshold of the model.
+        limits: The limits on queue length, batch size and time.
     """
 
     def __init__(self, predictor: Predictor, *, sha256: str, threshold: float | None, limits: Limits) -> None:
@@ -50,28 +50,31 @@ class Service:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Answers are given inside of this."""
+        """Run the batcher while the context is active."""
         self.batch_task = asyncio.create_task(self.batcher.run())
         yield
         self.batch_task.cancel()
 
     @property
     def is_ready(self) -> bool:
-        """Whether batches are answered; the model was tried when it was loaded."""
+        """Return whether the batcher is running."""
         return self.batch_task is not None and not self.batch_task.done()
 
     def check_capacity(self, num_images: int) -> None:
-        """Turn away what there is no room for.
+        """Raise 503 if the queue has no room for a number of images.
+
+        Args:
+            num_images: The number of images to add.
 
         Raises:
-            HTTPException: 503 if there are too many images already.
+            HTTPException: 503 if the queue is full.
         """
         if self.num_images + num_images > self.limits.max_queued:
-            raise HTTPException(503, "too much to do; try again", headers={"Retry-After": "1"})
+            raise HTTPException(503, "The queue is full. Try again later.", headers={"Retry-After": "1"})
 
     @contextmanager
     def reserve(self, num_images: int) -> Iterator[None]:
-        """Count these images for as long as they are here."""
+        """Reserve room in the queue while the context is active."""
         self.check_capacity(num_images)
         self.num_images += num_images
         try:
@@ -80,15 +83,19 @@ class Service:
             self.num_images -= num_images
 
     async def predict(self, uploads: Sequence[Upload], *, top_k: int, threshold: float | None) -> list[Prediction]:
-        """An answer for each image, in order; unreadable ones carry an error.
+        """Predict the class of each image.
 
         Args:
-            images: Files.
-            top_k: How many classes each answer names.
-            threshold: Below this probability the label is `unknown`; None for the service's own.
+            uploads: The image files.
+            top_k: The number of most probable classes in each prediction.
+            threshold: The minimum probability of a prediction that is not rejected. None uses the threshold of the
+                service.
+
+        Returns:
+            The predictions in input order. Unreadable images have an error instead of a label.
 
         Raises:
-            HTTPException: 503 if there is no room, 504 if it takes too long.
+            HTTPException: 503 if the queue is full, 504 on a timeout.
         """
         min_probability = self.threshold if threshold is None else threshold
         with self.reserve(len(uploads)):
@@ -98,9 +105,12 @@ class Service:
                         *(self.predict_one(upload, top_k, min_probability) for upload in uploads)
                     )
             except TimeoutError as error:
-                raise HTTPException(504, f"no answer within {self.limits.response_timeout:g} s") from error
+                raise HTTPException(
+                    504, f"The prediction was not completed within {self.limits.response_timeout:g} seconds."
+                ) from error
 
     async def predict_one(self, upload: Upload, top_k: int, min_probability: float) -> Prediction:
+        """Decode one image and predict its class."""
         self.num_decoding += 1
         try:
             pixels = await asyncio.get_running_loop().run_in_executor(self.decode_executor, self.decode, upload.data)
@@ -112,10 +122,16 @@ class Service:
         return self.predictor.to_prediction(upload.name, await self.batcher.predict_one(pixels), top_k, min_probability)
 
     def decode(self, data: bytes) -> Pixels:
-        """The bytes of a file as final pixels uint8 (H, W, C), as every other command makes them of a file.
+        """Decode and preprocess an image file, with the same result as `Preprocess.load`.
+
+        Args:
+            data: The bytes of the file.
+
+        Returns:
+            The pixels, uint8 (H, W, C).
 
         Raises:
-            UnreadableImageError: If it is no image, or has too many pixels.
+            UnreadableImageError: If the file is not an image, or has too many pixels.
         """
         preprocess = self.predictor.preprocess
         with open_image(BytesIO(data)) as image:
@@ -126,5 +142,5 @@ class Service:
 
 
 def hash_preprocessing(preprocess: Preprocess) -> str:
-    """A short name of this way to make pixels: services with the same one see the same pixels."""
+    """Return a short hash that is equal for services with the same preprocessing settings."""
     return hashlib.sha256(json.dumps(preprocess.to_dict(), sort_keys=True).encode()).hexdigest()[:12]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from helpers.folders import MakeFolder
-from helpers.image_bytes import PICTURE
+from helpers.image_bytes import IMAGE
 
 from cnn_classifier.cli.data import default_page
 from cnn_classifier.cli.main import main
@@ -93,8 +93,8 @@ def test_json_holds_everything_that_was_found(photos: Path, capsys: Capture) -> 
 
 def test_the_same_picture_at_another_size_is_a_near_copy(make_folder: MakeFolder, capsys: Capture) -> None:
     root = make_folder({"cats": 2, "dogs": 2})
-    PICTURE.save(root / "cats" / "large.png")
-    PICTURE.resize((48, 32)).save(root / "dogs" / "small.jpg", quality=80)
+    IMAGE.save(root / "cats" / "large.png")
+    IMAGE.resize((48, 32)).save(root / "dogs" / "small.jpg", quality=80)
     found = checked(root, capsys)
     near = {"kind": "near", "paths": ["cats/large.png", "dogs/small.jpg"], "classes": ["cats", "dogs"], "splits": []}
     assert found["duplicates"] == [near]

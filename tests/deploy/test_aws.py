@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers.dockerfile import DEPLOY, instruction
+from helpers.dockerfile import DEPLOY_DIR, get_instruction
 
 from cnn_classifier.cli.parser import build_parser
 
-AWS = DEPLOY / "aws"
+AWS = DEPLOY_DIR / "aws"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_ecs_takes_the_task_definition(aws: Any) -> None:
     understood = build_parser().parse_args(["serve", *container["command"]])
     assert understood.port == container["portMappings"][0]["containerPort"] == 8080
     assert container["readonlyRootFilesystem"]
-    assert container["user"] == instruction("serve", "USER")
+    assert container["user"] == get_instruction("serve", "USER")
     assert container["stopTimeout"] > 25  # what the service takes to drain, at most
 
 
@@ -46,7 +46,7 @@ def test_lambda_takes_the_function(aws: Any) -> None:
     trust = {"Version": "2012-10-17", "Statement": []}
     role = aws.client("iam").create_role(RoleName="cnn-classifier-lambda", AssumeRolePolicyDocument=json.dumps(trust))
     assert aws.client("lambda").create_function(**words | {"Role": role["Role"]["Arn"]})["PackageType"] == "Image"
-    assert re.search(r"/opt/extensions/lambda-adapter$", instruction("lambda", "COPY"))
+    assert re.search(r"/opt/extensions/lambda-adapter$", get_instruction("lambda", "COPY"))
 
 
 @pytest.mark.parametrize("words", [[], ["--serverless", "2048", "--count", "5"]])

@@ -18,32 +18,32 @@ from typing import Any
 
 import httpx2
 import pytest
-from helpers.dockerfile import DEPLOY, STAGES, instruction
-from helpers.image_bytes import jpeg
-from helpers.serving import COMMAND, Service, serving
+from helpers.dockerfile import DEPLOY_DIR, STAGES, get_instruction
+from helpers.image_bytes import encode_jpeg
+from helpers.serving import COMMAND, ServiceProcess, run_service
 
 from cnn_classifier.cli.parser import build_parser
 from cnn_classifier.cli.serve import run as serve_command
 
 ROOT = Path(__file__).parents[2]
-AWS = DEPLOY / "aws"
+AWS = DEPLOY_DIR / "aws"
 NOBODY = 10001
 
 
 def locked(name: str) -> list[str]:
-    return re.findall(r"^([\w.-]+)==\S+.*\\\n    --hash=sha256:", (DEPLOY / name).read_text(), re.MULTILINE)
+    return re.findall(r"^([\w.-]+)==\S+.*\\\n    --hash=sha256:", (DEPLOY_DIR / name).read_text(), re.MULTILINE)
 
 
 def test_the_image_holds_what_serving_needs_of_the_dependencies_and_no_torch() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [line for line in (DEPLOY / "requirements.in").read_text().splitlines() if line and line[0] != "#"]
+    wanted = [line for line in (DEPLOY_DIR / "requirements.in").read_text().splitlines() if line and line[0] != "#"]
     offered = {*extras["serve"], *extras["onnx"], *project["dependencies"]}
     assert set(wanted) <= offered
     assert {line for line in (*extras["serve"], *extras["onnx"]) if "cnn_classifier" not in line} <= set(wanted)
 
     for name in ("requirements.lock", "build.lock"):
-        text = (DEPLOY / name).read_text()
+        text = (DEPLOY_DIR / name).read_text()
         assert "://" not in text
         assert len(locked(name)) == len(re.findall("==", re.sub(r"(?m)^ *#.*| ;.*", "", text)))
     assert {re.split("[>=]", line)[0] for line in wanted} <= set(locked("requirements.lock"))
@@ -71,13 +71,13 @@ def test_the_service_runs_on_the_locked_packages_alone(bundle: Path) -> None:
         for module, distributions in packages_distributions().items()
         if names & {distribution.lower().replace("_", "-") for distribution in distributions}
     ]
-    with serving(bundle, command=[sys.executable, "-c", ONLY, " ".join(modules)]) as service:
+    with run_service(bundle, command=[sys.executable, "-c", ONLY, " ".join(modules)]) as service:
         answered(service)
 
 
-def answered(service: Service) -> None:
+def answered(service: ServiceProcess) -> None:
     """It answers a picture, and a form that is too large to be kept in memory by habit."""
-    photo = jpeg()
+    photo = encode_jpeg()
     raw = httpx2.post(f"{service.address}/predict", content=photo, headers={"Content-Type": "image/jpeg"}, timeout=20)
     files = [("images", ("a.jpg", photo)), ("images", ("b.jpg", photo + bytes(3_000_000)))]
     form = httpx2.post(f"{service.address}/predict", files=files, timeout=20)
@@ -106,13 +106,13 @@ def test_nobody_can_serve_from_a_folder_that_cannot_be_written(bundle: Path) -> 
         pytest.skip("this interpreter is for its owner alone")
     with readable(bundle) as folder:
         nobody |= {"cwd": folder, "env": {"PATH": os.environ["PATH"], "HOME": "/nowhere", "TMPDIR": str(folder)}}
-        with serving(folder / "model", command=COMMAND, **nobody) as service:
+        with run_service(folder / "model", command=COMMAND, **nobody) as service:
             answered(service)
             assert [path.name for path in folder.iterdir()] == ["model"]
 
 
 def test_the_dockerfile_copies_what_exists_and_is_let_in() -> None:
-    lines = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
+    lines = (DEPLOY_DIR / "Dockerfile.dockerignore").read_text().split()
     let_in = [line[1:] for line in lines if line.startswith("!")]
     copied = [
         source
@@ -130,8 +130,8 @@ def test_the_dockerfile_copies_what_exists_and_is_let_in() -> None:
 
 @pytest.mark.parametrize("stage", ["serve", "lambda"])
 def test_the_container_starts_the_service_as_nobody(stage: str) -> None:
-    assert instruction(stage, "USER") == f"{NOBODY}:{NOBODY}"
-    program, *words = json.loads(instruction(stage, "ENTRYPOINT")) + json.loads(instruction(stage, "CMD"))
+    assert get_instruction(stage, "USER") == f"{NOBODY}:{NOBODY}"
+    program, *words = json.loads(get_instruction(stage, "ENTRYPOINT")) + json.loads(get_instruction(stage, "CMD"))
     assert program == "cnn-classifier"
     understood = build_parser().parse_args(words)
     assert understood.command is serve_command
@@ -139,7 +139,7 @@ def test_the_container_starts_the_service_as_nobody(stage: str) -> None:
 
 
 def test_sagemaker_says_serve_and_finds_the_service_where_it_looks() -> None:
-    assert json.loads(instruction("sagemaker", "CMD")) == ["serve"]
+    assert json.loads(get_instruction("sagemaker", "CMD")) == ["serve"]
     assert "ENTRYPOINT" not in STAGES["sagemaker"] + STAGES["runtime"]
     assert "USER" not in STAGES["sagemaker"] + STAGES["runtime"]  # it wants root
     script = (AWS / "serve").read_text()
@@ -150,10 +150,10 @@ def test_sagemaker_says_serve_and_finds_the_service_where_it_looks() -> None:
 
 
 def test_the_health_check_tells_a_service_from_none(bundle: Path) -> None:
-    of_docker = json.loads(instruction("runtime", "HEALTHCHECK").partition("CMD ")[2])
+    of_docker = json.loads(get_instruction("runtime", "HEALTHCHECK").partition("CMD ")[2])
     (container,) = json.loads((AWS / "task-definition.json").read_text())["containerDefinitions"]
     assert of_docker == container["healthCheck"]["command"][1:]
-    with serving(bundle) as service:
+    with run_service(bundle) as service:
         command = [sys.executable, "-c", of_docker[-1].replace("8080", str(service.port))]
         assert subprocess.run(command, check=False).returncode == 0
         service.process.kill()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.classifiers import SETTINGS, Malicious, checkpoint, classifier
+from helpers.classifiers import HPARAMS, MaliciousPickle, make_classifier, save_checkpoint
 from PIL import Image
 
 from cnn_classifier import Predictor
@@ -35,7 +35,7 @@ def photos(make_folder: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    path = checkpoint(tmp_path / "best.ckpt", classifier())
+    path = save_checkpoint(tmp_path / "best.ckpt", make_classifier())
     known = FeatureBank(torch.rand(MIN_FEATURES, 4))
     add_calibration(path, {"temperature": 1.7, "threshold": 0.35, "min_similarity": 0.9}, known)
     return path
@@ -67,13 +67,15 @@ def test_a_bundle_answers_as_its_checkpoint(
 
 
 def test_a_network_of_any_size_is_exported_at_the_size_it_was_tested_at(photos: Path, tmp_path: Path) -> None:
-    path = checkpoint(tmp_path / "best.ckpt", classifier(model=RESNET))
+    path = save_checkpoint(tmp_path / "best.ckpt", make_classifier(model=RESNET))
     for to in ("onnx", "torch"):
         assert export(path, tmp_path / to, to=to, images=photos).same_class == 9
 
 
 def test_a_graph_can_take_images_of_any_size_and_tells_how_exact_that_is(tmp_path: Path, photos: Path) -> None:
-    path = checkpoint(tmp_path / "best.ckpt", classifier(preprocess=SETTINGS["preprocess"] | {"resize": "crop"}))
+    path = save_checkpoint(
+        tmp_path / "best.ckpt", make_classifier(preprocess=HPARAMS["preprocess"] | {"resize": "crop"})
+    )
     for file in photos.rglob("*.png"):
         Image.open(file).resize((40, 27)).save(file)
 
@@ -84,7 +86,9 @@ def test_a_graph_can_take_images_of_any_size_and_tells_how_exact_that_is(tmp_pat
     assert after.predict_proba(pixels).max() == pytest.approx(before.predict(pixels[0])[0].probability, abs=0.02)
     stated = json.loads((tmp_path / "bundle" / "model.json").read_text())["extra"]["parity_of_any_size"]
     assert 0 < stated["max_difference"] < 0.02
-    padding = checkpoint(tmp_path / "pad.ckpt", classifier(preprocess=SETTINGS["preprocess"] | {"resize": "pad"}))
+    padding = save_checkpoint(
+        tmp_path / "pad.ckpt", make_classifier(preprocess=HPARAMS["preprocess"] | {"resize": "pad"})
+    )
     with pytest.raises(ConfigError, match=r"--any-size goes with dataset\.resize=stretch or crop"):
         export(padding, tmp_path / "padded", any_size=True, images=photos)
 
@@ -94,7 +98,7 @@ def test_the_card_tells_where_a_bundle_comes_from(model: Path, photos: Path, tmp
 
     card = json.loads((tmp_path / "bundle" / "model.json").read_text())
     assert card["class_names"] == ["birds", "cats", "dogs"]
-    assert card["preprocess"] == SETTINGS["preprocess"]
+    assert card["preprocess"] == HPARAMS["preprocess"]
     assert (card["temperature"], card["threshold"], card["min_similarity"]) == (1.7, 0.35, 0.9)
     assert card["extra"]["checkpoint"] == "best.ckpt"
     assert len(card["extra"]["sha256_of_checkpoint"]) == 64
@@ -136,7 +140,7 @@ def test_an_export_that_answers_otherwise_is_not_written(
 def test_8_bit_integers_are_written_if_they_keep_the_accuracy_and_refused_if_not(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = checkpoint(tmp_path / "best.ckpt", classifier(model=RESNET))
+    path = save_checkpoint(tmp_path / "best.ckpt", make_classifier(model=RESNET))
     monkeypatch.setattr(
         "cnn_classifier.export.parity.MAX_ACCURACY_LOSS", 1.0
     )  # a network that never learnt may lose anything
@@ -208,7 +212,7 @@ def test_a_bundle_cannot_name_a_network_that_is_not_ours(model: Path, photos: Pa
 
     export(model, tmp_path / "bundle", to="safetensors", images=photos)
     path = tmp_path / "bundle" / "model.safetensors"
-    evil = dict(classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(tmp_path / "sentinel")}}
+    evil = dict(make_classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(tmp_path / "sentinel")}}
     save_file(load_file(path), path, metadata={"hyper_parameters": json.dumps(evil)})
 
     with pytest.raises(CheckpointError, match=r"names os\.mkdir, which is not part of cnn_classifier"):
@@ -234,7 +238,7 @@ def test_a_program_runs_nothing_but_operators(model: Path, photos: Path, tmp_pat
     path = tmp_path / "bundle" / "model.pt2"
     whole, sentinel = path.read_bytes(), tmp_path / "sentinel"
     evil = io.BytesIO()
-    torch.save(Malicious(sentinel), evil)
+    torch.save(MaliciousPickle(sentinel), evil)
 
     rewritten(path, lambda name, content: evil.getvalue() if name.endswith(".pt") else content)
     with pytest.raises(CheckpointError, match=r"no program that can be run"):

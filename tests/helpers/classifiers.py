@@ -1,4 +1,4 @@
-"""A checkpoint alone answers for files and arrays, and one that cannot be trusted does nothing at all."""
+"""Small classifiers and their checkpoints, and a malicious pickle."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 from cnn_classifier.training.module import ImageClassifier
 
-SETTINGS: dict[str, Any] = {
+HPARAMS: dict[str, Any] = {
     "model": {"_target_": "cnn_classifier.models.cnn.CNN", "widths": [4], "hidden_dim": 4},
     "class_names": ["birds", "cats", "dogs"],
     "preprocess": {"image_size": 8, "channels": 3, "resize": "stretch", "mean": [0.5] * 3, "std": [0.25] * 3},
@@ -18,21 +18,29 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def classifier(**settings: Any) -> ImageClassifier:
+def make_classifier(**overrides: Any) -> ImageClassifier:
+    """Create an untrained classifier from `HPARAMS`, of which some may be overridden."""
     torch.manual_seed(0)
-    return ImageClassifier(**SETTINGS | settings)
+    return ImageClassifier(**HPARAMS | overrides)
 
 
-def checkpoint(path: Path, module: ImageClassifier, **changed: Any) -> Path:
-    """What a training would have saved, with some of it changed."""
-    hyper_parameters, weights = dict(module.hparams), module.state_dict()
-    ours = {"format": 1, "version": "0"}
-    torch.save({"cnn_classifier": ours, "hyper_parameters": hyper_parameters, "state_dict": weights} | changed, path)
+def save_checkpoint(path: Path, classifier: ImageClassifier, **overrides: Any) -> Path:
+    """Save a checkpoint as training does, of which some entries may be overridden, and return its path."""
+    checkpoint = {
+        "cnn_classifier": {"format": 1, "version": "0"},
+        "hyper_parameters": dict(classifier.hparams),
+        "state_dict": classifier.state_dict(),
+    }
+    torch.save(checkpoint | overrides, path)
     return path
 
 
-class Malicious:
-    """What unpickling it does: run a function of its own choice."""
+class MaliciousPickle:
+    """An object whose unpickling creates a directory.
+
+    Args:
+        sentinel: The directory to create.
+    """
 
     def __init__(self, sentinel: Path) -> None:
         self.sentinel = sentinel

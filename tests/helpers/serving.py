@@ -1,4 +1,4 @@
-"""A service in a process of its own, on a port of its own."""
+"""The service in a separate process on a free port, and socket helpers."""
 
 import json
 import socket
@@ -22,17 +22,17 @@ with create_socket("127.0.0.1", 0) as listener:
     print("at http://127.0.0.1:%d" % listener.getsockname()[1], flush=True)
     serve(make_app(predictor, sha256=sha256, limits=limits), listener, limits)
 """
-JPEG = {"Content-Type": "image/jpeg"}
-HEAD = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
+JPEG_HEADERS = {"Content-Type": "image/jpeg"}
+REQUEST_HEADERS = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
 COMMAND = [sys.executable, "-c", "from cnn_classifier.cli.main import run; run()"]
 
 
-class Service:
+class ServiceProcess:
     """A running service.
 
     Args:
         process: The process.
-        address: Where it answers.
+        address: The base URL of the service.
     """
 
     def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
@@ -40,39 +40,48 @@ class Service:
 
 
 @contextmanager
-def serving(
+def run_service(
     bundle: Path,
-    *words: str,
+    *options: str,
     limits: dict[str, float] | None = None,
     command: Sequence[str] = COMMAND,
-    **process_words: Any,
-) -> Iterator[Service]:
-    """`cnn-classifier serve` with these words, or the service with these limits; ended in any case."""
-    started = [*command, "serve", str(bundle), "--port", "0", *words]
+    **popen_kwargs: Any,
+) -> Iterator[ServiceProcess]:
+    """Run the service in a process that is killed at the end of the context.
+
+    Args:
+        bundle: The ONNX bundle.
+        options: Options of `cnn-classifier serve`.
+        limits: Fields of `Limits`. They cannot be combined with `options` and `command`.
+        command: The command line before `serve`.
+        popen_kwargs: Additional arguments of `subprocess.Popen`.
+    """
+    arguments = [*command, "serve", str(bundle), "--port", "0", *options]
     if limits:
-        started = [sys.executable, "-c", PROGRAM, str(bundle), json.dumps(limits)]
-    process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **process_words)
+        arguments = [sys.executable, "-c", PROGRAM, str(bundle), json.dumps(limits)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen_kwargs)
     try:
         assert process.stdout is not None
         assert process.stderr is not None
         line = process.stdout.readline()
         assert " at http://" in f" {line}", process.stderr.read()
-        yield Service(process, line.split()[-1])
+        yield ServiceProcess(process, line.split()[-1])
     finally:
         process.kill()
         process.communicate()
 
 
-def connected(service: Service) -> socket.socket:
+def connect(service: ServiceProcess) -> socket.socket:
+    """Open a TCP connection to the service."""
     return socket.create_connection(("127.0.0.1", service.port), timeout=20)
 
 
-def everything(connection: socket.socket) -> bytes:
-    """What comes until the other side hangs up."""
+def receive_all(connection: socket.socket) -> bytes:
+    """Receive until the peer closes the connection."""
     received = b""
     try:
-        while part := connection.recv(65536):
-            received += part
+        while data := connection.recv(65536):
+            received += data
     except ConnectionResetError:
         pass
     return received

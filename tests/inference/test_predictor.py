@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.classifiers import SETTINGS, Malicious, checkpoint, classifier
+from helpers.classifiers import HPARAMS, MaliciousPickle, make_classifier, save_checkpoint
 
 from cnn_classifier.data.sources.listing import expand_image_paths
 from cnn_classifier.errors import CheckpointError, DataError
@@ -26,7 +26,7 @@ def of(module: ImageClassifier, *, batch_size: int = 32, **known: Any) -> Predic
 
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
-    return Predictor.load(checkpoint(tmp_path / "best.ckpt", classifier()), device="cpu")
+    return Predictor.load(save_checkpoint(tmp_path / "best.ckpt", make_classifier()), device="cpu")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def probabilities(predictions: list[Prediction]) -> list[float | None]:
 
 
 def test_a_checkpoint_answers_as_the_module_that_it_was_made_of(predictor: Predictor, files: list[Path]) -> None:
-    module = of(classifier())
+    module = of(make_classifier())
     assert probabilities(predictor.predict(files)) == pytest.approx(probabilities(module.predict(files)))
     assert predictor.class_names == ["birds", "cats", "dogs"]
     assert not predictor.backend.classifier.training
@@ -64,7 +64,7 @@ def test_the_likeliest_classes_come_first_and_sum_to_one(predictor: Predictor, f
 
 
 def test_below_the_threshold_the_answer_is_unknown_and_the_likeliest_classes_are_still_told(files: list[Path]) -> None:
-    doubtful = of(classifier(), threshold=0.99)
+    doubtful = of(make_classifier(), threshold=0.99)
     answer, surer = doubtful.predict(files[0])[0], doubtful.predict(files[0], threshold=0.0)[0]
     assert (answer.label, surer.label) == (UNKNOWN, surer.top_k[0][0])
     assert (answer.top_k, answer.probability) == (surer.top_k, surer.probability)
@@ -91,7 +91,7 @@ def test_answers_can_be_averaged_with_those_of_the_mirror_images(predictor: Pred
 
 
 def test_unreadable_images_carry_an_error_and_do_not_shift_the_others(files: list[Path], tmp_path: Path) -> None:
-    predictor = of(classifier(), batch_size=2)
+    predictor = of(make_classifier(), batch_size=2)
     broken, no_image = tmp_path / "broken.jpg", np.zeros((8, 8, 2), np.uint8)
     broken.write_text("not found", encoding="utf-8")
     answers = predictor.predict([broken, broken, broken, files[0], files[2], no_image, files[4]])
@@ -111,7 +111,7 @@ def test_no_more_images_are_asked_for_than_a_batch_needs(files: list[Path]) -> N
             asked.append(files[0])
             yield files[0]
 
-    next(of(classifier(), batch_size=2).predict_iter(camera()))
+    next(of(make_classifier(), batch_size=2).predict_iter(camera()))
     assert len(asked) == 2
 
 
@@ -143,7 +143,7 @@ def test_words_that_lead_to_no_image_are_named(tmp_path: Path, word: str, told: 
 
 def test_a_malicious_pickle_does_nothing(tmp_path: Path) -> None:
     sentinel = tmp_path / "sentinel"
-    path = checkpoint(tmp_path / "evil.ckpt", classifier(), callbacks=Malicious(sentinel))
+    path = save_checkpoint(tmp_path / "evil.ckpt", make_classifier(), callbacks=MaliciousPickle(sentinel))
     with pytest.raises(
         CheckpointError, match=r"evil\.ckpt is no checkpoint of plain data: it names \S+, which is code"
     ):
@@ -154,8 +154,8 @@ def test_a_malicious_pickle_does_nothing(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_cannot_call_a_function_by_naming_it_as_its_network(tmp_path: Path) -> None:
-    settings = dict(classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(tmp_path / "sentinel")}}
-    path = checkpoint(tmp_path / "evil.ckpt", classifier(), hyper_parameters=settings)
+    settings = dict(make_classifier().hparams) | {"model": {"_target_": "os.mkdir", "path": str(tmp_path / "sentinel")}}
+    path = save_checkpoint(tmp_path / "evil.ckpt", make_classifier(), hyper_parameters=settings)
     with pytest.raises(CheckpointError, match=r"ckpt: .* names os\.mkdir, .* if you trust it, pass --trust"):
         Predictor.load(path)
     assert not (tmp_path / "sentinel").exists()
@@ -172,15 +172,15 @@ def test_a_foreign_network_is_loaded_for_those_who_vouch_for_it(
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(tmp_path)
-    path = checkpoint(tmp_path / "mine.ckpt", classifier(model={"_target_": "mine_for_this_test.Tiny"}))
+    path = save_checkpoint(tmp_path / "mine.ckpt", make_classifier(model={"_target_": "mine_for_this_test.Tiny"}))
     with pytest.raises(CheckpointError, match=r"ckpt: .* names mine_for_this_test\.Tiny, which is not part of"):
         Predictor.load(path)
     trusting = Predictor.load(path, device="cpu", trusted=["mine_for_this_test."])
-    assert trusting.predict(np.zeros((8, 8), np.uint8))[0].label in SETTINGS["class_names"]
+    assert trusting.predict(np.zeros((8, 8), np.uint8))[0].label in HPARAMS["class_names"]
 
 
 def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> None:
-    whole = checkpoint(tmp_path / "whole.ckpt", classifier()).read_bytes()
+    whole = save_checkpoint(tmp_path / "whole.ckpt", make_classifier()).read_bytes()
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     for name, content in {"text": b"hello", "empty": b"", "half": whole[: len(whole) // 2]}.items():
         (tmp_path / f"{name}.ckpt").write_bytes(content)
@@ -198,9 +198,9 @@ def test_files_that_are_no_checkpoint_of_ours_are_told_apart(tmp_path: Path) -> 
 
 
 def test_a_checkpoint_that_does_not_fit_says_so(tmp_path: Path) -> None:
-    newer = checkpoint(tmp_path / "newer.ckpt", classifier(), cnn_classifier={"format": 99, "version": "9.9"})
+    newer = save_checkpoint(tmp_path / "newer.ckpt", make_classifier(), cnn_classifier={"format": 99, "version": "9.9"})
     with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
         Predictor.load(newer)
-    wider = classifier(model=SETTINGS["model"] | {"hidden_dim": 5}).state_dict()
+    wider = make_classifier(model=HPARAMS["model"] | {"hidden_dim": 5}).state_dict()
     with pytest.raises(CheckpointError, match=r"other\.ckpt: its weights and its network do not fit together"):
-        Predictor.load(checkpoint(tmp_path / "other.ckpt", classifier(), state_dict=wider))
+        Predictor.load(save_checkpoint(tmp_path / "other.ckpt", make_classifier(), state_dict=wider))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.classifiers import checkpoint, classifier
+from helpers.classifiers import make_classifier, save_checkpoint
 from torch import nn
 
 from cnn_classifier.data.images.preprocess import Pixels
@@ -35,7 +35,7 @@ BLUE = np.full((8, 8, 3), (0, 0, 250), np.uint8)
 @pytest.fixture
 def of_reds(tmp_path: Path) -> Predictor:
     """A network that has been shown shades of red alone."""
-    path = checkpoint(tmp_path / "best.ckpt", classifier(model=RESNET))
+    path = save_checkpoint(tmp_path / "best.ckpt", make_classifier(model=RESNET))
     _, features = Predictor.load(path, device="cpu").backend.seen(reds(30))
     known = {"temperature": 1.0, "threshold": 0.01, "min_similarity": LEAST}
     add_calibration(path, known, build_feature_bank([features[:20], features[20:]]))
@@ -54,7 +54,7 @@ def test_what_it_has_seen_the_like_of_is_answered_and_what_it_has_not_is_unknown
 def test_validation_images_set_both_thresholds_so_that_nearly_all_of_them_are_answered(
     tmp_path: Path, make_folder: Callable[..., Path]
 ) -> None:
-    path = checkpoint(tmp_path / "best.ckpt", classifier(model=RESNET))
+    path = save_checkpoint(tmp_path / "best.ckpt", make_classifier(model=RESNET))
     files = sorted(make_folder({"birds": 20, "cats": 20, "dogs": 20}).rglob("*.png"))
     samples = [Sample(file, index // 20) for index, file in enumerate(files)]
     before = Predictor.load(path, device="cpu")

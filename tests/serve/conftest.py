@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.image_bytes import jpeg
+from helpers.image_bytes import encode_jpeg
 from starlette.testclient import TestClient
 
 from cnn_classifier.serve.app import make_app
@@ -20,4 +20,4 @@ def client(bundle: Path) -> Iterator[TestClient]:
 
 @pytest.fixture
 def photo() -> bytes:
-    return jpeg()
+    return encode_jpeg()

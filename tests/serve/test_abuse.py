@@ -6,47 +6,47 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from helpers.serving import HEAD, JPEG, Service, connected, everything, serving
+from helpers.serving import JPEG_HEADERS, REQUEST_HEADERS, ServiceProcess, connect, receive_all, run_service
 
 
 @pytest.fixture(scope="module")
-def strict(bundle: Path) -> Iterator[Service]:
+def strict(bundle: Path) -> Iterator[ServiceProcess]:
     """With limits that a test can go beyond in a moment."""
-    with serving(
+    with run_service(
         bundle, limits={"read_timeout": 1, "keep_alive_timeout": 1, "max_body_bytes": 100_000, "max_connections": 40}
     ) as service:
         yield service
 
 
-def test_a_body_that_is_late_is_answered_408_and_cut(strict: Service) -> None:
-    with connected(strict) as slow:
-        slow.sendall(HEAD + b"Content-Length: 1000\r\n\r\n" + b"\xff")
-        told = everything(slow)
+def test_a_body_that_is_late_is_answered_408_and_cut(strict: ServiceProcess) -> None:
+    with connect(strict) as slow:
+        slow.sendall(REQUEST_HEADERS + b"Content-Length: 1000\r\n\r\n" + b"\xff")
+        told = receive_all(slow)
     assert told.startswith(b"HTTP/1.1 408")
     assert b"the request did not arrive within 1 s" in told
 
 
-@pytest.mark.parametrize("start", [b"", b"POST /pre", HEAD])
-def test_headers_that_are_late_are_cut(strict: Service, start: bytes) -> None:
+@pytest.mark.parametrize("start", [b"", b"POST /pre", REQUEST_HEADERS])
+def test_headers_that_are_late_are_cut(strict: ServiceProcess, start: bytes) -> None:
     started = time.perf_counter()
-    with connected(strict) as slow:
+    with connect(strict) as slow:
         slow.sendall(start)
-        assert everything(slow) == b""
+        assert receive_all(slow) == b""
     assert time.perf_counter() - started < 10
 
 
-def test_a_connection_without_requests_is_closed(strict: Service) -> None:
-    with connected(strict) as idle:
+def test_a_connection_without_requests_is_closed(strict: ServiceProcess) -> None:
+    with connect(strict) as idle:
         idle.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n")
-        assert everything(idle).endswith(b'{"status":"alive"}')
+        assert receive_all(idle).endswith(b'{"status":"alive"}')
 
 
-def test_too_much_is_refused_before_it_is_sent(strict: Service) -> None:
-    with connected(strict) as large:
-        large.sendall(HEAD + b"Content-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
+def test_too_much_is_refused_before_it_is_sent(strict: ServiceProcess) -> None:
+    with connect(strict) as large:
+        large.sendall(REQUEST_HEADERS + b"Content-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n")
         assert large.recv(65536).startswith(b"HTTP/1.1 413")  # and no 100 before it
-    with connected(strict) as endless:
-        endless.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    with connect(strict) as endless:
+        endless.sendall(REQUEST_HEADERS + b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(3):
             endless.sendall(b"c350\r\n" + bytes(50_000) + b"\r\n")
         assert endless.recv(65536).startswith(b"HTTP/1.1 413")
@@ -58,34 +58,40 @@ def test_too_much_is_refused_before_it_is_sent(strict: Service) -> None:
         b"GET /health HTTP/1.1\r\n" + b"".join(b"X-%d: y\r\n" % number for number in range(10_000)) + b"\r\n",
         b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
-        HEAD + b"Content-Length: -1\r\n\r\n",
-        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-        HEAD + b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+        REQUEST_HEADERS + b"Content-Length: -1\r\n\r\n",
+        REQUEST_HEADERS + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        REQUEST_HEADERS + b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n",
     ],
     ids=["10,000 headers", "long address", "TLS", "negative length", "two lengths", "no chunk"],
 )
-def test_what_is_no_request_is_answered_400_and_others_are_served(strict: Service, request_of_abuse: bytes) -> None:
-    with connected(strict) as abusive:
+def test_what_is_no_request_is_answered_400_and_others_are_served(
+    strict: ServiceProcess, request_of_abuse: bytes
+) -> None:
+    with connect(strict) as abusive:
         try:
             abusive.sendall(request_of_abuse)
-            told = everything(abusive)
+            told = receive_all(abusive)
         except ConnectionError:
             told = b""  # it was cut off before it was done
         assert told.startswith(b"HTTP/1.1 400") or not told
     assert httpx2.get(f"{strict.address}/health").status_code == 200
 
 
-def test_a_client_that_hangs_up_harms_nobody(strict: Service, photo: bytes) -> None:
-    for sent in (HEAD, HEAD + b"Content-Length: 1000\r\n\r\n", HEAD + b"Content-Length: 1000\r\n\r\n" + photo[:500]):
-        with connected(strict) as fickle:
+def test_a_client_that_hangs_up_harms_nobody(strict: ServiceProcess, photo: bytes) -> None:
+    for sent in (
+        REQUEST_HEADERS,
+        REQUEST_HEADERS + b"Content-Length: 1000\r\n\r\n",
+        REQUEST_HEADERS + b"Content-Length: 1000\r\n\r\n" + photo[:500],
+    ):
+        with connect(strict) as fickle:
             fickle.sendall(sent)
-    assert httpx2.post(f"{strict.address}/predict", content=photo, headers=JPEG).status_code == 200
+    assert httpx2.post(f"{strict.address}/predict", content=photo, headers=JPEG_HEADERS).status_code == 200
     assert 'code="500"' not in httpx2.get(f"{strict.address}/metrics").text
 
 
-def test_more_connections_than_the_limit_are_turned_away_until_others_close(strict: Service) -> None:
-    many = [connected(strict) for _ in range(45)]
-    with connected(strict) as late:
+def test_more_connections_than_the_limit_are_turned_away_until_others_close(strict: ServiceProcess) -> None:
+    many = [connect(strict) for _ in range(45)]
+    with connect(strict) as late:
         late.sendall(b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n")
         assert late.recv(65536).startswith(b"HTTP/1.1 503")
     for connection in many:

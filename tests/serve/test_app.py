@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.image_bytes import GREY, encoded, jpeg, rotated
+from helpers.image_bytes import GRAY_IMAGE, encode, encode_jpeg, encode_rotated
 from starlette.testclient import TestClient
 
 from cnn_classifier import Predictor
@@ -49,7 +49,14 @@ def test_the_answer_names_the_model_and_the_way_pixels_were_made(client: TestCli
 
 
 def test_many_pictures_at_once_are_answered_as_each_alone(client: TestClient, bundle: Path) -> None:
-    pictures = [jpeg(), encoded("PNG"), encoded("PNG", GREY), rotated(6), rotated(3), encoded("WEBP")]
+    pictures = [
+        encode_jpeg(),
+        encode("PNG"),
+        encode("PNG", GRAY_IMAGE),
+        encode_rotated(6),
+        encode_rotated(3),
+        encode("WEBP"),
+    ]
     files = [("images", (f"{index}", picture)) for index, picture in enumerate(pictures)]
     together = client.post("/predict", files=files).json()["predictions"]
     alone = [client.post("/predict", content=it, headers=JPEG).json()["predictions"][0] for it in pictures]
@@ -88,7 +95,7 @@ def test_the_question_says_how_many_classes_and_what_is_unknown(client: TestClie
 
 def test_what_a_camera_wrote_into_a_picture_is_not_repeated(client: TestClient) -> None:
     exif = {0x010F: "SECRET CAMERA"}  # Make
-    picture = jpeg(exif=exif_of(exif))
+    picture = encode_jpeg(exif=exif_of(exif))
     assert b"SECRET CAMERA" in picture
     assert "SECRET" not in client.post("/predict", content=picture, headers=JPEG).text
 
@@ -157,6 +164,6 @@ print(reply.status_code, "torch" in sys.modules)
 
 
 def test_the_json_form_is_what_any_language_writes(client: TestClient, photo: bytes) -> None:
-    body = json.dumps({"images": [base64.b64encode(photo).decode(), base64.b64encode(encoded("PNG")).decode()]})
+    body = json.dumps({"images": [base64.b64encode(photo).decode(), base64.b64encode(encode("PNG")).decode()]})
     reply = client.post("/predict", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
     assert [answer["error"] for answer in reply.json()["predictions"]] == [None, None]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.image_bytes import encoded, jpeg
-from helpers.serving import Service, serving
+from helpers.image_bytes import encode, encode_jpeg
+from helpers.serving import ServiceProcess, run_service
 
 PASTE = """([type, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
@@ -21,13 +21,13 @@ PASTE = """([type, data]) => {
 
 
 @pytest.fixture(scope="module")
-def service(bundle: Path) -> Iterator[Service]:
-    with serving(bundle) as service:
+def service(bundle: Path) -> Iterator[ServiceProcess]:
+    with run_service(bundle) as service:
         yield service
 
 
 @pytest.fixture
-def page(browser: Any, service: Service) -> Iterator[Any]:
+def page(browser: Any, service: ServiceProcess) -> Iterator[Any]:
     """The page in a browser that keeps what it asked for and what it complained of."""
     page = browser.new_page()
     page.set_default_timeout(15_000)
@@ -54,8 +54,8 @@ def answered(page: Any, count: int) -> Any:
     return page.locator(".answer")
 
 
-def test_chosen_pictures_are_shown_with_a_bar_for_every_class(page: Any, service: Service) -> None:
-    cards = choose(page, one=jpeg(), two=encoded("PNG"))
+def test_chosen_pictures_are_shown_with_a_bar_for_every_class(page: Any, service: ServiceProcess) -> None:
+    cards = choose(page, one=encode_jpeg(), two=encode("PNG"))
     assert page.locator("#about").inner_text() == "birds · cats · dogs — unknown below 20 %"
     assert cards.count() == 2
     for card in cards.all():
@@ -69,7 +69,7 @@ def test_chosen_pictures_are_shown_with_a_bar_for_every_class(page: Any, service
 
 
 def test_a_picture_that_cannot_be_read_says_why_and_the_others_are_answered(page: Any) -> None:
-    cards = choose(page, good=jpeg(), broken=jpeg()[:300], text=b"hello")
+    cards = choose(page, good=encode_jpeg(), broken=encode_jpeg()[:300], text=b"hello")
     assert cards.locator(".label").all_inner_texts()[1:] == [
         "cut short: the file ends before its picture does",
         "not an image: it starts like text, 'hello'",
@@ -80,15 +80,15 @@ def test_a_picture_that_cannot_be_read_says_why_and_the_others_are_answered(page
 
 @pytest.mark.parametrize("way", ["paste", "drop"])
 def test_pictures_are_pasted_and_dropped(page: Any, way: str) -> None:
-    page.evaluate(PASTE, [way, base64.b64encode(jpeg()).decode()])
+    page.evaluate(PASTE, [way, base64.b64encode(encode_jpeg()).decode()])
     assert answered(page, 1).locator(".classes dt").count() == 3
 
 
 def test_what_is_unknown_says_so(browser: Any, bundle: Path) -> None:
-    with serving(bundle, "--threshold", "1") as unsure:
+    with run_service(bundle, "--threshold", "1") as unsure:
         page = browser.new_page()
         page.goto(unsure.address)
-        (card,) = choose(page, one=jpeg()).all()
+        (card,) = choose(page, one=encode_jpeg()).all()
         assert card.locator(".label").inner_text() == "unknown"
         assert "unknown" in card.get_attribute("class")
         assert card.locator(".classes dt").count() == 3
@@ -102,20 +102,20 @@ def test_what_is_unlike_all_that_it_knows_says_so(page: Any) -> None:
     page.route("**/predict", lambda route: route.fulfill(json={"predictions": [ship]}))
     page.reload()
     page.get_by_text("unknown below 50 %").wait_for()
-    assert choose(page, ship=jpeg()).locator(".label").inner_text() == "unknown: unlike all it knows"
+    assert choose(page, ship=encode_jpeg()).locator(".label").inner_text() == "unknown: unlike all it knows"
 
 
 def test_a_service_that_is_gone_says_so(browser: Any, bundle: Path) -> None:
-    with serving(bundle) as short_lived:
+    with run_service(bundle) as short_lived:
         page = browser.new_page()
         page.goto(short_lived.address)
-    choose(page, one=jpeg())
+    choose(page, one=encode_jpeg())
     assert page.locator(".label").inner_text() == "the service cannot be reached"
     page.close()
 
 
 def test_names_are_shown_and_never_run(page: Any) -> None:
-    cards = choose(page, **{"<img src=x onerror=alert(1)>.jpg": jpeg()})
+    cards = choose(page, **{"<img src=x onerror=alert(1)>.jpg": encode_jpeg()})
     assert cards.locator(".name").inner_text() == "<img src=x onerror=alert(1)>.jpg"
     assert page.complaints == []
 
@@ -123,5 +123,5 @@ def test_names_are_shown_and_never_run(page: Any) -> None:
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_sticks_out_at_any_width(page: Any, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
-    choose(page, **{"a" * 120: jpeg(), "bad": b"hello"})
+    choose(page, **{"a" * 120: encode_jpeg(), "bad": b"hello"})
     assert page.evaluate("document.documentElement.scrollWidth") <= width

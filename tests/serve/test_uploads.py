@@ -4,7 +4,7 @@ import base64
 import random
 
 import pytest
-from helpers.image_bytes import encoded, jpeg
+from helpers.image_bytes import encode, encode_jpeg
 from helpers.odd_images import ODD_IMAGES
 from starlette.testclient import TestClient
 
@@ -63,7 +63,7 @@ def test_more_than_the_limits_is_too_much(client: TestClient, photo: bytes) -> N
 def test_a_picture_with_too_many_pixels_is_refused_by_its_header(client: TestClient) -> None:
     from PIL import Image
 
-    bomb = encoded("PNG", Image.new("1", (7_100, 7_100)))
+    bomb = encode("PNG", Image.new("1", (7_100, 7_100)))
     assert len(bomb) < 20_000
     reply = client.post("/predict", content=bomb, headers={"Content-Type": "image/png"})
     assert reply.json()["detail"] == "too large: more than 50,000,000 pixels"
@@ -91,7 +91,7 @@ def test_every_odd_image_is_answered_as_it_is_read(client: TestClient, name: str
 
 def test_damaged_bytes_of_every_format_never_make_it_fail(client: TestClient) -> None:
     chance = random.Random(0)
-    whole = [jpeg(), encoded("PNG"), encoded("WEBP"), encoded("GIF"), encoded("TIFF"), encoded("BMP"), encoded("PPM")]
+    whole = [encode_jpeg(), encode("PNG"), encode("WEBP"), encode("GIF"), encode("TIFF"), encode("BMP"), encode("PPM")]
     codes = set()
     for turn in range(500):
         content = bytearray(whole[turn % len(whole)] if turn % 9 else chance.randbytes(chance.randrange(3000)))

@@ -1,4 +1,4 @@
-"""What computes the answers: pixels in, probabilities out; PyTorch or ONNX Runtime."""
+"""Inference backends: PyTorch, exported PyTorch programs, ONNX Runtime and safetensors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -9,16 +9,16 @@ import numpy.typing as npt
 from cnn_classifier.data.images.preprocess import Pixels
 
 Probabilities = npt.NDArray[np.float64]
-OutputRow = tuple[npt.NDArray[np.float64], float]  # of one image: probabilities (K,), familiarity
+OutputRow = tuple[npt.NDArray[np.float64], float]  # probabilities (K,) and similarity of one image
 
 
 class ModelOutput(NamedTuple):
-    """What a network says of images.
+    """The output of a model for a batch of images.
 
     Args:
-        probabilities: Of each class, (B, K).
-        familiarity: How near each image is to those that the network was validated on, (B,), 1 at most and where the
-            model does not tell.
+        probabilities: The class probabilities, shape (B, K).
+        similarity: The cosine similarity of each image to its k-th nearest reference feature vector, shape (B,). It is
+            1 for models without a feature bank.
     """
 
     probabilities: Probabilities
@@ -26,17 +26,17 @@ class ModelOutput(NamedTuple):
 
     @classmethod
     def concatenate(cls, batches: Sequence["ModelOutput"]) -> "ModelOutput":
-        """The answers of several batches as one."""
+        """Concatenate the outputs of several batches."""
         return cls(*map(np.concatenate, zip(*batches, strict=True)))
 
     def to_rows(self) -> list[OutputRow]:
-        """The same image by image."""
+        """Return the output of each image."""
         return list(zip(self.probabilities, self.similarity.tolist(), strict=True))
 
 
 class Backend(Protocol):
-    """A trained network with its normalisation and temperature."""
+    """A trained network that includes normalization and temperature."""
 
     def predict(self, pixels: Pixels) -> ModelOutput:
-        """Final pixels uint8 (B, H, W, C) -> answers."""
+        """Return the output for preprocessed images, uint8 (B, H, W, C)."""
         ...

@@ -1,7 +1,7 @@
-"""An exported PyTorch program (`.pt2`): ATen operators, with normalisation, softmax and temperature among them.
+"""Exported PyTorch programs (`.pt2`), restricted to tensors and ATen operators.
 
-`torch.export.load` itself would run what a file tells it to: pickles, compiled libraries, other functions. Here such
-files are refused.
+`torch.export.load` executes code from the file: pickles, compiled libraries and arbitrary functions. Files that contain
+any of these are refused.
 """
 
 import logging
@@ -16,60 +16,63 @@ import torch
 from torch.export import ExportedProgram
 
 from cnn_classifier.data.images.preprocess import Pixels
-from cnn_classifier.errors import CheckpointError
+from cnn_classifier.errors import CheckpointError, first_line
 from cnn_classifier.inference.backends import ModelOutput
 
-# torch reads it whenever it unpickles, and then takes numbers alone, whatever the caller asks for.
+# With this environment variable, torch.load uses weights_only=True regardless of its argument.
 WEIGHTS_ONLY_VARIABLE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 COMPILED_CODE_DIR = "/aotinductor/"
 
 
 class ExportedProgramBackend:
-    """The program of a bundle on the CPU.
+    """A backend that runs an exported PyTorch program on the CPU.
 
     Args:
-        path: `model.pt2`.
+        path: The path of `model.pt2`.
 
     Raises:
-        CheckpointError: If it cannot be loaded, or holds more than numbers and operators.
+        CheckpointError: If the program cannot be loaded, or contains anything but tensors and ATen operators.
     """
 
     def __init__(self, path: Path) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
                 if any(COMPILED_CODE_DIR in name for name in archive.namelist()):
-                    raise CheckpointError(f"{path} holds compiled code, which is not run; export the bundle again")
+                    raise CheckpointError(
+                        f"Cannot load {path}: it contains compiled code. Export the bundle again."
+                    )
             with force_weights_only():
                 program = torch.export.load(path)
         except CheckpointError:
             raise
-        except Exception as error:  # torch's verifier and readers raise what they like
-            detail = str(error).splitlines()[0]
-            raise CheckpointError(
-                f"{path} is no program that can be run ({detail}); export the bundle again"
-            ) from error
+        except Exception as error:  # the readers of torch.export have no common exception type
+            detail = first_line(error).rstrip(".")
+            raise CheckpointError(f"Cannot load {path}: {detail}. Export the bundle again.") from error
         check_operators(program, path)
         self.module = program.module()
 
     @torch.inference_mode()
     def predict(self, pixels: Pixels) -> ModelOutput:
+        """Return the output for preprocessed images, uint8 (B, H, W, C)."""
         output = self.module(torch.from_numpy(np.require(pixels, requirements="W")))
         probabilities, similarity = output if isinstance(output, tuple) else (output, torch.ones(len(pixels)))
         return ModelOutput(probabilities.double().numpy(), similarity.double().numpy())
 
 
 def check_operators(program: ExportedProgram, path: Path) -> None:
-    """Raise CheckpointError if a program calls anything but ATen and Python's own operators."""
+    """Raise `CheckpointError` if a program calls anything but ATen operators and Python's `operator` functions."""
     for node in program.graph.nodes:
         target = node.target
         is_aten = isinstance(target, torch._ops.OpOverload) and target.namespace == "aten"
         if node.op == "call_function" and not is_aten and getattr(target, "__module__", "") != "_operator":
-            raise CheckpointError(f"{path} calls {target}, which is no operator of ATen; export the bundle again")
+            raise CheckpointError(
+                f"Cannot load {path}: it calls {target}, which is not an ATen operator. Export the bundle again."
+            )
 
 
 @contextmanager
 def force_weights_only() -> Iterator[None]:
-    """Without unpickling anything else, and without torch's log of what a damaged file did to it."""
+    """Restrict unpickling to tensors, and suppress the errors that torch logs for damaged files."""
     previous, logger = os.environ.get(WEIGHTS_ONLY_VARIABLE), logging.getLogger("torch.export")
     level = logger.level
     os.environ[WEIGHTS_ONLY_VARIABLE] = "1"

@@ -1,4 +1,4 @@
-"""ONNX Runtime: a graph with normalisation, softmax and temperature inside, and no torch in the process."""
+"""ONNX Runtime backend, which does not import torch."""
 
 import os
 from pathlib import Path
@@ -6,19 +6,21 @@ from pathlib import Path
 import numpy as np
 
 from cnn_classifier.data.images.preprocess import Pixels
-from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.errors import CheckpointError, ConfigError, first_line
 from cnn_classifier.inference.backends import ModelOutput
 
-# From 1.29 on ONNX Runtime tells its makers which models run (onnxruntime#27379), unless this is set when it starts.
+# ONNX Runtime >= 1.29 sends telemetry (onnxruntime#27379) unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class OnnxBackend:
-    """The graph of a bundle on the CPU.
+    """A backend that runs an ONNX graph on the CPU.
+
+    The graph includes normalization, temperature and softmax.
 
     Args:
-        path: `model.onnx`.
-        threads: Of one answer; as many as cores if None.
+        path: The path of `model.onnx`.
+        num_threads: The number of threads of one forward pass. None uses all cores.
 
     Raises:
         ConfigError: If onnxruntime is not installed.
@@ -30,21 +32,23 @@ class OnnxBackend:
             import onnxruntime
         except ModuleNotFoundError as error:
             raise ConfigError(
-                "ONNX models need a package that is not installed; pip install 'cnn_classifier[onnx]'"
+                "ONNX models require onnxruntime, which is not installed. Install it with: "
+                "pip install 'cnn_classifier[onnx]'"
             ) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if num_threads:
             options.intra_op_num_threads = num_threads
         try:
-            # From bytes: a graph whose weights point to other files cannot reach them.
+            # Loading from bytes prevents a graph from reading external weight files.
             self.session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's have no other base in common
-            detail = str(error).splitlines()[0]
-            raise CheckpointError(f"{path} is no graph that can be run ({detail}); export the bundle again") from error
+        except Exception as error:  # the exceptions of onnxruntime have no other common base
+            detail = first_line(error).rstrip(".")
+            raise CheckpointError(f"Cannot load {path}: {detail}. Export the bundle again.") from error
         self.input_name = self.session.get_inputs()[0].name
 
     def predict(self, pixels: Pixels) -> ModelOutput:
+        """Return the output for preprocessed images, uint8 (B, H, W, C)."""
         probabilities, *rest = self.session.run(None, {self.input_name: np.ascontiguousarray(pixels)})
         similarity = rest[0] if rest else np.ones(len(pixels))
         return ModelOutput(np.asarray(probabilities, np.float64), np.asarray(similarity, np.float64))

@@ -1,4 +1,4 @@
-"""PyTorch's own way: the module of a checkpoint, step by step."""
+"""PyTorch backend: the `ImageClassifier` of a checkpoint in eager mode."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from cnn_classifier.config.instantiate import check_trusted_target
 from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.loading.augment import normalize, to_float
-from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.errors import CheckpointError, ConfigError, first_line
 from cnn_classifier.inference.backends import ModelOutput
 from cnn_classifier.inference.metadata import ModelMetadata
 from cnn_classifier.models.feature_bank import FeatureBank, forward_with_features
@@ -21,15 +21,15 @@ from cnn_classifier.training.module import ImageClassifier
 
 
 class PyTorchBackend:
-    """A trained classifier on a device.
+    """A backend that runs a trained classifier in PyTorch.
 
     Args:
         classifier: The trained module.
-        card: Its preprocessing and temperature.
-        device: `cpu`, `cuda`, `mps`; by default the fastest that is there.
+        metadata: The preprocessing and temperature of the module.
+        device: The device, for example `cpu`, `cuda` or `mps`. Defaults to the fastest available device.
 
     Raises:
-        ConfigError: If there is no such device.
+        ConfigError: If the device is not available.
     """
 
     def __init__(
@@ -38,14 +38,15 @@ class PyTorchBackend:
         try:
             self.device = torch.device(device) if device else resolve_device("auto")
             self.classifier = classifier.eval().to(self.device)
-        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-            detail = str(error).splitlines()[0]
-            raise ConfigError(f"device {device} cannot be used ({detail}); expected cpu, cuda or mps") from error
+        except (RuntimeError, AssertionError) as error:  # torch raises AssertionError if it was built without CUDA
+            detail = first_line(error).rstrip(".")
+            raise ConfigError(f"Cannot use device {device}: {detail}. Expected cpu, cuda or mps.") from error
         self.preprocess, self.temperature = metadata.preprocess, metadata.temperature
-        self._lock = Lock()  # a pass keeps its features in the network
+        self._lock = Lock()  # forward_with_features stores the features in the network
 
     @torch.inference_mode()
     def predict(self, pixels: Pixels) -> ModelOutput:
+        """Return the output for preprocessed images, uint8 (B, H, W, C)."""
         logits, features = self.forward_with_features(pixels)
         probabilities = (logits.cpu().double() / self.temperature).softmax(dim=1).numpy()
         if self.classifier.feature_bank is None or features is None:
@@ -54,21 +55,35 @@ class PyTorchBackend:
 
     @torch.inference_mode()
     def forward_with_features(self, pixels: Pixels) -> tuple[Tensor, Tensor | None]:
-        """Final pixels uint8 (B, H, W, C) -> logits (B, K), and features (B, D) of networks that have them."""
+        """Compute logits and the inputs of the last linear layer.
+
+        Args:
+            pixels: Preprocessed images, uint8 (B, H, W, C).
+
+        Returns:
+            The logits, shape (B, K), and the features, shape (B, D), or None for networks without such a layer.
+        """
         images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
         with self._lock:
             return forward_with_features(self.classifier, normalize(to_float(images), self.preprocess))
 
 
 def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[ImageClassifier, ModelMetadata]:
-    """The trained classifier, ready to predict on the CPU, and what its answers mean; the file alone is enough.
+    """Load a trained classifier in evaluation mode on the CPU.
+
+    Only the checkpoint file is needed, not the run directory.
 
     Args:
-        path: A checkpoint, or the folder of a run, whose best one it is then.
-        trusted: Import paths, such as `mypackage.nets.`, of networks of your own that it may name.
+        path: The path of a checkpoint, or of a run directory, from which the best checkpoint is loaded.
+        trusted: Import path prefixes of additional modules, such as `mypackage.nets.`, that the checkpoint may
+            reference.
+
+    Returns:
+        The classifier and its metadata.
 
     Raises:
-        CheckpointError: If it is missing, damaged or not ours, or names a network outside ours and `trusted`.
+        CheckpointError: If the checkpoint is missing, damaged or not written by cnn_classifier, or references a
+            network outside cnn_classifier and `trusted`.
     """
     checkpoint = read_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]
@@ -89,6 +104,6 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[I
             **checkpoint.get("calibration", {}),
         )
     except (ConfigError, TypeError, KeyError, RuntimeError) as error:
-        detail = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: its weights and its network do not fit together ({detail})") from error
+        detail = first_line(error)
+        raise CheckpointError(f"Cannot load {path}: its weights do not match its network ({detail}).") from error
     return classifier.eval(), metadata

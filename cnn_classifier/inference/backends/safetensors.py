@@ -1,4 +1,4 @@
-"""Weights as safetensors: numbers alone, with the network's plain description in the header."""
+"""Weights in safetensors format, with the hyperparameters as JSON in the header."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,23 @@ from typing import Any
 from torch import Tensor
 
 from cnn_classifier.config.instantiate import check_trusted_target
-from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.errors import CheckpointError, ConfigError, first_line
 from cnn_classifier.models.feature_bank import FeatureBank
 from cnn_classifier.training.module import ImageClassifier
 
 HPARAMS_KEY = "hyper_parameters"
 REFERENCE_FEATURES_KEY = "feature_bank.features"
-INSTALL_HINT = "safetensors bundles need a package that is not installed; pip install 'cnn_classifier[export]'"
+INSTALL_HINT = (
+    "safetensors bundles require a package that is not installed. Install it with: pip install 'cnn_classifier[export]'"
+)
 
 
 def save_safetensors(path: Path, classifier: ImageClassifier) -> None:
-    """Write the weights and what is needed to build their network.
+    """Write the weights and hyperparameters of a classifier.
+
+    Args:
+        path: The file to write.
+        classifier: The trained module.
 
     Raises:
         ConfigError: If safetensors is not installed.
@@ -32,11 +38,16 @@ def save_safetensors(path: Path, classifier: ImageClassifier) -> None:
 
 
 def load_safetensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassifier:
-    """The inverse of `write_tensors`.
+    """Load a classifier that `save_safetensors` wrote.
+
+    Args:
+        path: The path of `model.safetensors`.
+        trusted: Import path prefixes of additional modules that the file may reference.
 
     Raises:
         ConfigError: If safetensors is not installed.
-        CheckpointError: If the file is damaged or not ours, or names a network outside ours and `trusted`.
+        CheckpointError: If the file is damaged or not written by cnn_classifier, or references a network outside
+            cnn_classifier and `trusted`.
     """
     try:
         from safetensors import SafetensorError, safe_open
@@ -45,13 +56,13 @@ def load_safetensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassif
     try:
         with safe_open(path, "pt") as file:
             hparams: dict[str, Any] = json.loads((file.metadata() or {})[HPARAMS_KEY])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a mapping
         check_trusted_target(hparams["model"], trusted)
         classifier = ImageClassifier(**hparams)
         reference_features = weights.pop(REFERENCE_FEATURES_KEY, None)
         classifier.load_state_dict(weights)
         classifier.feature_bank = None if reference_features is None else FeatureBank(reference_features)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
-        detail = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} cannot be used ({detail}); export the bundle again") from error
+        detail = first_line(error).rstrip(".")
+        raise CheckpointError(f"Cannot load {path}: {detail}. Export the bundle again.") from error
     return classifier

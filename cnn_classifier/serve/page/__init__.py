@@ -1,4 +1,4 @@
-"""The page at `/`: one document of three files, that loads nothing and runs nothing but its own script."""
+"""The web page at `/`, a single document without external resources."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ SHARED_STYLE = PAGE_DIR.parents[1] / "report" / "templates" / "style.css"
 
 @cache
 def render_page() -> tuple[str, dict[str, str]]:
-    """The document, and headers under which a browser runs only what is in it."""
+    """Return the document and its headers, including a Content-Security-Policy for the inline style and script."""
     style = SHARED_STYLE.read_text(encoding="utf-8") + (PAGE_DIR / "page.css").read_text(encoding="utf-8")
     script = (PAGE_DIR / "page.js").read_text(encoding="utf-8")
     content = (PAGE_DIR / "page.html").read_text(encoding="utf-8")
@@ -28,5 +28,5 @@ def render_page() -> tuple[str, dict[str, str]]:
 
 
 def csp_hash(text: str) -> str:
-    """How a Content-Security-Policy names inline text: by its digest."""
+    """Return the Content-Security-Policy source expression of an inline text, its SHA-256."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,120 +1,122 @@
-// Sends each picture on its own, a few at once, so that one that cannot be read fails alone.
+// Sends each image in a separate request, with limited concurrency, so that an unreadable image fails alone.
 "use strict";
-const AT_ONCE = 4;
-const PATIENCE = 20; // tries while the service is busy
+const MAX_CONCURRENT = 4;
+const MAX_ATTEMPTS = 20; // while the queue of the service is full
 const byId = (id) => document.getElementById(id);
-const drop = byId("drop"), files = byId("files"), status = byId("status"), answers = byId("answers");
-const waiting = [];
-let working = 0, done = 0, all = 0;
-let minSimilarity = null; // below it a picture is unlike all that the model knows
+const fileInput = byId("files"), status = byId("status"), results = byId("results");
+const queue = []; // pairs of a file and its card
+let numWorkers = 0, numDone = 0, numTotal = 0;
+let minSimilarity = null; // images below it are rejected as out of distribution
 
-const percent = (share) => (share > 0.999 && share < 1 ? "> 99.9" : (100 * share).toFixed(1)) + " %";
-const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+const formatPercent = (probability) =>
+  (probability > 0.999 && probability < 1 ? "> 99.9" : (100 * probability).toFixed(1)) + " %";
+const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-async function introduce() {
-  const told = await (await fetch("ready")).json();
-  const names = told.class_names.slice(0, 12).join(" · ") + (told.class_names.length > 12 ? " · …" : "");
-  minSimilarity = told.min_similarity;
-  byId("about").textContent = names + (told.threshold ? ` — unknown below ${Number((100 * told.threshold).toFixed(1))} %` : "");
+async function showModelInfo() {
+  const info = await (await fetch("ready")).json();
+  const names = info.class_names.slice(0, 12).join(" · ") + (info.class_names.length > 12 ? " · …" : "");
+  minSimilarity = info.min_similarity;
+  const threshold = info.threshold ? ` — unknown below ${Number((100 * info.threshold).toFixed(1))} %` : "";
+  byId("model-info").textContent = names + threshold;
 }
 
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
+function createElement(tag, className, text) {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
 }
 
-function card(file) {
-  const made = byId("answer").content.firstElementChild.cloneNode(true);
-  const image = made.querySelector("img"), name = made.querySelector(".name");
-  made.classList.add("waiting");
-  name.textContent = name.title = file.name || "pasted picture";
+function createCard(file) {
+  const card = byId("result-template").content.firstElementChild.cloneNode(true);
+  const image = card.querySelector("img"), name = card.querySelector(".name");
+  card.classList.add("pending");
+  name.textContent = name.title = file.name || "pasted image";
   image.alt = name.textContent;
   image.onload = () => {
-    image.classList.toggle("tiny", Math.max(image.naturalWidth, image.naturalHeight) < 65);
+    image.classList.toggle("small-image", Math.max(image.naturalWidth, image.naturalHeight) < 65);
     URL.revokeObjectURL(image.src);
   };
   image.onerror = () => {
-    image.parentElement.classList.add("blank");
+    image.parentElement.classList.add("unavailable");
     URL.revokeObjectURL(image.src);
   };
   image.src = URL.createObjectURL(file);
-  return made;
+  return card;
 }
 
-async function ask(file) {
+async function predict(file) {
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
-  for (let tries = 1; ; tries++) {
-    const reply = await fetch("predict", { method: "POST", headers: { "Content-Type": type }, body: file });
-    if (reply.status !== 503 || tries === PATIENCE) {
-      const told = await reply.json().catch(() => ({ detail: reply.statusText }));
-      if (!reply.ok) throw new Error(told.detail);
-      return told.predictions[0];
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch("predict", { method: "POST", headers: { "Content-Type": type }, body: file });
+    if (response.status !== 503 || attempt === MAX_ATTEMPTS) {
+      const content = await response.json().catch(() => ({ detail: response.statusText }));
+      if (!response.ok) throw new Error(content.detail);
+      return content.predictions[0];
     }
-    await pause(Number(reply.headers.get("Retry-After")) || 1);
+    await sleep(Number(response.headers.get("Retry-After")) || 1);
   }
 }
 
-function show(made, answer) {
-  const unknown = answer.label !== answer.top_k[0][0];
-  const unlike = unknown && minSimilarity !== null && answer.similarity < minSimilarity;
-  made.classList.toggle("unknown", unknown);
-  made.querySelector(".label").textContent = answer.label + (unlike ? ": unlike all it knows" : "");
-  const list = made.querySelector(".classes");
-  answer.top_k.forEach(([name, share], index) => {
-    const rail = element("dd", "rail", ""), bar = element("i", "", "");
-    bar.style.width = `${100 * share}%`;
-    rail.append(bar);
-    const named = element("dt", index ? "" : "first", name);
-    named.title = name;
-    list.append(named, rail, element("dd", "percent", percent(share)));
+function showPrediction(card, prediction) {
+  const rejected = prediction.label !== prediction.top_k[0][0];
+  const outOfDistribution = rejected && minSimilarity !== null && prediction.similarity < minSimilarity;
+  card.classList.toggle("unknown", rejected);
+  card.querySelector(".label").textContent = prediction.label + (outOfDistribution ? " (out of distribution)" : "");
+  const list = card.querySelector(".classes");
+  prediction.top_k.forEach(([className, probability], index) => {
+    const term = createElement("dt", index ? "" : "first", className);
+    term.title = className;
+    const track = createElement("dd", "track", ""), bar = createElement("i", "", "");
+    bar.style.width = `${100 * probability}%`;
+    track.append(bar);
+    list.append(term, track, createElement("dd", "percent", formatPercent(probability)));
   });
 }
 
-async function look(file, made) {
+async function processFile(file, card) {
   try {
-    show(made, await ask(file));
+    showPrediction(card, await predict(file));
   } catch (error) {
-    made.classList.add("failed");
-    const lost = error instanceof TypeError ? "the service cannot be reached" : error.message;
-    made.querySelector(".label").textContent = lost;
+    card.classList.add("failed");
+    const message = error instanceof TypeError ? "Cannot reach the service." : error.message;
+    card.querySelector(".label").textContent = message;
   }
-  made.classList.remove("waiting");
+  card.classList.remove("pending");
 }
 
-async function work() {
-  working++;
-  while (waiting.length) {
-    await look(...waiting.shift());
-    done++;
-    status.textContent = done < all ? `${done} of ${all}` : "";
+async function runWorker() {
+  numWorkers++;
+  while (queue.length) {
+    await processFile(...queue.shift());
+    numDone++;
+    status.textContent = numDone < numTotal ? `${numDone} of ${numTotal}` : "";
   }
-  working--;
+  numWorkers--;
 }
 
-function take(chosen) {
-  const made = [...chosen].map((file) => [file, card(file)]);
-  answers.prepend(...made.map(([, shown]) => shown));
-  waiting.push(...made);
-  if (!working) done = all = 0;
-  all += made.length;
-  for (let free = Math.min(AT_ONCE - working, waiting.length); free > 0; free--) work();
+function addFiles(files) {
+  const entries = [...files].map((file) => [file, createCard(file)]);
+  results.prepend(...entries.map(([, card]) => card));
+  queue.push(...entries);
+  if (!numWorkers) numDone = numTotal = 0;
+  numTotal += entries.length;
+  for (let count = Math.min(MAX_CONCURRENT - numWorkers, queue.length); count > 0; count--) runWorker();
 }
 
-files.addEventListener("change", () => {
-  take(files.files);
-  files.value = "";
+fileInput.addEventListener("change", () => {
+  addFiles(fileInput.files);
+  fileInput.value = "";
 });
-addEventListener("paste", (event) => take(event.clipboardData.files));
+addEventListener("paste", (event) => addFiles(event.clipboardData.files));
 addEventListener("dragover", (event) => {
   event.preventDefault();
-  document.body.classList.add("over");
+  document.body.classList.add("dragging");
 });
-addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("over"));
+addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("dragging"));
 addEventListener("drop", (event) => {
   event.preventDefault();
-  document.body.classList.remove("over");
-  take(event.dataTransfer.files);
+  document.body.classList.remove("dragging");
+  addFiles(event.dataTransfer.files);
 });
-introduce();
+showModelInfo();

@@ -103,7 +103,8 @@ def print_profile() -> bytes:
 def test_print_colours_follow_their_profile_unless_it_is_broken() -> None:
     inks = IMAGE.convert("CMYK")
     plain, by_profile, broken = (
-        decode(Image.open(BytesIO(encode_jpeg(inks, icc_profile=profile))), 3) for profile in (None, print_profile(), b"junk")
+        decode(Image.open(BytesIO(encode_jpeg(inks, icc_profile=profile))), 3)
+        for profile in (None, print_profile(), b"junk")
     )
     green = Image.new("RGB", IMAGE.size, (53, 166, 43))
     assert difference(by_profile, green) < 3
