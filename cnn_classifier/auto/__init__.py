@@ -1,1 +1,1 @@
-"""Resolves every `auto` value of a configuration."""
+"""Resolution of the `auto` values of a configuration."""

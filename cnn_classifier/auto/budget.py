@@ -1,15 +1,20 @@
-"""How long a training may take, in the words of a user and in seconds."""
+"""The share of a time budget that is available for training."""
 
-# Of a budget, once imports and a first check (27 s of 5,000 photos on 2 cores), decoding and the report are taken off;
-# what is left is for a machine's moods.
+# Subtracted from a budget before training: imports and the first data check (27 s for 5,000 photos on 2 cores),
+# decoding and the report. The fraction leaves a margin for timing noise.
 TRAINING_FRACTION, RESERVED_SECONDS = 0.92, 40.0
 
 
 def format_duration(seconds: float) -> str:
-    """`15 minutes`, `90 s`"""
+    """Return a duration as text, such as `15 minutes` or `90 s`."""
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def remaining_training_seconds(budget: float, elapsed: float) -> float:
-    """What of a budget is left for training once so many seconds went on finding out how fast it is."""
+    """Return the seconds left for training after setup and timing.
+
+    Args:
+        budget: The budget of the whole command, in seconds.
+        elapsed: The time spent on timing so far, in seconds. At most half of the budget is subtracted.
+    """
     return max(budget - RESERVED_SECONDS - elapsed, budget / 2) * TRAINING_FRACTION

@@ -1,7 +1,7 @@
-"""Choose precision, memory layout and compilation for a network on this machine, by trying them for a few seconds.
+"""Selection of precision, memory format and compilation by timing training steps on this machine.
 
-What pays differs from machine to machine: bfloat16 trains three times as fast as float32 on one CPU, and at a fraction
-of its speed on the next.
+The fastest choice depends on the machine: bfloat16 trains three times as fast as float32 on one CPU, and several times
+slower on another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,12 +33,12 @@ from cnn_classifier.models.finetuning import FineTunable
 from cnn_classifier.training.devices import MEMORY_FORMATS, resolve_device
 from cnn_classifier.training.optim import build_optimizer
 
-# Seconds that a run must last to be worth a trial of a few, and to be worth compiling for, which takes a minute.
+# Shorter runs, in seconds, do not time alternatives (which takes a few seconds) or compile (which takes a minute).
 MIN_RUN_SECONDS = 60.0
 MIN_COMPILED_RUN_SECONDS = 1200.0
-TIMING_FRACTION = 0.01  # of a budget, to find out how many steps it buys
-BEST_SPEEDUP = 4.0  # bfloat16 trained three times as fast as float32 at best (measured)
-MAX_DRIFT = 1.5  # where a machine is so much faster or slower than before, what was measured is measured again
+TIMING_FRACTION = 0.01  # fraction of a budget that is spent on timing the default
+BEST_SPEEDUP = 4.0  # upper bound on the speedup over the default; bfloat16 reached 3 at best (measured)
+MAX_DRIFT = 1.5  # all candidates are timed again if the speed of the machine changed by more than this factor
 
 
 def select_execution(
@@ -50,50 +50,48 @@ def select_execution(
     max_step_seconds: float = float("inf"),
     sweep_dir: Path | None = None,
 ) -> tuple[Timing, str]:
-    """What to compute with, how long a step takes so, and why.
+    """Select the fastest execution for a run; return its timing and the reason.
 
     Args:
-        trial: Of what is trained, where it is trained.
-        asked: `precision`, `layout` and `compile`, each `auto` or a value, which is taken; and the `optimizer`'s name.
-        steps: How many the run has: a short one is not worth a trial. None: as many as fit into `seconds`.
-        seconds: That the run may take.
-        limit: Of a step. Where the usual way takes several times as long, others are not tried.
-        sweep: The folder of the sweep that this is a job of; its jobs are to be alike, however busy the machine is.
+        timer: The timer of the network that is trained, on the device on which it is trained.
+        requested: The configured `precision`, `memory_format` and `compile`, each of which may be `auto`, and the
+            class name of the `optimizer`.
+        num_steps: The number of steps of the run. `None`: as many as fit into `max_seconds`.
+        max_seconds: The duration of the run in seconds, if `num_steps` is `None`.
+        max_step_seconds: The longest useful step in seconds. If the default is slower than this by more than any
+            alternative could gain, no alternative is timed.
+        sweep_dir: The directory of the sweep of which the run is a job. The jobs of a sweep share the timings of its
+            first job, so that they resolve to the same values under any load.
     """
     default, *alternatives = list_candidates(requested, timer.device)
     is_selectable = default.precision in PRECISIONS and (alternatives or requested["compile"] == AUTO)
     if not is_selectable and num_steps is not None:
         return Timing(default, seconds_per_step=0.0), "as configured"
-    cache_path = (
-        cache_dir() / "trials" if sweep_dir is None else sweep_dir / ".trials"
-    ) / f"{timing_key(timer, requested)}.json"
+    timings_dir = cache_dir() / "trials" if sweep_dir is None else sweep_dir / ".trials"
+    cache_path = timings_dir / f"{timing_key(timer, requested)}.json"
     timings = load_timings(cache_path)
-    # How long a run will be rests on how fast the machine is today, and so does what others are compared with.
+    # The number of steps of a run depends on the current speed of the machine, hence the default is timed again.
     if not timings or (sweep_dir is None and (num_steps is None or len(timings) < 2)):
         duration = max(max_seconds * TIMING_FRACTION, MIN_TIMING_SECONDS) if num_steps is None else MIN_TIMING_SECONDS
-        default_seconds = timer.measure(
-            default.precision,
-            default.memory_format,
-            max_step_seconds=BEST_SPEEDUP * max_step_seconds,
-            duration=duration,
-        )
+        limits = {"max_step_seconds": BEST_SPEEDUP * max_step_seconds, "duration": duration}
+        default_seconds = timer.measure(default.precision, default.memory_format, **limits)
         timings = rescale_to_current_speed(timings, Timing(default, default_seconds))
         save_timings(cache_path, timings)
     if timings[0].seconds_per_step > BEST_SPEEDUP * max_step_seconds:
-        return timings[0], "too slow to try others"
+        return timings[0], "too slow for the budget, alternatives not timed"
     planned_steps = int(max_seconds / timings[0].seconds_per_step) if num_steps is None else num_steps
     if len(timings) < 2 and is_selectable and timings[0].total_seconds(planned_steps) >= MIN_RUN_SECONDS:
         timings = time_candidates(timer, timings, alternatives, planned_steps, compile=requested["compile"] == AUTO)
         save_timings(cache_path, timings)
     if len(timings) < 2:
-        return timings[0], "the run is too short to try others" if is_selectable else "as configured"
-    timings.sort(key=lambda tried: tried.total_seconds(planned_steps))
+        return timings[0], "short run, alternatives not timed" if is_selectable else "as configured"
+    timings.sort(key=lambda timing: timing.total_seconds(planned_steps))
     speeds = [f"{timing.execution} {timer.batch_shape[0] / timing.seconds_per_step:.0f}" for timing in timings]
-    return timings[0], f"images/s tried: {' · '.join(speeds)}"
+    return timings[0], f"images/s: {' · '.join(speeds)}"
 
 
 def rescale_to_current_speed(previous: Sequence[Timing], current: Timing) -> list[Timing]:
-    """What was measured before, at today's speed; the usual way alone if the machine was busy then, or is now."""
+    """Scale earlier timings to the current speed; return the current timing alone if the speeds differ too much."""
     slowdown = current.seconds_per_step / previous[0].seconds_per_step if previous else 0.0
     if 1 / MAX_DRIFT < slowdown < MAX_DRIFT:
         return [replace(timing, seconds_per_step=timing.seconds_per_step * slowdown) for timing in previous]
@@ -103,24 +101,19 @@ def rescale_to_current_speed(previous: Sequence[Timing], current: Timing) -> lis
 def time_candidates(
     timer: StepTimer, timings: list[Timing], candidates: Sequence[Execution], num_steps: int, *, compile: bool
 ) -> list[Timing]:
-    """Measure the other ways, too; compiled, only the best of them, and only if the run is long enough for that."""
+    """Time the candidates and, if the run is long enough, the best of them compiled; return all timings."""
     slow_precisions: set[str] = set()
     for execution in candidates:
         if execution.precision in slow_precisions:
             continue
         max_step_seconds = 2 * min(timing.seconds_per_step for timing in timings)
-        timings = [
-            *timings,
-            Timing(
-                execution,
-                timer.measure(execution.precision, execution.memory_format, max_step_seconds=max_step_seconds),
-            ),
-        ]
-        if timings[-1].seconds_per_step > max_step_seconds:
+        step_seconds = timer.measure(execution.precision, execution.memory_format, max_step_seconds=max_step_seconds)
+        timings = [*timings, Timing(execution, step_seconds)]
+        if step_seconds > max_step_seconds:
             slow_precisions.add(execution.precision)
-    best = min(timings, key=lambda tried: tried.total_seconds(num_steps))
+    best = min(timings, key=lambda timing: timing.total_seconds(num_steps))
     if compile and best.total_seconds(num_steps) > MIN_COMPILED_RUN_SECONDS:
-        with suppress(Exception):  # no C++ compiler, or a network that cannot be compiled: whatever it raises
+        with suppress(Exception):  # no C++ compiler, or a network that cannot be compiled
             startup_seconds = timer.compile(best.execution.precision, best.execution.memory_format)
             seconds_per_step = timer.measure(best.execution.precision, best.execution.memory_format)
             timings = [*timings, Timing(replace(best.execution, compile=True), seconds_per_step, startup_seconds)]
@@ -128,8 +121,8 @@ def time_candidates(
 
 
 def list_candidates(requested: Mapping[str, Any], device: torch.device) -> list[Execution]:
-    """The precisions and layouts that are left open, the usual way first and the likeliest to be faster next."""
-    # Without these instructions bfloat16 is computed in float32 and rounded: ten times as slow (measured with AVX2).
+    """Return the candidates that the configuration allows: the default first, then in order of expected speed."""
+    # On other CPUs, bfloat16 is computed in float32 and rounded, which is ten times slower (measured with AVX2).
     has_fast_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     supported_precisions = list(PRECISIONS) if device.type in ("cpu", "cuda") and has_fast_bfloat16 else ["32-true"]
     precisions = supported_precisions if requested["precision"] == AUTO else [str(requested["precision"])]
@@ -143,24 +136,27 @@ def list_candidates(requested: Mapping[str, Any], device: torch.device) -> list[
 def tune_execution(
     values: Mapping[str, Any], num_classes: int, num_images: int, *, max_step_seconds: float = float("inf")
 ) -> tuple[Timing, str]:
-    """How the steps are best computed here, unless the values ask for something, and why.
+    """Select precision, memory format and compilation for a configuration; return the timing and the reason.
 
     Args:
-        values: The plain configuration; only its number of epochs and how it computes may still be `auto`.
-        num_classes: Length of the logits.
-        images: About how many there are to train on.
-        limit: The seconds that a step may take.
+        values: The plain configuration. Values on which the model or the batch depend must be resolved.
+        num_classes: The number of classes.
+        num_images: The estimated number of training images.
+        max_step_seconds: The longest useful step in seconds, see `select_execution`.
+
+    Raises:
+        ConfigError: If the model, the optimizer or an augmentation cannot be built.
     """
     trainer_config, dataset = values["trainer"], values["dataset"]
     shape = {"channels": dataset["channels"], "image_size": dataset["image_size"]}
     network: nn.Module = instantiate(values["model"], nn.Module, num_classes=num_classes, **shape)
     if isinstance(network, FineTunable):
-        network.set_progress(0.5)  # what learns in the middle of the run takes the time of most of it
+        network.set_progress(0.5)  # the layers trained in the middle of the run determine the time of most steps
     train_size = max(dataset["train_sizes"] or [dataset["image_size"]])
     num_steps = trainer_config["max_steps"]
     if num_steps == -1 and trainer_config["max_epochs"] != AUTO:
         num_steps = max(trainer_config["max_epochs"] or 1, 1) * max(num_images // dataset["batch_size"], 1)
-    optimizer = values["optimizer"] | {"lr": 1e-6}  # of the trial; it may be `auto` yet
+    optimizer = values["optimizer"] | {"lr": 1e-6}  # `lr` may still be `auto`
     timer = StepTimer(
         network,
         resolve_device(trainer_config["accelerator"]),

@@ -1,6 +1,8 @@
-"""Fill in what a configuration leaves `auto`, and tell why; before the images are decoded."""
+"""Resolution of all `auto` values that do not need decoded images."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from cnn_classifier.auto.dataset_stats import estimate_train_size
 from cnn_classifier.auto.execution import tune_execution
@@ -14,26 +16,31 @@ from cnn_classifier.training.build import build_dataset_config
 
 
 def resolve_auto(config: Config, scan: DatasetIndex) -> list[str]:
-    """Fill in what is `auto`, from the data and from how fast this machine computes; a line for each reason."""
+    """Replace `auto` values in a configuration, from the dataset and from the speed of this machine.
+
+    Args:
+        config: The configuration, which is modified.
+        scan: The index of the dataset.
+
+    Returns:
+        A line for each resolved value: `key=value (reason)`.
+
+    Raises:
+        ConfigError: If the model cannot be built, or a value is invalid.
+    """
     num_classes = len(scan.class_names)
     values = to_container(config) | {"dataset": asdict(build_dataset_config(config))}
     if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
         values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
     num_images = estimate_train_size(values, scan)
-    recipe = resolve_recipe(
-        values,
-        scan,
-        lambda values, limit: (
-            tune_execution(values, num_classes, num_images, max_step_seconds=limit)[0].seconds_per_step
-        ),
-    )
+
+    def measure_step_seconds(candidate: Mapping[str, Any], limit: float) -> float:
+        return tune_execution(candidate, num_classes, num_images, max_step_seconds=limit)[0].seconds_per_step
+
+    recipe = resolve_recipe(values, scan, measure_step_seconds)
     timing, reason = tune_execution(recipe.values, num_classes, num_images)
-    set_values(
-        config,
-        {"dataset": recipe.values["dataset"]}
-        | {resolved_value.key: resolved_value.value for resolved_value in recipe.resolved},
-    )
+    set_values(config, {"dataset": recipe.values["dataset"]} | {item.key: item.value for item in recipe.resolved})
     execution = timing.execution
     config.trainer.precision = execution.precision
     config.compute.update(memory_format=execution.memory_format, compile=execution.compile)
-    return [*map(str, recipe.resolved), f"computing with {execution} ({reason})"]
+    return [*map(str, recipe.resolved), f"execution: {execution} ({reason})"]

@@ -1,21 +1,22 @@
-"""Values of a configuration that are `auto`, and what becomes of them."""
+"""The values that replace `auto` in a configuration, each with the reason that is printed."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cnn_classifier.config.schema import get_by_path
 from cnn_classifier.data import AUTO
 
 
 @dataclass(frozen=True)
 class ResolvedValue:
-    """A value that was `auto`.
+    """A value for a key that is `auto`.
 
     Args:
-        key: Its path in the configuration.
-        value: What it is now.
-        why: The reason, in a few words.
+        key: The dotted path of the key, such as `optimizer.lr`.
+        value: The value that replaces `auto`, as plain data.
+        reason: The reason for this value, in a few words.
     """
 
     key: str
@@ -23,30 +24,37 @@ class ResolvedValue:
     reason: str
 
     def __str__(self) -> str:
+        """Return the line that is printed: `key=value (reason)`."""
         return f"{self.key}={str(self.value).replace(' ', '')} ({self.reason})"
 
 
+@dataclass(frozen=True)
 class Recipe:
-    """The values of a run while they are being settled.
+    """A plain configuration in which `auto` values are resolved one after the other.
 
     Args:
-        values: The plain configuration; it is left as it is.
+        values: The plain configuration. It is never modified.
+        resolved: The values that replaced `auto`, in the order of their resolution.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = copy.deepcopy(dict(values))
-        self.resolved: list[ResolvedValue] = []
+    values: Mapping[str, Any]
+    resolved: tuple[ResolvedValue, ...] = ()
 
     def get(self, key: str) -> Any:
-        """The value at a path; None if there is none."""
-        node: Any = self.values
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return node
+        """Return the value of a dotted key, or `None` if there is no such key."""
+        return get_by_path(self.values, key)
 
-    def resolve(self, key: str, value: Any, reason: str) -> None:
-        """Set what is `auto`; a value that the user gave stays."""
-        if self.get(key) == AUTO:
-            path, _, name = key.rpartition(".")
-            self.get(path)[name] = value
-            self.resolved.append(ResolvedValue(key, value, reason))
+    def get_or(self, key: str, default: Any) -> Any:
+        """Return the value of a dotted key, or the default if the value is `auto`."""
+        value = self.get(key)
+        return default if value == AUTO else value
+
+    def apply(self, candidates: Iterable[ResolvedValue]) -> "Recipe":
+        """Return a recipe in which the candidates replace `auto`; values that the user set are unchanged."""
+        values, resolved = copy.deepcopy(dict(self.values)), list(self.resolved)
+        for candidate in candidates:
+            if get_by_path(values, candidate.key) == AUTO:
+                path, _, name = candidate.key.rpartition(".")
+                get_by_path(values, path)[name] = candidate.value
+                resolved.append(candidate)
+        return Recipe(values, tuple(resolved))

@@ -1,4 +1,4 @@
-"""Training steps of a copy of a network on random images, to see how long they take."""
+"""Timing of training steps on random images, and the cache of these timings."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,20 @@ from cnn_classifier.files import ensure_writable_dir, write_json
 from cnn_classifier.training.devices import MEMORY_FORMATS
 
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
-MIN_TIMING_SECONDS, MAX_TIMED_STEPS = 2.0, 20  # that each way is tried for, and at least two steps
-# Below this gain float32 is kept: numbers that are less exact must pay.
-MIN_SPEEDUP = 1.1
-# How strongly images are changed, or how much is dropped; steps take as long.
+MIN_TIMING_SECONDS, MAX_TIMED_STEPS = 2.0, 20  # per execution; at least two steps are timed
+MIN_SPEEDUP = 1.1  # smallest speedup for which a lower precision is selected
+# Fractions in the description of a network, such as dropout or augmentation strength, do not affect the step time.
 FLOAT = re.compile(r"\d+\.\d+")
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How the steps of a training are computed.
+    """The way in which training steps are computed.
 
     Args:
-        precision: As Lightning's Trainer names it.
-        layout: `channels_last` or `contiguous`.
-        compile: Whether the network is compiled.
+        precision: The `trainer.precision`, such as `32-true`.
+        memory_format: The `compute.memory_format`: `channels_last` or `contiguous`.
+        compile: `True` if the network is compiled.
     """
 
     precision: str
@@ -51,28 +51,28 @@ class Execution:
 
 @dataclass(frozen=True)
 class Timing:
-    """A choice, the seconds of a step, and those before the first."""
+    """An execution with the durations of a training step and of the compilation before the first, in seconds."""
 
     execution: Execution
     seconds_per_step: float
     startup_seconds: float = 0.0
 
     def total_seconds(self, num_steps: int) -> float:
-        """The seconds of a run, float32 being given a start."""
+        """Return the duration of a run in seconds, multiplied by `MIN_SPEEDUP` for lower precisions."""
         return (self.startup_seconds + self.seconds_per_step * num_steps) * (
             MIN_SPEEDUP if self.execution.precision != "32-true" else 1
         )
 
 
 class StepTimer:
-    """What is tried of a network: on a copy, made when it is needed first.
+    """A timer of training steps, on a copy of a network that is created on first use.
 
     Args:
-        network: It is left as it is.
-        device: Where.
-        batch_shape: Of a batch of images, (B, C, H, W).
-        make_optimizer: Gives an optimiser for the copy, whose step is timed, too.
-        augment: Changes images (B, C, H, W) and labels in every step; it is timed, too.
+        network: The network, which is not modified.
+        device: The device of the training steps.
+        batch_shape: The shape of a batch of images, (N, C, H, W).
+        make_optimizer: A function that creates an optimizer for a network; its step is timed, too.
+        augment: A module that augments images (N, C, H, W) and labels (N,) in each step; it is timed, too.
     """
 
     def __init__(
@@ -83,45 +83,41 @@ class StepTimer:
         make_optimizer: Callable[[nn.Module], Optimizer] | None = None,
         augment: nn.Module | None = None,
     ) -> None:
-        self.network, self.device, self.batch_shape, self.augment = network, device, batch_shape, augment
-        self.make_optimizer = make_optimizer
+        self.network, self.device, self.batch_shape = network, device, batch_shape
+        self.make_optimizer, self.augment = make_optimizer, augment
 
     @cached_property
     def copy(self) -> nn.Module:
-        """What the steps are made with."""
+        """The copy of the network."""
         return deepcopy(self.network).to(self.device).train()
 
     @cached_property
     def optimizer(self) -> Optimizer | None:
-        """Of the copy."""
+        """The optimizer of the copy."""
         return self.make_optimizer(self.copy) if self.make_optimizer is not None else None
 
     @cached_property
     def batch(self) -> tuple[Tensor, Tensor]:
-        """Random images (B, C, H, W), and labels of the network's classes (B,)."""
+        """Random images (N, C, H, W) and labels (N,)."""
         images = torch.rand(*self.batch_shape, device=self.device)
         with torch.no_grad():
             num_classes = self.copy(images).shape[1]
         return images, torch.arange(len(images), device=self.device) % num_classes
 
     def measure(
-        self,
-        precision: str,
-        memory_format: str,
-        *,
-        max_step_seconds: float = float("inf"),
-        duration: float = MIN_TIMING_SECONDS,
+        self, precision: str, memory_format: str, *, max_step_seconds: float = inf, duration: float = MIN_TIMING_SECONDS
     ) -> float:
-        """The usual time of a step: forward, backward and the optimiser's.
+        """Return the median duration of a training step in seconds.
 
         Args:
-            precision: One of `PRECISIONS`.
-            layout: One of `LAYOUTS`.
-            limit: A way whose second step takes longer, or whose first one four times as long, is given up.
-            lasting: How many seconds to try; two are a tenth off now and then, twelve half of that (measured).
+            precision: The `trainer.precision`.
+            memory_format: A key of `MEMORY_FORMATS`.
+            max_step_seconds: A limit in seconds. Timing stops if the first step exceeds four times the limit, or the
+                second step exceeds the limit.
+            duration: The duration of the timing in seconds; 2 s are sometimes wrong by 10 %, 12 s by 5 % (measured).
         """
         self.set_memory_format(memory_format)
-        warmup_seconds = self.time_step(precision)  # what is made once, such as an algorithm's choice, does not count
+        warmup_seconds = self.time_step(precision)  # excludes one-time costs such as algorithm selection
         if warmup_seconds > 4 * max_step_seconds:
             return warmup_seconds
         step_seconds: list[float] = []
@@ -130,31 +126,31 @@ class StepTimer:
             step_seconds.append(self.time_step(precision))
             if step_seconds[0] > max_step_seconds:
                 break
-        return statistics.median(step_seconds[len(step_seconds) // 2 :])  # the first ones are slower by a fifth
+        return statistics.median(step_seconds[len(step_seconds) // 2 :])  # the first steps are slower by a fifth
 
     def set_memory_format(self, memory_format: str) -> None:
-        """Keep weights and images in memory in this order."""
+        """Set the memory format of weights and images."""
         self.memory_format = MEMORY_FORMATS[memory_format]
         self.copy.to(memory_format=self.memory_format)
 
     def compile(self, precision: str, memory_format: str) -> float:
-        """Compile the copy; the seconds until its first step is done."""
+        """Compile the copy; return the duration of compilation and first step in seconds."""
         self.set_memory_format(memory_format)
         self.copy.compile()
         return self.time_step(precision)
 
     def time_step(self, precision: str) -> float:
-        """The seconds of one step."""
+        """Return the duration of one training step in seconds."""
         images, labels = self.batch
         start_time = time.perf_counter()
-        dtype = PRECISIONS.get(precision, torch.float32)  # of others the time is a guess
+        dtype = PRECISIONS.get(precision, torch.float32)  # an approximation for other precisions
         if self.augment is not None:
             images, labels = self.augment(images, labels)
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32):
             loss = functional.cross_entropy(self.copy(images.to(memory_format=self.memory_format)), labels)
         loss.backward()
         if self.optimizer is not None:
-            self.optimizer.step(loss.detach().item)  # some ask for the loss
+            self.optimizer.step(loss.detach().item)  # some optimizers require a closure
         self.copy.zero_grad()
         if self.device.type != "cpu":
             torch.accelerator.synchronize()
@@ -162,8 +158,7 @@ class StepTimer:
 
 
 def timing_key(timer: StepTimer, requested: Mapping[str, Any]) -> str:
-    """What a trial is remembered by: network, batch, changes, machine and versions."""
-    device_type = timer.device.type
+    """Return the cache key of timings: a hash of network, batch, augmentation, machine and versions."""
     key_parts = [
         FLOAT.sub("", str(timer.network)),
         sum(parameter.numel() for parameter in timer.network.parameters() if parameter.requires_grad),
@@ -172,17 +167,15 @@ def timing_key(timer: StepTimer, requested: Mapping[str, Any]) -> str:
         {key: requested.get(key) for key in ("precision", "memory_format", "compile", "optimizer")},
         torch.__version__,
         torch.get_num_threads(),
-        describe_processor()
-        if device_type == "cpu"
-        else torch.cuda.get_device_name()
-        if device_type == "cuda"
-        else device_type,
+        describe_device(timer.device),
     ]
     return hashlib.sha256(json.dumps(key_parts).encode()).hexdigest()[:32]
 
 
-def describe_processor() -> str:
-    """The name of the CPU and what it can do."""
+def describe_device(device: torch.device) -> str:
+    """Return the name of a device, for a CPU with its feature flags."""
+    if device.type != "cpu":
+        return torch.cuda.get_device_name() if device.type == "cuda" else device.type
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return "".join(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags"))))
@@ -190,7 +183,7 @@ def describe_processor() -> str:
 
 
 def load_timings(path: Path) -> list[Timing]:
-    """An earlier trial; nothing if there was none."""
+    """Load cached timings; return an empty list if there are none or the file is damaged."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         rows = json.loads(path.read_text(encoding="utf-8"))
         return [Timing(Execution(**row["execution"]), row["seconds_per_step"], row["startup_seconds"]) for row in rows]
@@ -198,6 +191,7 @@ def load_timings(path: Path) -> list[Timing]:
 
 
 def save_timings(path: Path, timings: Sequence[Timing]) -> None:
-    with suppress(OSError, StorageError):  # then the next run tries again
+    """Cache timings in a JSON file; a file that cannot be written is ignored."""
+    with suppress(OSError, StorageError):
         ensure_writable_dir(path.parent)
         write_json(path, [asdict(timing) for timing in timings])

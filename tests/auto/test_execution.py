@@ -1,4 +1,4 @@
-"""The machine decides how to compute: by a trial where it pays, once, and never against what was asked."""
+"""Tests of the selection of precision, memory format and compilation by timing."""
 
 import json
 from collections.abc import Mapping
@@ -9,40 +9,43 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_classifier.auto import step_timer as trial_memory
+from cnn_classifier.auto import step_timer
 from cnn_classifier.auto.execution import select_execution
 from cnn_classifier.auto.step_timer import Execution, StepTimer, Timing
 from cnn_classifier.training.devices import resolve_device, tune_malloc
 
 AUTO = {"precision": "auto", "memory_format": "auto", "compile": "auto"}
-USUAL = Execution("32-true", "channels_last", compile=False)
-LONG = 10**9
+DEFAULT = Execution("32-true", "channels_last", compile=False)
+LONG_RUN_STEPS = 10**9
 
 
 @pytest.fixture(autouse=True)
-def processor_with_bfloat16(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def cpu_with_bfloat16(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
 
 
-def network() -> nn.Module:
+def make_network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
 
-def measured_for(asked: Mapping[str, Any] = AUTO, net: nn.Module | None = None, **more: Any) -> tuple[Timing, str]:
-    return select_execution(StepTimer(net or network(), torch.device("cpu"), (4, 3, 8, 8)), asked, **more)
+def select_timing(
+    requested: Mapping[str, Any] = AUTO, network: nn.Module | None = None, **kwargs: Any
+) -> tuple[Timing, str]:
+    timer = StepTimer(network or make_network(), torch.device("cpu"), (4, 3, 8, 8))
+    return select_execution(timer, requested, **kwargs)
 
 
-def chosen(
-    asked: Mapping[str, Any] = AUTO, *, steps: int = LONG, net: nn.Module | None = None
+def select(
+    requested: Mapping[str, Any] = AUTO, *, steps: int = LONG_RUN_STEPS, network: nn.Module | None = None
 ) -> tuple[Execution, str]:
-    measured, why = measured_for(asked, net, num_steps=steps)
-    return measured.execution, why
+    timing, reason = select_timing(requested, network, num_steps=steps)
+    return timing.execution, reason
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """A machine on which every way takes so many seconds a step, and compiling so many."""
-    speeds = {
+def step_seconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The duration of a step on the simulated machine for each execution, and that of `compile`, in seconds."""
+    seconds = {
         "32-true channels_last": 1.0,
         "32-true contiguous": 1.2,
         "bf16-mixed channels_last": 3.0,
@@ -52,196 +55,201 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     }
     compiled = []
 
-    def seconds(
-        self: StepTimer, precision: str, layout: str, *, max_step_seconds: float = 0.0, duration: float = 0.0
+    def measure(
+        self: StepTimer, precision: str, memory_format: str, *, max_step_seconds: float = 0.0, duration: float = 0.0
     ) -> float:
-        speeds["lasting"] = max(speeds.get("lasting", 0.0), duration)
-        return speeds["compiled"] if compiled else speeds[f"{precision} {layout}"]
+        seconds["max_duration"] = max(seconds.get("max_duration", 0.0), duration)
+        return seconds["compiled"] if compiled else seconds[f"{precision} {memory_format}"]
 
-    def compile_copy(self: StepTimer, precision: str, layout: str) -> float:
-        compiled.append(layout)
-        return speeds["compile"]
+    def compile_copy(self: StepTimer, precision: str, memory_format: str) -> float:
+        compiled.append(memory_format)
+        return seconds["compile"]
 
-    monkeypatch.setattr(StepTimer, "measure", seconds)
+    monkeypatch.setattr(StepTimer, "measure", measure)
     monkeypatch.setattr(StepTimer, "compile", compile_copy)
-    return speeds
+    return seconds
 
 
-def test_a_short_run_is_computed_in_the_usual_way_and_a_longer_one_after_it_tries(machine: dict[str, float]) -> None:
-    machine["bf16-mixed channels_last"] = 0.1
-    assert chosen(steps=50) == (USUAL, "the run is too short to try others")
-    assert chosen(steps=50) == (USUAL, "the run is too short to try others")
-    assert chosen(steps=100)[0].precision == "bf16-mixed"
+def test_short_run_uses_the_default_and_longer_run_the_fastest(step_seconds: dict[str, float]) -> None:
+    step_seconds["bf16-mixed channels_last"] = 0.1
+    assert select(steps=50) == (DEFAULT, "short run, alternatives not timed")
+    assert select(steps=50) == (DEFAULT, "short run, alternatives not timed")
+    assert select(steps=100)[0].precision == "bf16-mixed"
 
 
-def test_a_processor_without_bfloat16_is_not_asked_for_it(
-    machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_is_not_timed_on_a_cpu_without_it(
+    step_seconds: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert chosen(steps=100)[1] == "images/s tried: 32-true, channels last 4 · 32-true, contiguous 3"
+    assert select(steps=100)[1] == "images/s: 32-true, channels last 4 · 32-true, contiguous 3"
 
 
-def test_the_fastest_way_is_taken_and_the_others_are_told(machine: dict[str, float]) -> None:
-    machine["bf16-mixed channels_last"] = 0.4
-    choice, why = chosen(steps=100)
-    assert choice == Execution("bf16-mixed", "channels_last", compile=False)
-    assert why == (
-        "images/s tried: bf16-mixed, channels last 10 · 32-true, channels last 4 · 32-true, contiguous 3 · "
+def test_fastest_execution_is_selected_and_all_are_printed(step_seconds: dict[str, float]) -> None:
+    step_seconds["bf16-mixed channels_last"] = 0.4
+    execution, reason = select(steps=100)
+    assert execution == Execution("bf16-mixed", "channels_last", compile=False)
+    assert reason == (
+        "images/s: bf16-mixed, channels last 10 · 32-true, channels last 4 · 32-true, contiguous 3 · "
         "bf16-mixed, contiguous 1"
     )
 
 
-def test_less_exact_numbers_must_pay(machine: dict[str, float]) -> None:
-    machine["bf16-mixed channels_last"] = 0.95
-    assert chosen(steps=100)[0] == USUAL
+def test_lower_precision_needs_a_minimum_speedup(step_seconds: dict[str, float]) -> None:
+    step_seconds["bf16-mixed channels_last"] = 0.95
+    assert select(steps=100)[0] == DEFAULT
 
 
-def test_what_is_asked_for_is_taken(machine: dict[str, float]) -> None:
-    machine["bf16-mixed contiguous"] = 0.1
-    assert chosen({**AUTO, "precision": "32-true"}, steps=100)[0] == USUAL
-    assert chosen({**AUTO, "memory_format": "contiguous"}, steps=100)[0] == Execution(
+def test_configured_values_are_unchanged(step_seconds: dict[str, float]) -> None:
+    step_seconds["bf16-mixed contiguous"] = 0.1
+    assert select({**AUTO, "precision": "32-true"}, steps=100)[0] == DEFAULT
+    assert select({**AUTO, "memory_format": "contiguous"}, steps=100)[0] == Execution(
         "bf16-mixed", "contiguous", compile=False
     )
-    assert chosen({**AUTO, "precision": "16-mixed"}) == (
+    assert select({**AUTO, "precision": "16-mixed"}) == (
         Execution("16-mixed", "channels_last", compile=False),
         "as configured",
     )
     fixed = {"precision": "bf16-mixed", "memory_format": "contiguous", "compile": True}
-    assert chosen(fixed) == (Execution("bf16-mixed", "contiguous", compile=True), "as configured")
+    assert select(fixed) == (Execution("bf16-mixed", "contiguous", compile=True), "as configured")
 
 
 @pytest.mark.parametrize(
-    ("steps", "seconds", "pays"),
+    ("steps", "compiled_seconds", "is_compiled"),
     [(1000, 0.5, False), (2000, 0.99, False), (2000, 0.9, True), (2000, 1.1, False)],
-    ids=["too short to try", "too little to gain", "gained", "lost"],
+    ids=["short run", "small gain", "gain", "loss"],
 )
-def test_compiling_must_pay_back_within_the_run(
-    machine: dict[str, float], steps: int, seconds: float, pays: bool
+def test_compilation_is_selected_if_it_saves_time_within_the_run(
+    step_seconds: dict[str, float], steps: int, compiled_seconds: float, is_compiled: bool
 ) -> None:
-    machine["compiled"] = seconds
-    assert chosen(steps=steps)[0].compile is pays
+    step_seconds["compiled"] = compiled_seconds
+    assert select(steps=steps)[0].compile is is_compiled
 
 
-def test_a_trial_is_made_once_a_network_batch_and_machine(
-    machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
+def test_timings_are_cached_by_network_and_machine(
+    step_seconds: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = chosen(steps=100)
+    first = select(steps=100)
     monkeypatch.delattr(StepTimer, "measure")
-    assert chosen(steps=100) == first
-    assert chosen(steps=10) == first  # what is known costs nothing
+    assert select(steps=100) == first
+    assert select(steps=10) == first  # cached timings are used for short runs, too
     with pytest.raises(AttributeError):
-        chosen(steps=100, net=nn.Sequential(network(), nn.ReLU()))
-    monkeypatch.setattr(trial_memory, "describe_processor", lambda: "another")
+        select(steps=100, network=nn.Sequential(make_network(), nn.ReLU()))
+    monkeypatch.setattr(step_timer, "describe_device", lambda device: "another CPU")
     with pytest.raises(AttributeError):
-        chosen(steps=100)
+        select(steps=100)
 
 
-def test_how_strongly_images_are_changed_asks_for_no_other_trial(
-    machine: dict[str, float], monkeypatch: pytest.MonkeyPatch
+def test_dropout_rate_does_not_invalidate_cached_timings(
+    step_seconds: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = chosen(steps=100, net=nn.Sequential(network(), nn.Dropout(0.1)))
+    first = select(steps=100, network=nn.Sequential(make_network(), nn.Dropout(0.1)))
     monkeypatch.delattr(StepTimer, "measure")
-    assert chosen(steps=100, net=nn.Sequential(network(), nn.Dropout(0.3))) == first
+    assert select(steps=100, network=nn.Sequential(make_network(), nn.Dropout(0.3))) == first
 
 
-def test_the_speed_of_today_counts_but_in_a_sweep_that_of_its_first_job(
-    machine: dict[str, float], tmp_path: Path
-) -> None:
-    for sweep, slower in [(None, 1.1), (tmp_path / "sweep", 1.0), (tmp_path / "another", 1.0)]:
-        machine["32-true channels_last"] = 1.0
-        before, _ = measured_for(max_seconds=100, sweep_dir=sweep)
-        assert before.seconds_per_step == 1.0
-        machine["32-true channels_last"] = 1.1
-        assert measured_for(max_seconds=100, sweep_dir=sweep)[0].seconds_per_step == slower
+def test_default_is_timed_again_except_in_a_sweep(step_seconds: dict[str, float], tmp_path: Path) -> None:
+    for sweep_dir, expected in [(None, 1.1), (tmp_path / "sweep", 1.0), (tmp_path / "another", 1.0)]:
+        step_seconds["32-true channels_last"] = 1.0
+        timing, _ = select_timing(max_seconds=100, sweep_dir=sweep_dir)
+        assert timing.seconds_per_step == 1.0
+        step_seconds["32-true channels_last"] = 1.1
+        assert select_timing(max_seconds=100, sweep_dir=sweep_dir)[0].seconds_per_step == expected
 
 
-def test_a_trial_that_the_machine_was_busy_in_is_made_again(machine: dict[str, float]) -> None:
-    measured_for(max_seconds=100)
-    machine["32-true channels_last"] = 0.5
-    machine["bf16-mixed contiguous"] = machine["bf16-mixed channels_last"] = 0.1
-    assert measured_for(max_seconds=100)[0].execution.precision == "bf16-mixed"
+def test_changed_machine_speed_invalidates_cached_timings(step_seconds: dict[str, float]) -> None:
+    select_timing(max_seconds=100)
+    step_seconds["32-true channels_last"] = 0.5
+    step_seconds["bf16-mixed contiguous"] = step_seconds["bf16-mixed channels_last"] = 0.1
+    assert select_timing(max_seconds=100)[0].execution.precision == "bf16-mixed"
 
 
-def test_where_the_usual_way_is_far_too_slow_others_are_not_tried(machine: dict[str, float]) -> None:
+def test_alternatives_are_not_timed_if_the_default_is_far_too_slow(step_seconds: dict[str, float]) -> None:
     for _ in range(2):
-        assert measured_for(max_seconds=100, max_step_seconds=0.2) == (Timing(USUAL, 1.0), "too slow to try others")
-    machine["bf16-mixed channels_last"] = 0.2
-    assert measured_for(max_seconds=100, max_step_seconds=0.3)[0].seconds_per_step == 0.2
+        assert select_timing(max_seconds=100, max_step_seconds=0.2) == (
+            Timing(DEFAULT, 1.0),
+            "too slow for the budget, alternatives not timed",
+        )
+    step_seconds["bf16-mixed channels_last"] = 0.2
+    assert select_timing(max_seconds=100, max_step_seconds=0.3)[0].seconds_per_step == 0.2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '[{"step": 1}]', '["fast"]'])
-def test_a_damaged_memory_is_tried_again(machine: dict[str, float], home: Path, content: str) -> None:
-    first = chosen(steps=100)
-    [memory] = (home / "trials").iterdir()
-    memory.write_text(content, encoding="utf-8")
-    assert chosen(steps=100) == first
-    assert len(json.loads(memory.read_text(encoding="utf-8"))) == 3  # one precision was hopeless in its first layout
+def test_damaged_cache_file_is_replaced(step_seconds: dict[str, float], home: Path, content: str) -> None:
+    first = select(steps=100)
+    [cache_file] = (home / "trials").iterdir()
+    cache_file.write_text(content, encoding="utf-8")
+    assert select(steps=100) == first
+    assert (
+        len(json.loads(cache_file.read_text(encoding="utf-8"))) == 3
+    )  # bfloat16 was too slow in the first memory format
 
 
-def test_a_home_that_cannot_be_written_is_done_without(machine: dict[str, float], home: Path) -> None:
-    home.write_text("no folder", encoding="utf-8")
-    assert chosen(steps=100)[0] == USUAL
+def test_unwritable_cache_directory_is_ignored(step_seconds: dict[str, float], home: Path) -> None:
+    home.write_text("not a directory", encoding="utf-8")
+    assert select(steps=100)[0] == DEFAULT
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize("layout", ["channels_last", "contiguous"])
-def test_a_real_trial_leaves_the_network_as_it_is(precision: str, layout: str) -> None:
-    net = network()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    assert StepTimer(net, torch.device("cpu"), (4, 3, 8, 8)).measure(precision, layout) > 0
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert net[0].weight.is_contiguous()
-    assert net[0].weight.grad is None
+@pytest.mark.parametrize("memory_format", ["channels_last", "contiguous"])
+def test_measure_does_not_modify_the_network(precision: str, memory_format: str) -> None:
+    network = make_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert StepTimer(network, torch.device("cpu"), (4, 3, 8, 8)).measure(precision, memory_format) > 0
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert network[0].weight.is_contiguous()
+    assert network[0].weight.grad is None
 
 
-def test_nothing_is_copied_for_what_is_not_tried(machine: dict[str, float]) -> None:
-    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8))
-    select_execution(trial, {"precision": "32-true", "memory_format": "contiguous", "compile": False}, num_steps=LONG)
-    assert "copy" not in vars(trial)
+def test_network_is_not_copied_if_nothing_is_timed(step_seconds: dict[str, float]) -> None:
+    timer = StepTimer(make_network(), torch.device("cpu"), (4, 3, 8, 8))
+    select_execution(
+        timer, {"precision": "32-true", "memory_format": "contiguous", "compile": False}, num_steps=LONG_RUN_STEPS
+    )
+    assert "copy" not in vars(timer)
 
 
-def test_what_changes_images_is_timed_with_the_step() -> None:
-    changed: list[torch.Size] = []
+def test_augmentation_is_timed_with_the_step() -> None:
+    shapes: list[torch.Size] = []
 
-    class Watching(nn.Module):
+    class RecordShapes(nn.Module):
         def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            changed.append(images.shape)
+            shapes.append(images.shape)
             return images, labels
 
-    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8), augment=Watching())
-    trial.measure("32-true", "contiguous")
-    assert set(changed) == {(4, 3, 8, 8)}
-    assert len(changed) > 2
+    timer = StepTimer(make_network(), torch.device("cpu"), (4, 3, 8, 8), augment=RecordShapes())
+    timer.measure("32-true", "contiguous")
+    assert set(shapes) == {(4, 3, 8, 8)}
+    assert len(shapes) > 2
 
 
 @pytest.mark.parametrize(("limit", "steps"), [(2.0, 1), (5.0, 2), (10.0, 2)])
-def test_a_way_that_is_too_slow_is_given_up_early(limit: float, steps: int) -> None:
-    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8))
-    made = []
-    trial.time_step = lambda precision: made.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
-    assert trial.measure("32-true", "contiguous", max_step_seconds=limit) == 9.0
-    assert len(made) == steps + (limit == 10.0)
+def test_measure_stops_early_above_the_limit(limit: float, steps: int) -> None:
+    timer = StepTimer(make_network(), torch.device("cpu"), (4, 3, 8, 8))
+    calls = []
+    timer.time_step = lambda precision: calls.append(precision) or 9.0  # type: ignore[method-assign, func-returns-value]
+    assert timer.measure("32-true", "contiguous", max_step_seconds=limit) == 9.0
+    assert len(calls) == steps + (limit == 10.0)
 
 
-def test_a_budget_is_foreseen_with_a_hundredth_of_it(machine: dict[str, float]) -> None:
-    for seconds, looked in [(60, 2.0), (900, 9.0)]:
-        measured_for(max_seconds=seconds)
-        assert machine["lasting"] == looked
+def test_default_is_timed_for_one_percent_of_the_budget(step_seconds: dict[str, float]) -> None:
+    for seconds, duration in [(60, 2.0), (900, 9.0)]:
+        select_timing(max_seconds=seconds)
+        assert step_seconds["max_duration"] == duration
 
 
-def test_what_foresees_a_long_run_is_looked_at_for_longer() -> None:
-    trial = StepTimer(network(), torch.device("cpu"), (4, 3, 8, 8))
-    made = []
-    trial.time_step = lambda precision: made.append(precision) or 0.5  # type: ignore[method-assign, func-returns-value]
-    assert trial.measure("32-true", "contiguous") == trial.measure("32-true", "contiguous", duration=9.0) == 0.5
-    assert len(made) == (1 + 4) + (1 + 18)  # the first step of each does not count
+def test_measure_times_more_steps_for_a_longer_duration() -> None:
+    timer = StepTimer(make_network(), torch.device("cpu"), (4, 3, 8, 8))
+    calls = []
+    timer.time_step = lambda precision: calls.append(precision) or 0.5  # type: ignore[method-assign, func-returns-value]
+    assert timer.measure("32-true", "contiguous") == timer.measure("32-true", "contiguous", duration=9.0) == 0.5
+    assert len(calls) == (1 + 4) + (1 + 18)  # the first step of each is a warmup
 
 
-def test_the_device_is_the_one_that_lightning_takes() -> None:
+def test_resolve_device_returns_the_device_of_the_accelerator() -> None:
     assert resolve_device("cpu") == torch.device("cpu")
     assert resolve_device("auto").type in ("cpu", "cuda", "mps")
 
 
-def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:
+def test_tune_malloc_does_not_affect_results() -> None:
     tune_malloc()
     assert torch.ones(2**24).sum() == 2**24

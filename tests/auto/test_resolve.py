@@ -1,4 +1,4 @@
-"""`python train.py dataset=folder dataset.root=PATH` and no word more: everything is settled, told, and kept."""
+"""Tests of complete runs with `auto` values, as started by `python train.py dataset=folder dataset.root=PATH`."""
 
 import json
 from pathlib import Path
@@ -15,41 +15,40 @@ from cnn_classifier.cli.main import main
 
 @pytest.fixture(autouse=True)
 def photos(make_folder: MakeFolder, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Cats and dogs; the test runs in an empty folder."""
-    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+    """A folder of cats and dogs; the test runs in an empty directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
     return make_folder({"cats": 20, "dogs": 20}, size=64)
 
 
-def train(photos: Path, *words: str) -> dict:
-    assert main(["train", "dataset=folder", f"dataset.root={photos}", "run_dir=run", *words]) == 0
+def train(photos: Path, *overrides: str) -> dict:
+    """Train in `run/` and return the report."""
+    assert main(["train", "dataset=folder", f"dataset.root={photos}", "run_dir=run", *overrides]) == 0
     return json.loads(Path("run", "report.json").read_text(encoding="utf-8"))
 
 
-def test_what_was_auto_is_told_with_its_reason_and_stands_in_the_config_of_the_run(
-    photos: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_auto_values_are_printed_and_saved_resolved(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(photos, "budget=1s")
 
-    told = capsys.readouterr().out
-    assert "dataset.image_size=72 (images of about 64 px)" in told
-    assert "dataset.train_sizes=[48,48,64] (small images first, which are quick)" in told
+    output = capsys.readouterr().out
+    assert "dataset.image_size=72 (median image size 64 px)" in output
+    assert "dataset.train_sizes=[48,48,64] (smaller images first, to save time)" in output
     config = OmegaConf.load("run/config.yaml")
     assert config.dataset.image_size == 72
     assert config.trainer.max_epochs >= 1
     assert config.dataset.batch_size == 16
     lines = Path("run/config.yaml").read_text(encoding="utf-8").splitlines()
-    still_auto = {line.strip() for line in lines if line.endswith(" auto")}
-    assert still_auto <= {"cache: auto", "accelerator: auto", "strategy: auto", "budget: auto"}  # which others decide
+    auto_lines = {line.strip() for line in lines if line.endswith(" auto")}
+    assert auto_lines <= {"cache: auto", "accelerator: auto", "strategy: auto", "budget: auto"}  # resolved elsewhere
 
 
-def test_answers_averaged_with_mirror_images_stand_beside_the_plain_ones(photos: Path) -> None:
+def test_test_time_flip_adds_metrics_to_the_report(photos: Path) -> None:
     report = train(photos, "trainer.max_epochs=2", "test_time_flip=true")
 
     assert report["test_flip"].keys() == report["test"].keys()
     assert report["test_flip"]["loss"] != report["test"]["loss"]
 
 
-def test_a_pretrained_network_learns_and_its_checkpoint_needs_nothing_but_itself(photos: Path) -> None:
+def test_checkpoint_of_a_pretrained_model_loads_without_the_weights_file(photos: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
     backbone = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "model.freeze=0.5"]
 
@@ -62,9 +61,9 @@ def test_a_pretrained_network_learns_and_its_checkpoint_needs_nothing_but_itself
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]
 
 
-def test_an_experiment_is_a_whole_recipe_of_which_any_value_can_be_changed(photos: Path) -> None:
-    words = ["experiment=cats_dogs", f"dataset.root={photos}", "run_dir=run", "dataset.image_size=32"]
-    assert main(["train", *words, "trainer.max_epochs=1"]) == 0
+def test_values_of_an_experiment_can_be_overridden(photos: Path) -> None:
+    overrides = ["experiment=cats_dogs", f"dataset.root={photos}", "run_dir=run", "dataset.image_size=32"]
+    assert main(["train", *overrides, "trainer.max_epochs=1"]) == 0
 
     config = OmegaConf.load("run/config.yaml")
     assert config.model._target_ == "cnn_classifier.models.cnn.CNN"
@@ -72,37 +71,39 @@ def test_an_experiment_is_a_whole_recipe_of_which_any_value_can_be_changed(photo
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "plateau", "constant"])
-def test_every_schedule_goes_with_a_number_of_epochs_that_was_settled(photos: Path, scheduler: str) -> None:
+def test_schedulers_run_with_a_resolved_number_of_epochs(photos: Path, scheduler: str) -> None:
     report = train(photos, "budget=1s", f"scheduler={scheduler}")
 
     assert OmegaConf.load("run/config.yaml").trainer.max_epochs == len(report["epochs"])
 
 
-def test_a_data_set_of_ones_own_needs_a_name_and_a_root_alone(photos: Path) -> None:
-    Path("mine", "dataset").mkdir(parents=True)
-    Path("mine", "dataset", "ours.yaml").write_text(f"name: mine\nroot: {photos}\n", encoding="utf-8")
+def test_user_dataset_config_needs_only_name_and_root(photos: Path) -> None:
+    Path("user_conf", "dataset").mkdir(parents=True)
+    Path("user_conf", "dataset", "photos.yaml").write_text(f"name: photos\nroot: {photos}\n", encoding="utf-8")
 
-    words = ["train", "--config-dir", "mine", "dataset=ours", "trainer.max_epochs=1", "run_dir=run"]
-    assert main(words) == 0
+    arguments = ["train", "--config-dir", "user_conf", "dataset=photos", "trainer.max_epochs=1", "run_dir=run"]
+    assert main(arguments) == 0
 
     assert OmegaConf.load("run/config.yaml").dataset.image_size == 72
 
 
-def test_grey_images_go_into_a_pretrained_network(photos: Path) -> None:
+def test_pretrained_model_trains_on_gray_images(photos: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
-    words = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "dataset.image_size=32"]
+    overrides = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "dataset.image_size=32"]
 
-    train(photos, *words, "dataset.channels=1", "trainer.max_epochs=1")
+    train(photos, *overrides, "dataset.channels=1", "trainer.max_epochs=1")
 
     assert Predictor.load("run/checkpoints/best.ckpt").preprocess.mean == (pytest.approx(0.449),)
 
 
-def test_a_pretrained_run_goes_on_without_its_first_weights(photos: Path) -> None:
+def test_pretrained_run_resumes_without_the_weights_file(photos: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), "weights.pth")
-    words = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "dataset.image_size=32"]
-    train(photos, *words, "trainer.max_epochs=1", "dataset.batch_size=8", "scheduler=constant")
+    overrides = ["model=pretrained", "model.backbone=resnet18", "model.weights=weights.pth", "dataset.image_size=32"]
+    train(photos, *overrides, "trainer.max_epochs=1", "dataset.batch_size=8", "scheduler=constant")
     Path("weights.pth").unlink()
 
-    report = train(photos, *words, "trainer.max_epochs=2", "dataset.batch_size=8", "scheduler=constant", "resume=run")
+    report = train(
+        photos, *overrides, "trainer.max_epochs=2", "dataset.batch_size=8", "scheduler=constant", "resume=run"
+    )
 
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]
