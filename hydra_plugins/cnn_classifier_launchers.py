@@ -1,4 +1,7 @@
-"""`hydra/launcher=pool` and `submitit`. Hydra takes plugins from this package only, and imports all when it starts."""
+"""The Hydra launchers `hydra/launcher=pool` and `hydra/launcher=submitit`.
+
+Hydra imports every module of `hydra_plugins` at startup, so each launcher is imported only when it is used.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,13 +14,13 @@ from omegaconf import DictConfig
 
 
 class ProcessLauncher(Launcher, ABC):
-    """Each job is a process of its own."""
+    """A Hydra `Launcher` that runs each job in its own process."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
-        """Run these jobs; the accuracy of each on validation images is what a sweeper gets."""
+        """Run jobs; the return value of each is its validation accuracy."""
         statuses = self.create_launcher().run(
             [filter_overrides(overrides) for overrides in job_overrides], first=initial_job_idx
         )
@@ -28,15 +31,15 @@ class ProcessLauncher(Launcher, ABC):
 
     @abstractmethod
     def create_launcher(self) -> Any:
-        """What runs them: its `run` takes the words of each job and the number of the first."""
+        """Return an object whose `run` takes the overrides of each job and the number of the first job."""
 
 
 class PoolLauncher(ProcessLauncher):
-    """Several jobs at a time on this machine.
+    """A launcher that runs several jobs at a time on this machine.
 
     Args:
-        jobs: At a time, or `auto`.
-        patience: Minutes without a sign of life after which a job is stopped.
+        n_jobs: The number of jobs that run at a time; `auto` is one per GPU, or without GPUs one per four cores.
+        timeout_minutes: The number of minutes without output after which a job is stopped.
     """
 
     def __init__(self, *, n_jobs: int | str = "auto", timeout_minutes: float = 30) -> None:
@@ -52,12 +55,13 @@ class PoolLauncher(ProcessLauncher):
 
 
 class SubmititLauncher(ProcessLauncher):
-    """Jobs in the queue of a cluster.
+    """A launcher that submits jobs to the queue of a cluster.
 
     Args:
-        cluster: `slurm`, or `local` for processes of this machine.
-        patience: Minutes without a sign of life after which a job is stopped.
-        parameters: Of submitit, such as `timeout_min` and `slurm_partition`; those that are null are left to it.
+        cluster: The cluster type: `slurm`, or `local` for processes on this machine.
+        timeout_minutes: The number of minutes without output after which a job is stopped.
+        parameters: The parameters of submitit, such as `timeout_min` and `slurm_partition`; null values keep its
+            defaults.
     """
 
     def __init__(self, *, cluster: str = "slurm", timeout_minutes: float = 30, parameters: Mapping[str, Any]) -> None:

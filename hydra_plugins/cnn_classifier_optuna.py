@@ -1,4 +1,7 @@
-"""`hydra/sweeper=optuna`. Hydra takes plugins from this package only, and imports them all whenever it starts."""
+"""The Hydra sweeper `hydra/sweeper=optuna`.
+
+Hydra imports every module of `hydra_plugins` at startup, so Optuna is imported only when a search runs.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class OptunaSweeper(Sweeper):
-    """Values that Optuna chooses by what the trials before them gave.
+    """A Hydra `Sweeper` that samples overrides with Optuna.
 
     Args:
-        trials: In all, those of other processes of the study among them.
-        timeout: A time such as `30m` after which no trial begins.
-        jobs: Trials that are chosen together.
-        sampler: `tpe` or `random`.
+        n_trials: The total number of trials, including those of other processes that use the same study.
+        timeout: A duration such as `30m` after which no trial starts; None for no limit.
+        n_jobs: The number of trials that are sampled together.
+        sampler: The name of the sampler: `tpe` or `random`.
         prune: Whether a trial that is worse than the median of the others at the same epoch is stopped.
-        default: Whether the command without what is looked for comes first.
-        params: What is looked for, as one would type it.
+        include_baseline: Whether the first trial is the command without searched values.
+        params: The search space, as a mapping of config keys to override values.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run trials until there are enough, or the time is over."""
+        """Run the search with the overrides of the command line."""
         from cnn_classifier.config.compose import redact_multirun_yaml
         from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML
         from cnn_classifier.sweep.search import OptunaSearch
@@ -67,7 +70,7 @@ class OptunaSweeper(Sweeper):
         search.run(self.launch, n_trials=self.n_trials, timeout=self.timeout, n_jobs=self.n_jobs)
 
     def launch(self, job_overrides: list[list[str]], initial_job_idx: int) -> list[float | None]:
-        """Run these jobs and give the accuracy of each on validation images."""
+        """Run jobs and return the validation accuracy of each."""
         assert self.launcher is not None
         self.validate_batch_is_legal(job_overrides)
         return [job.return_value for job in self.launcher.launch(job_overrides, initial_job_idx=initial_job_idx)]

@@ -1,1 +1,1 @@
-"""Many runs from one command."""
+"""Sweeps and hyperparameter searches: many runs from one command."""

@@ -1,14 +1,11 @@
-"""One training from checks to report, with an end that is written down whatever it is."""
+"""Runs one training job and records how it ended in its status file."""
 
 import os
-import shutil
-import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cnn_classifier.config.compose import Config, check_config, quote_override, to_container
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
@@ -21,6 +18,8 @@ from cnn_classifier.errors import (
     PrunedError,
     print_error,
 )
+from cnn_classifier.files import CONFIG_FILE, LAST_CHECKPOINT, STATUS_FILE, display_path, remove_if_empty
+from cnn_classifier.report.console import format_run_summary
 from cnn_classifier.training.distributed import (
     LAUNCHED_BY_US,
     get_rank,
@@ -36,7 +35,6 @@ from cnn_classifier.training.status import (
     KILLED,
     PRUNED,
     RUNNING,
-    STATUS_FILE,
     Status,
     is_locked,
     read_status,
@@ -46,14 +44,14 @@ from cnn_classifier.training.status import (
 def run_job(
     config: Config, run_dir: Path, overrides: Sequence[str], *, debug: bool, keep_status: bool = False
 ) -> Status:
-    """Train as configured; a failure becomes part of the status, so that a sweep goes on.
+    """Run one training job and return its final status; errors are recorded in it, so that a sweep continues.
 
     Args:
-        config: Of this run; its folder may still be open.
-        run_dir: The folder.
-        words: What the command changed.
-        debug: Whether errors show where they come from; those that are no user's end a sweep.
-        keep: Whether a run that never began leaves its status, too: it is one of a sweep.
+        config: The composed configuration. `run_dir` is filled in.
+        run_dir: The run directory.
+        overrides: The command-line overrides of the job.
+        debug: Whether to print tracebacks and to re-raise unexpected errors.
+        keep_status: Whether to write a status file even if the run failed before it started, as in a sweep.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -72,31 +70,29 @@ def run_job(
     except COMPOSITION_ERRORS as error:
         status = as_failed(status, ConfigError.exit_code, str(translate_hydra_error(error, overrides)))
     except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns Ctrl-C into an exit with 1.
-        by_keyboard = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
-        exit_code = INTERRUPTED_EXIT_CODE if by_keyboard else TERMINATED_EXIT_CODE
+        # Lightning converts Ctrl-C into SystemExit(1).
+        is_ctrl_c = isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt)
+        exit_code = INTERRUPTED_EXIT_CODE if is_ctrl_c else TERMINATED_EXIT_CODE
         status = replace(status, state=INTERRUPTED, exit_code=exit_code)
-        if is_reported_by_parent():
-            raise SystemExit(exit_code) from None
-        if by_keyboard:
-            raise KeyboardInterrupt(resume_hint(config)) from None
-        print_error(f"terminated{resume_hint(config)}", exit_code)
+        if not is_reported_by_parent():
+            if is_ctrl_c:
+                raise KeyboardInterrupt(resume_hint(config)) from None
+            print_error(f"terminated{resume_hint(config)}", exit_code)
         raise SystemExit(exit_code) from None
-    except Exception as error:  # whatever ends one run of a sweep must not end the others
+    except Exception as error:  # an unexpected error in one job must not end the sweep
         if debug:
             raise
-        message = f"{type(error).__name__}: {error} (this is a bug, or a library's refusal; --debug shows where)"
+        message = f"Unexpected {type(error).__name__}: {error} (run again with --debug to see the traceback)"
         status = as_failed(status, INTERNAL_EXIT_CODE, message)
     finally:
-        write_final_status(
-            replace(status, run_dir=Path(config.run_dir)), keep_status=keep_status or LAUNCHED_BY_US in os.environ
-        )
-        remove_if_empty(run_dir)  # Hydra makes the folder of a run that never began, or that resumed elsewhere
+        final_status = replace(status, run_dir=Path(config.run_dir))
+        write_final_status(final_status, keep_status=keep_status or LAUNCHED_BY_US in os.environ)
+        remove_if_empty(run_dir)  # Hydra creates it even if the run did not start or resumed in another directory
     return status
 
 
 def run_training(config: Config, overrides: Sequence[str]) -> Status:
-    """Check, scan, train and tell the numbers that matter."""
+    """Check the config, scan the dataset, train, and print the test metrics."""
     check_config(config, overrides)
 
     from cnn_classifier.data.config import DatasetConfig
@@ -110,13 +106,13 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
         return run_distributed(processes, config, overrides)
 
     from cnn_classifier.train import train
-    from cnn_classifier.training.devices import explain_out_of_memory  # only now: torch takes seconds to import
+    from cnn_classifier.training.devices import explain_out_of_memory  # imported late: torch takes seconds to import
 
     with explain_out_of_memory(config), redirect_stdout(None) if get_rank() else nullcontext():
         result = train(config, scan, overrides=overrides)
     if get_rank():
         return Status(run_dir=result.run_dir, overrides=overrides, state=DONE, exit_code=0)
-    print(format_summary(result.run_dir, result.checkpoint, result.report))
+    print(format_run_summary(result.run_dir, result.checkpoint, result.report))
     val, epochs = result.report["val"], len(result.report["epochs"])
     return Status(
         run_dir=result.run_dir,
@@ -133,7 +129,7 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
 
 
 def run_distributed(process_count: int, config: Config, overrides: Sequence[str]) -> Status:
-    """A training in several processes, and how it ended."""
+    """Train in several processes and return the status that rank 0 wrote."""
     run_dir = Path(config.run_dir)
     run_overrides = {"run_dir": run_dir, "resume": config.resume, "sweep.name": config.sweep.name}
     previous_status = read_status(run_dir)
@@ -142,80 +138,55 @@ def run_distributed(process_count: int, config: Config, overrides: Sequence[str]
         [*overrides, *(f"{key}={quote_override(value)}" for key, value in run_overrides.items() if value)],
     )
     status = read_status(run_dir)
-    if not (run_dir / "config.yaml").exists():  # it never began
+    if not (run_dir / CONFIG_FILE).exists():  # the run did not start
         (run_dir / STATUS_FILE).unlink(missing_ok=True)
     if status is None or status == previous_status or status.state in (RUNNING, KILLED):
         last_status = status or Status(run_dir=run_dir, overrides=overrides)
-        return as_failed(last_status, INTERNAL_EXIT_CODE, "one of its processes ended without a word, see above")
+        message = "A training process ended without reporting an error; see the output above"
+        return as_failed(last_status, INTERNAL_EXIT_CODE, message)
     if status.state == INTERRUPTED:
         raise SystemExit(status.exit_code) if status.exit_code == TERMINATED_EXIT_CODE else KeyboardInterrupt
     return status
 
 
 def is_reported_by_parent() -> bool:
-    """Whether another process of the same training says how it ended."""
+    """Return whether another process of the same run reports how it ended."""
     return get_rank() > 0 or LAUNCHED_BY_US in os.environ
 
 
 def as_failed(status: Status, exit_code: int, message: str) -> Status:
+    """Return a copy of a status with state `failed` and a one-line message."""
     return replace(status, state=FAILED, exit_code=exit_code, message=" ".join(message.split()))
 
 
 def write_final_status(status: Status, *, keep_status: bool) -> None:
-    """Write how a run ended, if it ever began; what another run says that holds the folder is left alone."""
+    """Write the final status, unless the run did not start or another run holds the directory.
+
+    Args:
+        status: The status to write.
+        keep_status: Whether to write it even if the directory has no status file yet.
+    """
     if get_rank():
         return
     previous_status = read_status(status.run_dir)
     if is_locked(status.run_dir) or not (keep_status or previous_status):
         return
-    if previous_status is not None and status.state != DONE:  # how far it came
+    if previous_status is not None and status.state != DONE:  # keep the progress of the unfinished run
         progress_fields = ("epoch", "max_epochs", "val_accuracy", "val_loss")
         status = replace(status, **{name: getattr(previous_status, name) for name in progress_fields})
     status.write()
 
 
 def resume_hint(config: Config) -> str:
-    """What to say of a run that was stopped, if it has saved anything, or is one of a sweep."""
+    """Return how to resume a stopped run or sweep; an empty string if no checkpoint was saved."""
+    run_dir = Path(config.run_dir)
     if config.sweep.name:
-        return f"; what is done stays, go on with the same words and sweep.resume={display_path(Path(config.run_dir).parent)}"
-    last_checkpoint = Path(
-        config.run_dir, "checkpoints", "last.ckpt"
-    )  # checkpoint.LAST, which is not to be had without torch
-    return (
-        f"; what it has learnt is kept, go on with resume={display_path(Path(config.run_dir))}"
-        if last_checkpoint.is_file()
-        else ""
-    )
+        return sweep_resume_hint(run_dir.parent)
+    if not (run_dir / LAST_CHECKPOINT).is_file():
+        return ""
+    return f"; the last checkpoint is kept, resume with resume={display_path(run_dir)}"
 
 
-def format_summary(run_dir: Path, checkpoint: Path, report: dict[str, Any]) -> str:
-    """The numbers that matter, and where everything lies."""
-    test, seconds = report["test"], report["timing"]["total_seconds"]
-    folder, checkpoint_path = display_path(run_dir), display_path(checkpoint)
-    script = Path(sys.executable).with_name("cnn-classifier")  # where no environment is activated
-    command = "cnn-classifier" if shutil.which("cnn-classifier") else display_path(script)
-    return (
-        f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
-        f"  in {seconds:.0f} s\n"
-        f"  report      {folder / 'report.html'}, numbers in {folder / 'report.json'}\n"
-        f"  checkpoint  {checkpoint_path}\n"
-        f"  use it      {command} predict {checkpoint_path} IMAGE|FOLDER"
-    )
-
-
-def display_path(path: Path) -> Path:
-    """A path as one would type it here."""
-    absolute_path = path.absolute()
-    return absolute_path.relative_to(Path.cwd()) if absolute_path.is_relative_to(Path.cwd()) else path
-
-
-def remove_if_empty(folder: Path) -> None:
-    """Remove a folder and the folders above it, up to the current one, as long as they are empty."""
-    cwd = Path.cwd()
-    for candidate in (folder, *folder.parents):
-        if candidate == cwd or candidate in cwd.parents or (candidate != folder and cwd not in candidate.parents):
-            return
-        try:
-            candidate.rmdir()
-        except OSError:
-            return
+def sweep_resume_hint(sweep_dir: Path) -> str:
+    """Return how to resume a stopped sweep."""
+    return f"; finished jobs are kept, resume with the same command and sweep.resume={display_path(sweep_dir)}"

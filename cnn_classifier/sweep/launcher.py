@@ -1,4 +1,4 @@
-"""Several jobs of a sweep at a time, each a process of its own: one that is killed takes nothing else with it."""
+"""A launcher that runs several sweep jobs at a time on this machine, each in its own process."""
 
 import os
 import signal
@@ -18,37 +18,37 @@ from cnn_classifier.sweep.worker import JobProcess, pending_jobs
 from cnn_classifier.training.status import Status
 
 POLL_SECONDS = 0.5
-CORES_PER_JOB = 4  # the networks of a sweep are small: more cores than these hardly speed one up
+CORES_PER_JOB = 4  # the networks of a sweep are small: more cores hardly speed up one job
 
 
 class LocalLauncher:
-    """So many jobs at a time.
+    """A launcher that runs `n_jobs` jobs at a time.
 
     Args:
-        folder: Of the sweep.
-        jobs: At a time; `auto` is one a GPU, or one for every four cores.
-        patience: Seconds without a sign of life after which a job is stopped.
-        accelerator: As `trainer.accelerator`.
+        sweep_dir: The sweep directory.
+        n_jobs: The number of jobs that run at a time; `auto` is one per GPU, or without GPUs one per four cores.
+        timeout: The number of seconds without output after which a job is stopped.
+        accelerator: The value of `trainer.accelerator`.
 
     Raises:
-        ConfigError: If `jobs` is no number.
+        ConfigError: If `n_jobs` is neither `auto` nor a positive integer.
     """
 
     def __init__(self, sweep_dir: str | Path, *, n_jobs: int | str, timeout: float, accelerator: str) -> None:
         if n_jobs != "auto" and (not isinstance(n_jobs, int) or n_jobs < 1):
-            raise ConfigError(f"hydra.launcher.n_jobs={n_jobs}: expected auto, or a number of at least 1")
+            raise ConfigError(f"hydra.launcher.n_jobs={n_jobs} is invalid: expected auto or an integer of at least 1")
         self.leaderboard, self.timeout = Leaderboard(Path(sweep_dir)), timeout
         self.slots = worker_slots(n_jobs, visible_gpus() if accelerator in ("auto", "gpu", "cuda") else [])
 
     def run(self, jobs: Sequence[Sequence[str]], *, first: int = 0) -> list[Status]:
-        """Run each job that is not done; Ctrl-C and SIGTERM stop them all, each with its checkpoint.
+        """Run the unfinished jobs; on Ctrl-C or SIGTERM, each running job saves a checkpoint and stops.
 
         Args:
-            jobs: The words of each.
-            first: The number of the first.
+            jobs: The overrides of each job.
+            first: The number of the first job.
 
         Returns:
-            How each ended, in order.
+            The final statuses of the jobs, in order.
         """
         pending = pending_jobs(self.leaderboard, jobs, first)
         running: dict[int, JobProcess] = {}
@@ -72,7 +72,7 @@ class LocalLauncher:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """Return the ids of the GPUs that this process may use, as in `CUDA_VISIBLE_DEVICES`."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -81,7 +81,12 @@ def visible_gpus() -> list[str]:
 
 
 def worker_slots(n_jobs: int | str, gpu_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """For each job that runs at a time, its `gpu` and its `cores`."""
+    """Return the resources of each concurrent job: `gpu`, a device id or None, and `cores`, a list of core numbers.
+
+    Args:
+        n_jobs: The number of concurrent jobs, or `auto`.
+        gpu_ids: The ids of the available GPUs; jobs share them in turn if there are fewer GPUs than jobs.
+    """
     cores = available_cores()
     count = int(n_jobs) if n_jobs != "auto" else len(gpu_ids) or max(1, len(cores) // CORES_PER_JOB)
     return [
@@ -94,14 +99,14 @@ def worker_slots(n_jobs: int | str, gpu_ids: Sequence[str]) -> list[dict[str, An
 
 
 def available_cores() -> list[int]:
-    """Those that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # macOS and Windows do not say
+    """Return the numbers of the cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not available on macOS and Windows
     return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 @contextmanager
 def terminate_on_exit(running: dict[int, JobProcess]) -> Iterator[None]:
-    """On the way out, whatever the reason, stop what is running still; SIGTERM becomes such a reason."""
+    """Stop the jobs that are still running when the context exits; SIGTERM raises `SystemExit` inside it."""
 
     def terminate(*_: Any) -> None:
         raise SystemExit(TERMINATED_EXIT_CODE)
@@ -119,7 +124,7 @@ def terminate_on_exit(running: dict[int, JobProcess]) -> Iterator[None]:
 
 @contextmanager
 def job_progress(total: int) -> Iterator[Any]:
-    """One line for all jobs on a terminal; elsewhere each tells its start and end alone."""
+    """Show one progress bar for all jobs on a terminal, and nothing elsewhere."""
     progress_bar = tqdm(total=total, unit="job", disable=None, leave=False, file=sys.stderr)
 
     def update_progress(statuses: Sequence[Status | None], num_pending: int) -> None:

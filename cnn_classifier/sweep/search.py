@@ -1,4 +1,4 @@
-"""Look for the best values with Optuna: it chooses, jobs try, what they gave is told to it."""
+"""Hyperparameter search with Optuna."""
 
 import os
 import time
@@ -18,27 +18,27 @@ from cnn_classifier.training.status import DONE, PRUNED, RUNNING
 if TYPE_CHECKING:
     import optuna
 
-MISSING_OPTUNA = "hydra/sweeper=optuna needs Optuna, which is not installed; pip install 'cnn_classifier[tune]'"
-BASELINE = "default"  # marks the trial that looks for nothing
+MISSING_OPTUNA = "hydra/sweeper=optuna requires Optuna, which is not installed: run pip install 'cnn_classifier[tune]'"
+BASELINE = "default"  # user attribute of the trial without searched values
 LaunchFn = Callable[[list[list[str]], int], Sequence[float | None]]
 
 
 class OptunaSearch:
-    """A study of Optuna's, and the jobs that are its trials.
+    """An Optuna study and the jobs that run its trials.
 
     Args:
-        folder: Of the sweep.
-        words: Of the command; those that leave a choice are what is looked for.
-        storage: Address of a database that several machines share; by default a journal in the folder, which several
-            processes of one machine may share.
-        study: Its name there; by default the folder's.
-        sampler: `tpe` or `random`.
-        seed: Of the sampler.
-        prune: Whether hopeless trials are stopped at the end of an epoch.
-        default: Whether the first trial is the command without what is looked for, to see what the search gains.
+        sweep_dir: The sweep directory.
+        overrides: The command-line overrides; those with a choice or an interval define the search space.
+        storage: The URL of a database that several machines share; by default a journal file in the sweep directory,
+            which several processes on one machine can share.
+        study: The name of the study; by default the name of the sweep directory.
+        sampler: The name of the sampler: `tpe` or `random`.
+        seed: The seed of the sampler.
+        prune: Whether trials that are worse than the median are stopped.
+        include_baseline: Whether the first trial is the command without searched values, for comparison.
 
     Raises:
-        ConfigError: If Optuna is not installed, nothing is looked for, or the storage cannot be used.
+        ConfigError: If Optuna is not installed, the search space is empty, or the storage cannot be used.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class OptunaSearch:
             raise ConfigError(MISSING_OPTUNA) from error
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
         if sampler not in samplers:
-            raise ConfigError(f"hydra.sweeper.sampler={sampler} is unknown; expected one of: {', '.join(samplers)}")
+            raise ConfigError(f"hydra.sweeper.sampler={sampler} is unknown: expected one of {', '.join(samplers)}")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.leaderboard, self.space, self.prune = Leaderboard(sweep_dir), SearchSpace(overrides), prune
         self.include_baseline = include_baseline
@@ -73,17 +73,18 @@ class OptunaSearch:
         )
 
     def is_shared(self, sweep_dir: Path) -> bool:
-        """Whether others may be at the same study; with one seed they would all try the same."""
+        """Return whether other processes may use the same study; with one seed all would try the same values."""
         return Path(self.storage).parent != sweep_dir or Path(self.storage).exists()
 
     def run(self, launch: LaunchFn, *, n_trials: int, timeout: str | None, n_jobs: int) -> None:
-        """Try values until there are enough trials, or the time is over.
+        """Run trials until the study has `n_trials` finished ones or the timeout has passed.
 
         Args:
-            launch: Runs jobs, given their words and the number of the first, and returns the accuracy of each.
-            trials: Of the study, in all.
-            timeout: A time such as `30m` after which none begins.
-            at_a_time: Trials that are chosen together.
+            launch: A function that takes the overrides of each job and the number of the first, runs the jobs, and
+                returns the validation accuracy of each.
+            n_trials: The total number of trials in the study.
+            timeout: A duration such as `30m` after which no trial starts; None for no limit.
+            n_jobs: The number of trials that are sampled together.
         """
         import optuna
 
@@ -93,20 +94,21 @@ class OptunaSearch:
         deadline = time.monotonic() + (parse_duration(timeout, num_images=1) if timeout else float("inf"))
         while (remaining := n_trials - self.num_finished()) > 0 and time.monotonic() < deadline:
             trials = [self.ask() for _ in range(min(remaining, n_jobs))]
-            os.environ[STORAGE_ENV] = self.storage  # not a word of the command: it may hold a password
+            os.environ[STORAGE_ENV] = self.storage  # not an override: the URL may contain a password
             values = launch([self.trial_overrides(trial) for trial in trials], trials[0].number)
             for trial, value in zip(trials, values, strict=True):
                 status = self.leaderboard.find_status(self.space.to_overrides(trial.params))
                 if status is not None and status.state != DONE:
-                    value = None  # of its last epoch
+                    value = None  # it is the accuracy of the last epoch, not of a finished run
                 state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
                 if status is not None and status.state == PRUNED:
                     state = optuna.trial.TrialState.PRUNED
-                self.study.tell(trial, value, state, skip_if_finished=True)  # by another process, as lost
+                # Another process may have marked the trial as lost.
+                self.study.tell(trial, value, state, skip_if_finished=True)
         self.write_importance()
 
     def ask(self) -> "optuna.Trial":
-        """The next trial, its values chosen unless it is the default."""
+        """Return the next trial; its values are sampled unless it is the baseline."""
         import optuna
 
         waiting = self.study.get_trials(states=(optuna.trial.TrialState.WAITING,))
@@ -114,7 +116,7 @@ class OptunaSearch:
         return self.study.ask({} if is_baseline else self.space.distributions)
 
     def trial_overrides(self, trial: "optuna.Trial") -> list[str]:
-        """Of the job that is this trial."""
+        """Return the overrides of the job that runs a trial."""
         overrides = self.space.to_overrides(trial.params)
         if not self.prune:
             return overrides
@@ -125,7 +127,7 @@ class OptunaSearch:
         ]
 
     def num_finished(self) -> int:
-        """How many trials have a result, or none to come."""
+        """Return the number of trials that are completed, pruned or failed, without those that were requeued."""
         import optuna
 
         finished_states = (
@@ -136,19 +138,19 @@ class OptunaSearch:
         return sum(trial.state in finished_states and not trial.user_attrs.get("lost") for trial in self.study.trials)
 
     def requeue_interrupted(self) -> None:
-        """Trials of an earlier command that were cut off are tried first; their jobs go on from their checkpoints."""
+        """Enqueue the trials of an earlier command that were interrupted; their jobs resume from checkpoints."""
         import optuna
 
         for trial in self.study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
             status = self.leaderboard.find_status(self.space.to_overrides(trial.params))
             if status is None or status.state == RUNNING:
-                continue  # another process is at it, or another machine
+                continue  # it runs in another process or on another machine
             self.study._storage.set_trial_user_attr(trial._trial_id, "lost", True)
             self.study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             self.study.enqueue_trial(trial.params, user_attrs=trial.user_attrs)
 
     def write_importance(self) -> None:
-        """How much of the differences between trials each option explains, as `importance.json`, for the page."""
+        """Write the fANOVA importance of each option to `importance.json` and update the leaderboard."""
         import optuna
 
         completed = [
@@ -156,8 +158,8 @@ class OptunaSearch:
         ]
         if len(completed) < 4 or len({trial.value for trial in completed}) == 1:
             return
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)  # the same trials, the same page
-        param_names = list(self.space.distributions)  # trials without them, such as the default, do not count
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)  # reproducible
+        param_names = list(self.space.distributions)  # excludes trials without them, such as the baseline
         importances: dict[str, Any] = optuna.importance.get_param_importances(
             self.study, evaluator=evaluator, params=param_names
         )

@@ -1,4 +1,4 @@
-"""What a search may choose, written in Hydra's own words."""
+"""The search space of a hyperparameter search, in Hydra's override grammar."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 
 class SearchSpace:
-    """The words of a command, some of which leave a choice.
+    """Command-line overrides, split into fixed ones and ones to search.
 
-    `model=cnn,resnet` and `choice(…)` are one of several; `range(1,10)` whole numbers or steps; `interval(0.1,0.5)`
-    anything between, `int(interval(8,64))` any whole number; `tag(log,interval(…))` the same evenly in powers.
+    `model=cnn,resnet` and `choice(…)` are categorical; `range(1,10)` is a range of integers or steps;
+    `interval(0.1,0.5)` is uniform, `int(interval(8,64))` uniform over integers, and `tag(log,interval(…))`
+    log-uniform.
 
     Args:
-        words: As they are typed.
+        overrides: The command-line overrides.
 
     Raises:
-        ConfigError: If none leaves a choice.
+        ConfigError: If no override defines a search space, or one is invalid.
     """
 
     def __init__(self, overrides: Sequence[str]) -> None:
@@ -38,22 +39,26 @@ class SearchSpace:
         }
         if not self.distributions:
             raise ConfigError(
-                "nothing is looked for: give a value room, such as optimizer.lr='interval(0.01,0.1)', or search=quick"
+                "The search space is empty: use for example optimizer.lr='interval(0.01,0.1)' or search=quick"
             )
 
     def to_overrides(self, params: Mapping[str, Any]) -> list[str]:
-        """The words of a job with these values, without those that say where it runs."""
+        """Return the overrides of a job with these parameter values, without those of the sweep and of Hydra."""
         fixed = [override for override in self.fixed_overrides if not override.startswith(("sweep.", "hydra"))]
         return [*fixed, *(f"{key}={value}" for key, value in params.items())]
 
 
 def format_override(override: Override) -> str:
-    """A word with one value, as it can be given to a job."""
+    """Return an override with a single value as text."""
     return f"{override.get_key_element()}={override.get_value_element_as_str()}"
 
 
 def to_distribution(override: Override) -> "BaseDistribution":
-    """What Optuna calls the room of a value."""
+    """Convert an override with several values to an Optuna distribution.
+
+    Raises:
+        ConfigError: If Optuna has no such distribution, or its bounds are invalid.
+    """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value: Any = override.value()
@@ -66,9 +71,9 @@ def to_distribution(override: Override) -> "BaseDistribution":
             return distribution_class(value.start, value.end, log="log" in value.tags)
         if isinstance(value, RangeSweep):
             bounds: list[Any] = [value.start, value.stop, value.step]
-            if all(isinstance(number, int) for number in bounds):  # the end is not among them
+            if all(isinstance(number, int) for number in bounds):  # Hydra's range excludes the end
                 return IntDistribution(bounds[0], bounds[1] - 1, step=bounds[2])
             return FloatDistribution(bounds[0], bounds[1], step=bounds[2])
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{override.input_line}: {error}") from error
-    raise ConfigError(f"{override.input_line} leaves a choice that a search cannot make; expected a,b or interval(…)")
+    raise ConfigError(f"{override.input_line} is not supported in a search: expected a,b, range(…) or interval(…)")

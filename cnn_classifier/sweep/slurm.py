@@ -1,4 +1,4 @@
-"""Jobs of a sweep on a cluster: submitit hands them to SLURM, and each is watched where it runs."""
+"""A launcher that submits sweep jobs to a SLURM cluster with submitit."""
 
 import math
 import signal
@@ -8,25 +8,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.errors import INTERNAL_EXIT_CODE, ConfigError
-from cnn_classifier.sweep.job import remove_if_empty
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, ConfigError, single_line
+from cnn_classifier.files import remove_if_empty
 from cnn_classifier.sweep.launcher import available_cores, job_progress
 from cnn_classifier.sweep.leaderboard import Leaderboard, job_overrides
 from cnn_classifier.sweep.worker import JobProcess, PendingJob, pending_jobs
 from cnn_classifier.training.status import KILLED, RUNNING, Status, read_status
 
-MISSING_SUBMITIT = "hydra/launcher=submitit needs submitit, which is not installed; pip install 'cnn_classifier[slurm]'"
-POLL_SECONDS = 2.0  # submitit itself asks SLURM less often
+MISSING_SUBMITIT = (
+    "hydra/launcher=submitit requires submitit, which is not installed: run pip install 'cnn_classifier[slurm]'"
+)
+POLL_SECONDS = 2.0  # submitit itself queries SLURM less often
 STOP_TIMEOUT_SECONDS = 90.0
 
 
 @dataclass
 class SlurmJob:
-    """A job as submitit stores it for the machine that will run it.
+    """A callable that submitit pickles and runs on a node of the cluster.
 
     Args:
-        job: What to run.
-        patience: Seconds without a sign of life after which it is stopped.
+        job: The job to run.
+        timeout: The number of seconds without output after which the job is stopped.
     """
 
     job: PendingJob
@@ -42,7 +44,7 @@ class SlurmJob:
             self.process.wait()
 
     def checkpoint(self) -> Any:
-        """Called by submitit some time before the job's own is up: save, and queue what is left."""
+        """Save a checkpoint and requeue the job; submitit calls this before the time limit and on preemption."""
         from submitit.helpers import DelayedSubmission
 
         self.process.stop(signal.SIGUSR2)
@@ -51,16 +53,16 @@ class SlurmJob:
 
 
 class SlurmLauncher:
-    """Jobs in the queue of a cluster.
+    """A launcher that submits jobs to the queue of a cluster.
 
     Args:
-        folder: Of the sweep.
-        cluster: `slurm`, or `local` for processes of this machine.
-        parameters: Of submitit; those that are null are left to it.
-        patience: Seconds without a sign of life after which a job is stopped.
+        sweep_dir: The sweep directory.
+        cluster: The cluster type: `slurm`, or `local` for processes on this machine.
+        parameters: The parameters of submitit; null values keep its defaults.
+        timeout: The number of seconds without output after which a job is stopped.
 
     Raises:
-        ConfigError: If submitit is missing or refuses them, or there is no such cluster.
+        ConfigError: If submitit is not installed, a parameter is invalid, or the cluster is not available.
     """
 
     def __init__(self, sweep_dir: str | Path, *, cluster: str, parameters: Mapping[str, Any], timeout: float) -> None:
@@ -76,13 +78,21 @@ class SlurmLauncher:
             self.executor.update_parameters(name="cnn_classifier", **submitit_parameters)
         except (AssertionError, RuntimeError, ValueError, TypeError, NameError) as error:
             remove_if_empty(self.log_dir)
-            detail = " ".join(str(error).split())
+            detail = single_line(error)
             raise ConfigError(
-                f"hydra.launcher.cluster={cluster}, parameters={submitit_parameters}: {detail}"
+                f"Cannot use hydra.launcher.cluster={cluster}, parameters={submitit_parameters}: {detail}"
             ) from error
 
     def run(self, jobs: Sequence[Sequence[str]], *, first: int = 0) -> list[Status]:
-        """As `Pool.run`; Ctrl-C and SIGTERM take all jobs off the queue, each with its checkpoint."""
+        """Run the unfinished jobs; on Ctrl-C or SIGTERM, cancel them all, each with a checkpoint.
+
+        Args:
+            jobs: The overrides of each job.
+            first: The number of the first job.
+
+        Returns:
+            The final statuses of the jobs, in order.
+        """
         pending = pending_jobs(self.leaderboard, jobs, first)
         with self.executor.batch():
             submitted_jobs = [self.executor.submit(SlurmJob(job, self.timeout)) for job in pending]
@@ -94,11 +104,11 @@ class SlurmLauncher:
                 job.cancel(check=False)
             self.wait(submitted_jobs, run_dirs, timeout=STOP_TIMEOUT_SECONDS)
             raise
-        for pending_job in pending:  # a machine that is lost says nothing
+        for pending_job in pending:  # a node that is lost leaves no final status
             not_started = Status(
                 run_dir=pending_job.run_dir,
                 overrides=job_overrides(pending_job.overrides),
-                message=f"never began, see {self.log_dir}",
+                message=f"did not start, see {self.log_dir}",
             )
             status = read_status(pending_job.run_dir) or not_started
             if status.exit_code is None:
@@ -107,7 +117,7 @@ class SlurmLauncher:
         return [status for status in statuses if status is not None]
 
     def wait(self, submitted_jobs: Sequence[Any], run_dirs: Sequence[Path], timeout: float = math.inf) -> None:
-        """Until all are done, or so many seconds are over; the leaderboard is told anew after each."""
+        """Wait until all jobs are done or `timeout` seconds have passed; update the leaderboard after each job."""
         start_time, num_done = time.monotonic(), 0
         with job_progress(len(submitted_jobs)) as update_progress:
             while num_done < len(submitted_jobs) and time.monotonic() - start_time < timeout:

@@ -1,83 +1,50 @@
-"""Where the trials of a study are kept, for one process or many."""
+"""The storage of an Optuna study: a journal file or a database."""
 
 import time
 from typing import TYPE_CHECKING
 
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import ConfigError, first_line
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-import os
-from typing import Any
-
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalFileSymlinkLock
-
-STORAGE_ENV = "CNN_CLASSIFIER_STUDY"  # the environment's variable that tells jobs
-MAX_ATTEMPTS = 5  # to make the tables of a database, which others may be making at the same moment
+STORAGE_ENV = "CNN_CLASSIFIER_STUDY"  # environment variable that passes the storage to jobs
+MAX_ATTEMPTS = 5  # attempts to create the tables of a database; other processes may be creating them too
 
 
 def open_storage(url: str) -> "BaseStorage":
-    """A journal for a path, a database for an address such as `postgresql://…`.
+    """Open a journal file for a path, or a database for a URL such as `postgresql://…`.
 
     Raises:
-        ConfigError: If it cannot be reached.
+        ConfigError: If the storage cannot be opened.
     """
-    from optuna.storages import JournalStorage
-
     if "://" not in url:
+        from optuna.storages import JournalStorage
+
+        from cnn_classifier.sweep.journal import JournalBackend  # subclasses Optuna, which is optional
+
         return JournalStorage(JournalBackend(url))
     try:
         return open_database(url)
     except ImportError as error:
         scheme = url.partition(":")[0]
         hint = "pip install 'cnn_classifier[postgresql]'" if scheme == "postgresql" else f"install one for {scheme}"
-        raise ConfigError(f"sweep.storage: the database's driver is not installed; {hint}") from error
-    except Exception as error:  # of whatever database it is
-        detail = str(error).splitlines()[0].replace(url, url.partition("://")[0] + "://…")
-        raise ConfigError(f"sweep.storage cannot be reached ({type(error).__name__}: {detail})") from error
+        raise ConfigError(f"Cannot open sweep.storage: the database driver is not installed; {hint}") from error
+    except Exception as error:  # every database driver raises its own exceptions
+        detail = first_line(error).replace(url, url.partition("://")[0] + "://…")
+        raise ConfigError(f"Cannot open sweep.storage ({type(error).__name__}: {detail})") from error
 
 
 def open_database(url: str) -> "BaseStorage":
-    """Optuna's tables in a database, which are made if need be."""
+    """Open a database and create Optuna's tables if needed."""
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-    url = url.replace("postgresql://", "postgresql+psycopg://", 1)  # SQLAlchemy's releases differ in the driver
+    # The default driver depends on the version of SQLAlchemy.
+    url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     for _ in range(MAX_ATTEMPTS - 1):
         try:
             return RDBStorage(url)
-        except (IntegrityError, ProgrammingError):  # the tables of another worker are half there
+        except (IntegrityError, ProgrammingError):  # another process is creating the tables
             time.sleep(1)
     return RDBStorage(url)
-
-
-class JournalBackend(JournalFileBackend):
-    """A file of one entry a line.
-
-    Optuna reads past half a line at the file's end, but adds the next entry to it, and then reads no more.
-
-    Args:
-        path: Of the file.
-    """
-
-    def __init__(self, path: str) -> None:
-        # Links are kept to administrators on Windows.
-        self.path, self.lock = path, (JournalFileOpenLock if os.name == "nt" else JournalFileSymlinkLock)(path)
-        super().__init__(path, self.lock)
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        self.lock.acquire()
-        try:
-            self.truncate_partial_line()
-        finally:
-            self.lock.release()
-        super().append_logs(logs)
-
-    def truncate_partial_line(self) -> None:
-        """Cut off what a writer left that did not come to its line's end."""
-        with open(self.path, "rb+") as file:  # noqa: PTH123
-            content = file.read()
-            end = content.rfind(b"\n") + 1
-            if end != len(content):
-                file.truncate(end)

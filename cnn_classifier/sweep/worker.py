@@ -1,4 +1,4 @@
-"""One job of a sweep as a process of its own, watched from outside."""
+"""Sweep jobs that run in separate processes."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ from cnn_classifier.config.compose import quote_override
 from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE
-from cnn_classifier.files import ensure_writable_dir
-from cnn_classifier.sweep.leaderboard import RESUME_OVERRIDE, Leaderboard, can_resume, job_overrides
+from cnn_classifier.files import STATUS_FILE, ensure_writable_dir
+from cnn_classifier.sweep.leaderboard import RESUME_OVERRIDE, Leaderboard, can_resume, format_skipped, job_overrides
 from cnn_classifier.training.status import (
     DONE,
     FAILED,
@@ -25,24 +25,23 @@ from cnn_classifier.training.status import (
     INTERRUPTED,
     KILLED,
     RUNNING,
-    STATUS_FILE,
     Status,
     read_status,
 )
 
 LOG_NAME = "train.log"
-STOP_TIMEOUT_SECONDS = 60.0  # to write a checkpoint in; then it is killed
+STOP_TIMEOUT_SECONDS = 60.0  # time to write a checkpoint before the process is killed
 
 
 @dataclass(frozen=True)
 class PendingJob:
-    """A job that has yet to begin.
+    """A job that has not started.
 
     Args:
-        folder: Of its run.
-        words: What it changes.
-        resume: Whether it goes on from its last checkpoint.
-        config_folders: Where the user's own configurations are.
+        run_dir: The run directory of the job.
+        overrides: The command-line overrides of the job.
+        resume: Whether the job resumes from its last checkpoint.
+        config_dirs: The user's config directories.
     """
 
     run_dir: Path
@@ -51,7 +50,7 @@ class PendingJob:
     config_dirs: Sequence[Path]
 
     def build_command(self) -> list[str]:
-        """The command of the job alone."""
+        """Return the command that runs this job."""
         return [
             *[sys.executable, "-m", "cnn_classifier", "train"],
             *(f"--config-dir={config_dir}" for config_dir in self.config_dirs),
@@ -63,21 +62,19 @@ class PendingJob:
 
 
 def pending_jobs(leaderboard: Leaderboard, jobs: Sequence[Sequence[str]], first: int) -> list[PendingJob]:
-    """The jobs that are not done, and that no other process is at.
+    """Return the jobs that are neither finished nor running in another process.
 
     Args:
-        board: Of the sweep.
-        jobs: The words of each.
-        first: The number of the first.
+        leaderboard: The leaderboard of the sweep.
+        jobs: The overrides of each job.
+        first: The number of the first job.
     """
     leaderboard.redact()
     pending = []
     for job_number, overrides in enumerate(jobs, first):
         previous_status = leaderboard.find_status(overrides)
         if previous_status is not None and previous_status.state in (*FINISHED, RUNNING):
-            print(
-                f"{previous_status.run_dir}: {previous_status.state} already: {' '.join(redact_overrides(overrides))}"
-            )
+            print(format_skipped(previous_status, overrides))
             continue
         run_dir = (
             leaderboard.next_free_dir(leaderboard.sweep_dir / str(job_number))
@@ -91,11 +88,11 @@ def pending_jobs(leaderboard: Leaderboard, jobs: Sequence[Sequence[str]], first:
 
 
 class JobProcess:
-    """A job that runs; what it says goes into `train.log`.
+    """The process of a running job; its output goes to `train.log`.
 
     Args:
-        job: What to run.
-        place: Its `cores`, and its `gpu` or None.
+        job: The job to run.
+        slot: The resources of the process: `cores`, a list of core numbers, and `gpu`, a device id or None.
     """
 
     def __init__(self, job: PendingJob, slot: Mapping[str, Any]) -> None:
@@ -104,9 +101,9 @@ class JobProcess:
         if slot["gpu"] is not None:
             env["CUDA_VISIBLE_DEVICES"] = slot["gpu"]
         ensure_writable_dir(self.run_dir)
-        self.previous_status = read_status(self.run_dir)  # it stays until the job has begun, should both die
+        self.previous_status = read_status(self.run_dir)  # to detect a job that ends before it writes a status
         with (self.run_dir / LOG_NAME).open("ab") as log:
-            # A session of its own: Ctrl-C reaches it once, from us.
+            # In a new session the terminal does not send Ctrl-C to the job; the launcher sends it once.
             self.process = subprocess.Popen(
                 job.build_command(), stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
             )
@@ -116,35 +113,35 @@ class JobProcess:
         tqdm.write(f"{self.run_dir}: {' '.join(redact_overrides(self.overrides))}")
 
     def has_ended(self, timeout: float) -> bool:
-        """Whether it is over; one without a sign of life for so many seconds is stopped."""
+        """Return whether the job has ended; stop it first if it wrote nothing for `timeout` seconds."""
         if self.process.poll() is None:
             if self.seconds_since_output() < timeout:
                 return False
-            self.timeout_message = f"no sign of life for {timeout / 60:g} minutes, stopped"
+            self.timeout_message = f"stopped: no output for {timeout / 60:g} minutes"
             self.stop(signal.SIGTERM)
         self.wait()
         return True
 
     def status(self) -> Status | None:
-        """How far it is."""
+        """Return the current status of the job; None if it has not written one."""
         return read_status(self.run_dir)
 
     def seconds_since_output(self) -> float:
-        """Seconds since it last wrote anything."""
+        """Return the seconds since the job last wrote its status or log, or since its start."""
         mtimes = [
             path.stat().st_mtime for path in (self.run_dir / STATUS_FILE, self.run_dir / LOG_NAME) if path.exists()
         ]
         return min(time.monotonic() - self.start_time, time.time() - max(mtimes, default=0.0))
 
     def stop(self, signum: int) -> None:
-        """Ask it to end."""
+        """Send the process a signal; on Windows, terminate it."""
         if os.name == "nt":
-            self.process.terminate()  # Windows knows no other way from outside
+            self.process.terminate()  # Windows cannot send signals to another process group
         else:
             self.process.send_signal(signum)
 
     def wait(self) -> None:
-        """Until it is over, and make sure that its status tells how it ended."""
+        """Wait for the process to end, and write a final status if the job did not write one itself."""
         try:
             return_code = self.process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -156,7 +153,7 @@ class JobProcess:
             last_status = status or Status(run_dir=self.run_dir, overrides=job_overrides(self.overrides))
             was_interrupted = return_code in (INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE)
             state = KILLED if self.timeout_message or return_code < 0 else INTERRUPTED if was_interrupted else FAILED
-            exit_code = 128 - return_code if return_code < 0 else return_code or INTERNAL_EXIT_CODE  # as a shell has it
+            exit_code = 128 - return_code if return_code < 0 else return_code or INTERNAL_EXIT_CODE  # as in a shell
             replace(last_status, state=state, exit_code=exit_code, message=message).write()
             status = read_status(self.run_dir)
         if status is not None:
@@ -164,7 +161,7 @@ class JobProcess:
             tqdm.write(f"{self.run_dir}: {status.state}  {accuracy}")
 
     def failure_reason(self, return_code: int) -> str:
-        """Why it ended, as far as it said so."""
+        """Return why the process ended: its signal, its last logged error, or its exit code."""
         if return_code < 0:
             return f"ended by signal {-return_code} ({signal.Signals(-return_code).name})"
         lines = (self.run_dir / LOG_NAME).read_text(encoding="utf-8", errors="replace").splitlines()

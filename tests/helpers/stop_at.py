@@ -1,4 +1,4 @@
-"""A callback that sends this process, or the one above it, a signal at a certain moment of a training."""
+"""A callback that sends a signal to this process or its parent at a given step or validation."""
 
 import os
 import signal
@@ -8,19 +8,21 @@ from lightning.pytorch import Callback, Trainer
 
 
 class StopAt(Callback):
-    """Args:
-    step: Counted from 0 over all epochs.
-    moment: `train`, at the beginning of that step, or `val`, at that validation.
-    number: Of the signal.
-    times: How often it is sent.
-    parent: Whether it is sent to the process that started this one.
+    """A `Callback` that sends a signal once.
+
+    Args:
+        step: The index of the training step over all epochs, or of the validation, counted from 0.
+        moment: When the signal is sent: `train`, at the start of the training step, or `val`, in the validation.
+        number: The number of the signal.
+        times: The number of signals to send.
+        parent: Whether the signal is sent to the parent process.
     """
 
     def __init__(
         self, *, step: int, moment: str = "train", number: int = signal.SIGTERM, times: int = 1, parent: bool = False
     ) -> None:
         self.step, self.moment, self.number, self.times, self.parent = step, moment, number, times, parent
-        self.validations = 0
+        self.num_validations = 0
 
     def send(self) -> None:
         for _ in range(self.times):
@@ -32,6 +34,6 @@ class StopAt(Callback):
 
     def on_validation_batch_start(self, trainer: Trainer, *args: Any) -> None:
         if self.moment == "val" and not trainer.sanity_checking:
-            self.validations += 1
-            if self.validations == self.step + 1:
+            self.num_validations += 1
+            if self.num_validations == self.step + 1:
                 self.send()

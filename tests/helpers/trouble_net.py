@@ -1,4 +1,4 @@
-"""A network that gets into trouble when asked to, unless `NO_TROUBLE` is set."""
+"""A network that fails on purpose during training, unless the environment variable `NO_TROUBLE` is set."""
 
 import os
 import signal
@@ -9,8 +9,15 @@ from torch import Tensor
 
 
 class TroubleNet(PoolingNet):
-    def __init__(self, *, trouble: str = "none", **more: int) -> None:
-        super().__init__(**more)
+    """A network with a failure mode.
+
+    Args:
+        trouble: The failure mode: `none`, `is killed`, `hangs`, `is slow` or `diverges`.
+        **kwargs: The arguments of `PoolingNet`.
+    """
+
+    def __init__(self, *, trouble: str = "none", **kwargs: int) -> None:
+        super().__init__(**kwargs)
         self.trouble = "none" if "NO_TROUBLE" in os.environ else trouble
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: what befalls one is told, and takes nothing else with it."""
+"""Tests of the local launcher: jobs in separate processes that end in different ways."""
 
 import os
 import signal
@@ -19,8 +19,8 @@ TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A sweep over a network that gets into every kind of trouble."""
+def argv(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line of a sweep over `TroubleNet`."""
     root = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 4, "test/dogs": 4})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
@@ -45,42 +45,42 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ]
 
 
-def test_each_job_tells_how_it_ended_and_a_second_command_does_only_what_is_left(
-    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_failed_and_killed_jobs_are_reported_and_only_they_run_again_on_resume(
+    argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    silence = JobProcess.seconds_since_output
+    seconds_since_output = JobProcess.seconds_since_output
 
-    def without_waiting(child: JobProcess) -> float:  # half an hour is long for a test
-        return 1e9 if b"hanging" in (child.run_dir / LOG_NAME).read_bytes() else silence(child)
+    def time_out_hanging_jobs(process: JobProcess) -> float:  # without waiting for 30 minutes
+        return 1e9 if b"hanging" in (process.run_dir / LOG_NAME).read_bytes() else seconds_since_output(process)
 
-    monkeypatch.setattr(JobProcess, "seconds_since_output", without_waiting)
+    monkeypatch.setattr(JobProcess, "seconds_since_output", time_out_hanging_jobs)
     monkeypatch.setattr("cnn_classifier.sweep.worker.STOP_TIMEOUT_SECONDS", 5.0)
-    monkeypatch.setattr(sys, "argv", ["train.py", *words[1:]])
+    monkeypatch.setattr(sys, "argv", ["train.py", *argv[1:]])
 
-    assert main([*words, "model.trouble=none,'is killed',diverges,hangs"]) != 0
+    assert main([*argv, "model.trouble=none,'is killed',diverges,hangs"]) != 0
 
-    told = {int(path.name): read_status(path) for path in Path("sweep").glob("[0-9]")}
-    assert [told[number].state for number in range(4)] == ["done", "killed", "failed", "killed"]
-    assert told[1].message == "ended by signal 9 (SIGKILL)"
-    assert told[1].exit_code == 137
-    assert told[2].exit_code == 6
-    assert told[3].message.startswith("no sign of life for 30 minutes")
+    statuses = {int(path.name): read_status(path) for path in Path("sweep").glob("[0-9]")}
+    assert [statuses[number].state for number in range(4)] == ["done", "killed", "failed", "killed"]
+    assert statuses[1].message == "ended by signal 9 (SIGKILL)"
+    assert statuses[1].exit_code == 137
+    assert statuses[2].exit_code == 6
+    assert statuses[3].message.startswith("stopped: no output for 30 minutes")
     assert Path("sweep/best.ckpt").resolve() == Path("sweep/0/checkpoints/best.ckpt").resolve()
     assert "4 jobs" in Path("sweep/leaderboard.html").read_text(encoding="utf-8")
 
-    best = Path("sweep/best.ckpt").stat().st_mtime_ns
+    best_mtime = Path("sweep/best.ckpt").stat().st_mtime_ns
     monkeypatch.setenv("NO_TROUBLE", "1")
-    monkeypatch.setattr(JobProcess, "seconds_since_output", silence)
-    assert main([*words, "model.trouble=none,'is killed',diverges,hangs", "sweep.resume=sweep"]) == 0
-    assert Path("sweep/best.ckpt").stat().st_mtime_ns == best
-    assert "sweep/0: done already" in capsys.readouterr().out
+    monkeypatch.setattr(JobProcess, "seconds_since_output", seconds_since_output)
+    assert main([*argv, "model.trouble=none,'is killed',diverges,hangs", "sweep.resume=sweep"]) == 0
+    assert Path("sweep/best.ckpt").stat().st_mtime_ns == best_mtime
+    assert "sweep/0: skipped, already done" in capsys.readouterr().out
     assert [read_status(Path("sweep", str(number))).state for number in range(4)] == ["done"] * 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_a_sweep_that_is_stopped_stops_its_jobs(words: list[str]) -> None:
+def test_interrupted_sweep_interrupts_its_jobs(argv: list[str]) -> None:
     jobs = ["trainer.max_epochs=10000", "model.trouble='is slow',none"]
-    command = [sys.executable, "-m", "cnn_classifier", *words, *jobs]
+    command = [sys.executable, "-m", "cnn_classifier", *argv, *jobs]
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = Path("sweep/0", LOG_NAME)
     while not (log.is_file() and b"epoch" in log.read_bytes()):
@@ -94,15 +94,15 @@ def test_a_sweep_that_is_stopped_stops_its_jobs(words: list[str]) -> None:
     assert Path("sweep/leaderboard.csv").is_file()
 
 
-def test_each_job_has_cores_or_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_slots_divide_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert [place["cores"] for place in worker_slots(2, [])] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert [slot["cores"] for slot in worker_slots(2, [])] == [[0, 2, 4, 6], [1, 3, 5, 7]]
     assert len(worker_slots("auto", [])) == 2
-    assert [place["gpu"] for place in worker_slots("auto", ["3", "5"])] == ["3", "5"]
-    assert [place["gpu"] for place in worker_slots(4, ["3", "5"])] == ["3", "5", "3", "5"]
+    assert [slot["gpu"] for slot in worker_slots("auto", ["3", "5"])] == ["3", "5"]
+    assert [slot["gpu"] for slot in worker_slots(4, ["3", "5"])] == ["3", "5", "3", "5"]
 
 
-def test_a_number_of_jobs_is_a_number(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    given = [word.replace("n_jobs=2", "n_jobs=none") for word in words]
-    assert main([*given, "model.trouble=none"]) == 2
-    assert "hydra.launcher.n_jobs=none: expected auto, or a number of at least 1" in capsys.readouterr().err
+def test_invalid_n_jobs_raises_config_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [argument.replace("n_jobs=2", "n_jobs=none") for argument in argv]
+    assert main([*argv, "model.trouble=none"]) == 2
+    assert "hydra.launcher.n_jobs=none is invalid: expected auto or an integer of at least 1" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Two workers share a study in a real PostgreSQL, as several machines do; skipped where there is none."""
+"""Test of a study that two processes share in a PostgreSQL database; skipped if PostgreSQL is not installed."""
 
 import getpass
 import os
@@ -15,56 +15,57 @@ from helpers.folders import TINY, MakeFolder
 
 from cnn_classifier.sweep.study import open_storage
 
-PROGRAMS = Path(shutil.which("pg_ctl") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")), default=""))
+PG_CTL = Path(shutil.which("pg_ctl") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")), default=""))
 pytest.importorskip("psycopg")
-pytestmark = pytest.mark.skipif(not PROGRAMS.is_file(), reason="needs PostgreSQL's server")
-SERVER = "postgres" if getpass.getuser() == "root" else None  # which root may not run
+pytestmark = pytest.mark.skipif(not PG_CTL.is_file(), reason="requires the PostgreSQL server")
+SERVER_USER = "postgres" if getpass.getuser() == "root" else None  # root must not run the server
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    """A server of its own, on a port that is free."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = Path("/tmp", f"cnn_classifier_{os.getpid()}")  # its own user must reach it, and a socket's path is short
+def database_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a new PostgreSQL server on a free port."""
+    with socket.socket() as free_socket:
+        free_socket.bind(("127.0.0.1", 0))
+        port = free_socket.getsockname()[1]
+    folder = Path("/tmp", f"cnn_classifier_{os.getpid()}")  # readable by the server user; socket paths must be short
     folder.mkdir()
-    if SERVER:
-        shutil.chown(folder, SERVER)
+    if SERVER_USER:
+        shutil.chown(folder, SERVER_USER)
 
-    def call(program: str, *words: str) -> None:
-        subprocess.run([PROGRAMS.with_name(program), *words], user=SERVER, cwd=folder, check=True, capture_output=True)
+    def call(program: str, *arguments: str) -> None:
+        command = [PG_CTL.with_name(program), *arguments]
+        subprocess.run(command, user=SERVER_USER, cwd=folder, check=True, capture_output=True)
 
     data = str(folder / "data")
-    call("initdb", "--pgdata", data, "--username=ours", "--auth=trust")
+    call("initdb", "--pgdata", data, "--username=tester", "--auth=trust")
     options = f"-p {port} -k {folder}"
     call("pg_ctl", "--pgdata", data, "--wait", "--log", str(folder / "log"), "--options", options, "start")
     try:
-        yield f"postgresql://ours@127.0.0.1:{port}/postgres"
+        yield f"postgresql://tester@127.0.0.1:{port}/postgres"
     finally:
         call("pg_ctl", "--pgdata", data, "--mode=immediate", "stop")
         shutil.rmtree(folder)
 
 
-def test_two_workers_share_a_study(
-    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+def test_two_processes_share_a_study(
+    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     root = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 4, "test/dogs": 4})
     monkeypatch.chdir(tmp_path)
-    shared = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", f"sweep.storage={address}", "sweep.study=ours"]
-    words = ["-m", *shared, *TINY, "dataset=folder", f"dataset.root={root}", "trainer.max_epochs=1"]
-    command = [sys.executable, "-m", "cnn_classifier", "train", *words, "optimizer.lr=interval(0.001,0.1)"]
+    shared = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", f"sweep.storage={database_url}", "sweep.study=shared"]
+    arguments = ["-m", *shared, *TINY, "dataset=folder", f"dataset.root={root}", "trainer.max_epochs=1"]
+    command = [sys.executable, "-m", "cnn_classifier", "train", *arguments, "optimizer.lr=interval(0.001,0.1)"]
 
     workers = [subprocess.Popen([*command, f"hydra.sweep.dir={name}"]) for name in ("first", "second")]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
 
-    storage = open_storage(address)
-    trials = optuna.load_study(study_name="ours", storage=storage).trials
+    storage = open_storage(database_url)
+    trials = optuna.load_study(study_name="shared", storage=storage).trials
     storage.remove_session()
     storage.engine.dispose()
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * len(trials)
-    assert 4 <= len(trials) <= 5  # both may begin the last one
-    ran = {name: len(list(Path(name).glob("*/report.json"))) for name in ("first", "second")}
-    assert sum(ran.values()) == len(trials)
-    assert min(ran.values()) >= 1
-    assert address not in Path("first/0/config.yaml").read_text(encoding="utf-8")
+    assert 4 <= len(trials) <= 5  # both processes may start the last trial
+    num_runs = {name: len(list(Path(name).glob("*/report.json"))) for name in ("first", "second")}
+    assert sum(num_runs.values()) == len(trials)
+    assert min(num_runs.values()) >= 1
+    assert database_url not in Path("first/0/config.yaml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Jobs of a sweep that submitit runs: in processes of this machine here, in SLURM's queue elsewhere."""
+"""Tests of the submitit launcher, with processes of this machine in place of SLURM."""
 
 import csv
 import signal
@@ -15,7 +15,8 @@ pytest.importorskip("submitit")
 
 
 @pytest.fixture
-def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def argv(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command line of a sweep on the local submitit cluster."""
     root = make_folder({"train/cats": 12, "train/dogs": 12, "test/cats": 4, "test/dogs": 4})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
@@ -32,11 +33,11 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return ["train", "-m", "hydra.sweep.dir=sweep", *queue, *data, *short]
 
 
-def test_a_job_whose_time_is_up_goes_back_into_the_queue_and_on_from_its_checkpoint(words: list[str]) -> None:
-    number = int(signal.SIGUSR2)  # as SLURM sends it before the time is up
-    time_is_up = f"+callbacks.stop={{_target_:helpers.stop_at.StopAt,step:1,number:{number},parent:true}}"
+def test_job_at_its_time_limit_is_requeued_and_resumes(argv: list[str]) -> None:
+    number = int(signal.SIGUSR2)  # as SLURM sends it before the time limit
+    stop_override = f"+callbacks.stop={{_target_:helpers.stop_at.StopAt,step:1,number:{number},parent:true}}"
 
-    assert main([*words, time_is_up]) == 0
+    assert main([*argv, stop_override]) == 0
 
     assert read_status(Path("sweep/0")).state == "done"
     with Path("sweep/0/metrics.csv").open() as file:
@@ -46,21 +47,21 @@ def test_a_job_whose_time_is_up_goes_back_into_the_queue_and_on_from_its_checkpo
     assert Path("sweep/best.ckpt").exists()
 
 
-def test_what_submitit_refuses_is_told_before_a_job_is_queued(
-    words: list[str], capsys: pytest.CaptureFixture[str]
+def test_invalid_submitit_parameters_raise_before_a_job_is_submitted(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "hydra.launcher.parameters.timeout_min=soon"]) == 2
+    assert main([*argv, "hydra.launcher.parameters.timeout_min=soon"]) == 2
     assert "hydra.launcher.cluster=local, parameters=" in capsys.readouterr().err
 
-    assert main([*words, "hydra.launcher.cluster=slurm"]) == 2  # there is none
+    assert main([*argv, "hydra.launcher.cluster=slurm"]) == 2  # SLURM is not installed
     assert "hydra.launcher.cluster=slurm, parameters=" in capsys.readouterr().err
     assert not Path("sweep").exists()
 
 
-def test_a_missing_package_is_told_with_its_extra(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_missing_submitit_error_names_the_extra(
+    argv: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
 
-    assert main(words) == 2
+    assert main(argv) == 2
     assert "pip install 'cnn_classifier[slurm]'" in capsys.readouterr().err
