@@ -1,13 +1,14 @@
-"""The spine: from a scanned folder to a tested checkpoint. Read this file to know what a training is."""
+"""Train a classifier from a configuration: fit the model, evaluate the best checkpoint, write the report."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 
 from cnn_classifier.auto.resolve import resolve_auto
 from cnn_classifier.config.compose import Config, save_config, set_values, to_container
@@ -17,17 +18,20 @@ from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.sources.resolve import scan_source
 from cnn_classifier.data.splits.split_csv import write_split
-from cnn_classifier.files import BEST_CHECKPOINT, check_free_space, ensure_writable_dir, write_json
+from cnn_classifier.files import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    SPLIT_FILE,
+    check_free_space,
+    ensure_writable_dir,
+    write_json,
+)
 from cnn_classifier.inference.calibrate import calibrate_checkpoint
 from cnn_classifier.inference.evaluate import evaluate_images, explain_predictions
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
-from cnn_classifier.training.build import (
-    build_datamodule,
-    build_module,
-    build_trainer,
-)
+from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, fit, get_best_checkpoint
 from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
 from cnn_classifier.training.callbacks.nan_guard import NaNGuard
 from cnn_classifier.training.callbacks.status import StatusWriter
@@ -35,19 +39,19 @@ from cnn_classifier.training.checkpoints import estimate_checkpoint_bytes
 from cnn_classifier.training.devices import tune_malloc
 from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
 from cnn_classifier.training.environment import collect_environment, ignore_known_warnings
+from cnn_classifier.training.module import ImageClassifier
 from cnn_classifier.training.resume import apply_resume, check_same_images, init_weights
 from cnn_classifier.training.status import run_lock
-from cnn_classifier.training.trainer import fit, get_best_checkpoint
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training leaves behind.
+    """The result of a training.
 
     Args:
-        checkpoint: The best weights, all that prediction needs.
-        report: The content of `report.json`; empty in all processes but the first.
-        run_dir: The folder of the run.
+        checkpoint: The path of the best checkpoint.
+        report: The content of `report.json`; empty on all ranks but 0.
+        run_dir: The directory of the run.
     """
 
     checkpoint: Path
@@ -55,109 +59,123 @@ class TrainResult:
     run_dir: Path
 
 
-def train(config: Config, scan: DatasetIndex | None = None, *, overrides: Sequence[str] = ()) -> TrainResult:
-    """Fit the configured network on the scanned images, then test its best checkpoint.
+def train(config: Config, index: DatasetIndex | None = None, *, overrides: Sequence[str] = ()) -> TrainResult:
+    """Train the configured model and evaluate its best checkpoint.
 
     Args:
-        config: As `config.load()` composes it.
-        scan: What `scan_source` found, if that was asked before; the command does so, before it imports torch.
-        words: What the command changed, for `status.json`.
+        config: The composed configuration, see `load_config`. Its `auto` values are resolved in place.
+        index: The scanned dataset; scanned here if not given.
+        overrides: The command-line overrides, recorded in `status.json`.
 
     Raises:
-        ClassifierError: If the configuration, the data or a checkpoint to resume cannot be used, the loss diverges, or
-            another run holds the folder.
+        ClassifierError: If the configuration, the data or a checkpoint is invalid, the loss diverges, or another run
+            uses the run directory.
     """
-    start_time = time.perf_counter()
-    ignore_known_warnings()
-    tune_malloc()
-    scan = scan or scan_source(DatasetConfig(**to_container(config.dataset)))
-    ckpt_path, messages = resolve_config(config, scan)
+    run = Run(config, overrides)
+    index = index or scan_source(DatasetConfig(**to_container(config.dataset)))
+    ckpt_path, reasons = resolve_config(config, index)
     seed_everything(config.seed, verbose=False)
-    run_dir = Path(config.run_dir)
-    datamodule = build_datamodule(config, scan)
-    datamodule.decode()
-    if ckpt_path is not None:
-        check_same_images(run_dir, datamodule.splits, scan)
+
+    datamodule = build_datamodule(config, index)
+    datamodule.prepare_data()
+    check_same_images(ckpt_path, run.path, datamodule.splits, index)
     module = build_module(config, datamodule)
     init_weights(module, ckpt_path)
-    epoch_logger = EpochLogger(run_dir)
-    trainer = build_trainer(config, module, [epoch_logger, StatusWriter(run_dir, overrides), NaNGuard(run_dir)])
-    if get_rank() > 0:
+    trainer = build_trainer(config, module, run.callbacks)
+
+    with run.open(module):
+        run.write_inputs(datamodule, ckpt_path, reasons)
         fit(trainer, module, datamodule, ckpt_path)
-        return TrainResult(run_dir / BEST_CHECKPOINT, {}, run_dir)
-    check_free_space(
-        ensure_writable_dir(run_dir), estimate_checkpoint_bytes(module), "free space there or choose another run_dir"
-    )
-    with run_lock(run_dir):
-        write_run_files(run_dir, config, datamodule, ckpt_path, messages)
-        fit_start_time = time.perf_counter()
-        fit(trainer, module, datamodule, ckpt_path)
-        fit_end_time = time.perf_counter()
-
-        best_path = get_best_checkpoint(trainer, run_dir)
-        load_predictor = partial(
-            Predictor.load, best_path, device=str(trainer.strategy.root_device), trusted=[config.model._target_]
-        )
-        evaluations = evaluate_best(best_path, load_predictor, datamodule, flip=config.test_time_flip)
-        timing = {
-            "prepare_seconds": fit_start_time - start_time,
-            "fit_seconds": fit_end_time - fit_start_time,
-            "train_images_per_second": epoch_logger.images_per_second,
-            "total_seconds": time.perf_counter() - start_time,
-        }
-        content = write_run_report(
-            run_dir,
-            load_predictor(),
-            datamodule,
-            evaluations,
-            epochs=epoch_logger.history,
-            timing=timing,
-            checkpoint=str(best_path),
-        )
-    return TrainResult(best_path, content, run_dir)
+        return run.finish(trainer, datamodule)
 
 
-def resolve_config(config: Config, scan: DatasetIndex) -> tuple[Path | None, list[str]]:
-    """The checkpoint to go on from and the reasons for what was `auto`, the same in all processes of a training."""
+def resolve_config(config: Config, index: DatasetIndex) -> tuple[Path | None, list[str]]:
+    """Resolve `resume` and all `auto` values on rank 0 and broadcast them.
+
+    Returns:
+        The checkpoint to resume from, if any, and a line with the reason for each resolved value.
+    """
 
     def resolve_on_rank_zero() -> tuple[Path | None, list[str], dict[str, Any]]:
         ckpt_path = apply_resume(config)
-        return ckpt_path, resolve_auto(config, scan), to_container(config)
+        return ckpt_path, resolve_auto(config, index), to_container(config)
 
-    ckpt_path, messages, values = broadcast_from_rank_zero(resolve_on_rank_zero)
+    ckpt_path, reasons, values = broadcast_from_rank_zero(resolve_on_rank_zero)
     if get_rank() > 0:
         set_values(config, values)
-    return ckpt_path, messages
+    return ckpt_path, reasons
 
 
-def write_run_files(
-    run_dir: Path, config: Config, datamodule: ImageFolderDataModule, ckpt_path: Path | None, messages: list[str]
-) -> None:
-    """Write down what is about to run: from here on the run has a folder."""
-    save_config(config, run_dir / "config.yaml")
-    write_json(run_dir / "environment.json", collect_environment())
-    write_split(run_dir / "split.csv", datamodule.splits, datamodule.scan)
-    split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
-    print(
-        f"{config.dataset.name}: {split_sizes} images in {len(datamodule.class_names)} classes",
-        *training_warnings(datamodule.summary),
-        sep="\n",
-    )
-    if ckpt_path is not None:
-        print(f"resuming from {ckpt_path}")
-    print(*messages, sep="\n")
+class Run:
+    """The run directory, which rank 0 writes: inputs before the training, calibration and report after it.
 
+    Args:
+        config: The configuration of the run.
+        overrides: The command-line overrides, recorded in `status.json`.
+    """
 
-def evaluate_best(
-    best_path: Path, load_predictor: Callable[[], Predictor], datamodule: ImageFolderDataModule, *, flip: bool
-) -> dict[str, Evaluation]:
-    """The answers on validation images, which tell how sure it may be, and on test images, how good it is."""
-    image_store, splits = datamodule.ready.store, datamodule.splits
-    val_evaluation = calibrate_checkpoint(best_path, load_predictor(), image_store, splits["val"])
-    evaluations = {"val": val_evaluation, "test": evaluate_images(load_predictor(), image_store, splits["test"])}
-    if flip:
-        evaluations["test_flip"] = evaluate_images(load_predictor(), image_store, splits["test"], flip=True)
-    return evaluations
+    def __init__(self, config: Config, overrides: Sequence[str]) -> None:
+        ignore_known_warnings()
+        tune_malloc()
+        self.config, self.overrides = config, overrides
+        self.start_time = self.fit_start_time = time.perf_counter()
+
+    @property
+    def path(self) -> Path:
+        """The run directory, which `resume` may change."""
+        return Path(self.config.run_dir)
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The callbacks that write into the run directory."""
+        self.epoch_logger = EpochLogger(self.path)
+        return [self.epoch_logger, StatusWriter(self.path, self.overrides), NaNGuard(self.path)]
+
+    @contextmanager
+    def open(self, module: ImageClassifier) -> Iterator[None]:
+        """Create and lock the run directory, if there is space for the checkpoints of the module."""
+        if get_rank() > 0:
+            yield
+            return
+        hint = "free space there or choose another run_dir"
+        check_free_space(ensure_writable_dir(self.path), estimate_checkpoint_bytes(module), hint)
+        with run_lock(self.path):
+            yield
+
+    def write_inputs(self, datamodule: ImageFolderDataModule, ckpt_path: Path | None, reasons: Sequence[str]) -> None:
+        """Save configuration, environment and split, and print a summary of the data and of the resolved values."""
+        self.fit_start_time = time.perf_counter()
+        if get_rank() > 0:
+            return
+        save_config(self.config, self.path / CONFIG_FILE)
+        write_json(self.path / ENVIRONMENT_FILE, collect_environment())
+        write_split(self.path / SPLIT_FILE, datamodule.splits, datamodule.index)
+        split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
+        print(f"{self.config.dataset.name}: {split_sizes} images in {datamodule.num_classes} classes")
+        resuming = [] if ckpt_path is None else [f"resuming from {ckpt_path}"]
+        print(*training_warnings(datamodule.summary), *resuming, *reasons, sep="\n")
+
+    def finish(self, trainer: Trainer, datamodule: ImageFolderDataModule) -> TrainResult:
+        """Calibrate and evaluate the best checkpoint, and write the report."""
+        fit_end_time = time.perf_counter()
+        best_path = get_best_checkpoint(trainer, self.path)
+        if get_rank() > 0:
+            return TrainResult(best_path, {}, self.path)
+        trusted = [self.config.model._target_]
+        load = partial(Predictor.load, best_path, device=str(trainer.strategy.root_device), trusted=trusted)
+        store, splits = datamodule.prepared.store, datamodule.splits
+        evaluations = {"val": calibrate_checkpoint(best_path, load(), store, splits["val"])}
+        evaluations["test"] = evaluate_images(load(), store, splits["test"])
+        if self.config.test_time_flip:
+            evaluations["test_flip"] = evaluate_images(load(), store, splits["test"], flip=True)
+        timing = {
+            "prepare_seconds": self.fit_start_time - self.start_time,
+            "fit_seconds": fit_end_time - self.fit_start_time,
+            "train_images_per_second": self.epoch_logger.images_per_second,
+            "total_seconds": time.perf_counter() - self.start_time,
+        }
+        extra = {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": str(best_path)}
+        return TrainResult(best_path, write_run_report(self.path, load(), datamodule, evaluations, extra), self.path)
 
 
 def write_run_report(
@@ -165,21 +183,15 @@ def write_run_report(
     predictor: Predictor,
     datamodule: ImageFolderDataModule,
     evaluations: dict[str, Evaluation],
-    **extra: Any,
+    extra: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write `report.html`, `report.json` and their pictures, some training images of each class among them."""
+    """Write `report.html`, `report.json` and their figures, and return the content of `report.json`."""
     paths_by_class: dict[str, list[str]] = {name: [] for name in datamodule.class_names}
     for sample in datamodule.splits["train"]:
         paths_by_class[datamodule.class_names[sample.label]].append(str(sample.path))
     write_samples(run_dir, paths_by_class, datamodule.preprocess.load)
-    summary = {key: value for key, value in datamodule.summary.items() if key != "shapes"}  # thousands of sizes to draw
+    summary = {key: value for key, value in datamodule.summary.items() if key != "shapes"}  # thousands of image sizes
     scores = {name: evaluation.scores() for name, evaluation in evaluations.items() if name != "test"}
-    metadata = {"splits": datamodule.class_counts, "data": summary, **collect_environment(), **extra}
-    return write_report(
-        run_dir,
-        evaluations["test"],
-        datamodule.preprocess,
-        partial(explain_predictions, predictor),
-        **scores,
-        **metadata,
-    )
+    content = {"splits": datamodule.class_counts, "data": summary, **collect_environment(), **extra}
+    explain = partial(explain_predictions, predictor)
+    return write_report(run_dir, evaluations["test"], datamodule.preprocess, explain, **scores, **content)

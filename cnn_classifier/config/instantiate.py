@@ -1,40 +1,62 @@
-"""Make an object from plain data that names its class: the one place where a configuration becomes code."""
+"""Create objects from plain data: the only place where a configuration becomes code."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 from cnn_classifier.config.signature import check_signature
 from cnn_classifier.errors import CheckpointError, ClassifierError, ConfigError
 
-# Checkpoints may come from anyone: only these are imported on their word.
+# Networks of a checkpoint may come from these modules; the user can add more.
 TRUSTED_PREFIXES = ("cnn_classifier.models.",)
-# What a class needs that the base install leaves out.
+# Functions that return a network. A checkpoint may name them, too: they are called without downloading weights.
+MODEL_BUILDERS = ("torchvision.models.", "timm.")
+# The optional dependency of a class, by class path.
 EXTRAS = {
     "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
     "lightning.pytorch.loggers.TensorBoardLogger": "tensorboard",
     "lightning.pytorch.loggers.WandbLogger": "wandb",
 }
+UNSUPPORTED_KEYS = ("_partial_", "_args_", "_recursive_", "_convert_")
 
 
 def instantiate(node: Mapping[str, Any], expected_type: type, **kwargs: Any) -> Any:
-    """Call the class named by `node["_target_"]` with the node's other values.
+    """Create the object that `node["_target_"]` names, with the other values as arguments.
+
+    This is a subset of `hydra.utils.instantiate` that does not need Hydra. Nested nodes with a `_target_` are created
+    first, and receive those of `kwargs` that their signature has, e.g. the optimizer for the schedules of a
+    `SequentialLR`. Targets are classes, or functions of torchvision and timm that return a network. `_partial_` and
+    `_args_` are refused.
 
     Args:
         node: Plain data with a `_target_`.
-        kind: What the result must be an instance of; a class of another kind is never called.
-        values: Further arguments, which win over the node's.
+        expected_type: The type of the result. A class of another type is never called.
+        kwargs: Further arguments, which override those of the node.
 
     Raises:
-        ConfigError: If there is no such class, it is of another kind, or it does not take these values.
+        ConfigError: If the target does not exist, has another type, or does not accept the arguments.
     """
     name = str(node.get("_target_"))
+    unsupported = [key for key in UNSUPPORTED_KEYS if key in node]
+    if unsupported:
+        raise ConfigError(f"{name}: {unsupported[0]} is not supported; give `_target_` and its arguments")
     target = import_target(name)
-    if not (inspect.isclass(target) and issubclass(target, expected_type)):
+    is_class = inspect.isclass(target) and issubclass(target, expected_type)
+    if not (is_class or (is_model_builder(name) and inspect.isfunction(target))):
         raise ConfigError(f"_target_: {name} is not allowed here; expected a subclass of {expected_type.__name__}")
-    arguments = {key: value for key, value in node.items() if key != "_target_"} | kwargs
-    check_signature(target, arguments, name=name, skip=kwargs)
+    values = {key: instantiate_nested(value, kwargs) for key, value in node.items() if key != "_target_"}
+    arguments = values | kwargs
+    check_signature(target, arguments, name=name, skip={*kwargs, *(k for k, v in values.items() if v is not node[k])})
+    result = call(target, name, arguments)
+    if not isinstance(result, expected_type):
+        raise ConfigError(f"_target_: {name} returns a {type(result).__name__}; expected a {expected_type.__name__}")
+    return result
+
+
+def call(target: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+    """Call a target, with its errors as ConfigError."""
     try:
         return target(**arguments)
     except ClassifierError:
@@ -43,8 +65,63 @@ def instantiate(node: Mapping[str, Any], expected_type: type, **kwargs: Any) -> 
         extra = EXTRAS.get(name)
         hint = f"pip install 'cnn_classifier[{extra}]'" if extra else f"pip install {error.name}"
         raise ConfigError(f"{name} needs a package that is not installed; {hint}") from error
-    except Exception as error:  # a library's constructor raises its own kinds, such as MLflow's
+    except Exception as error:  # constructors of libraries raise their own types, such as MLflow's
         raise ConfigError(f"{name} refuses its values: {error}") from error
+
+
+def instantiate_nested(value: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Create the nodes with a `_target_` within a value; return the value itself if there are none."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        from torch import nn
+        from torch.optim.lr_scheduler import LRScheduler
+
+        target = import_target(str(value["_target_"]))
+        accepted = inspect.signature(target).parameters if inspect.isclass(target) else {}
+        given = {key: argument for key, argument in kwargs.items() if key in accepted}
+        is_schedule = inspect.isclass(target) and issubclass(target, LRScheduler)
+        return instantiate(value, LRScheduler if is_schedule else nn.Module, **given)
+    if isinstance(value, list | tuple) and any(isinstance(item, Mapping) and "_target_" in item for item in value):
+        return [instantiate_nested(item, kwargs) for item in value]
+    return value
+
+
+def instantiate_model(node: Mapping[str, Any], *, num_classes: int, channels: int, image_size: int | None) -> Any:
+    """Create a network.
+
+    Args:
+        node: `_target_` and arguments: one of `cnn_classifier.models`, a class of your own with the keyword arguments
+            `num_classes`, `channels` and `image_size`, or a builder of `torchvision.models` or timm.
+        num_classes: The number of classes K, the length of the logits.
+        channels: The number of image channels.
+        image_size: The side of the images in pixels, None if unknown.
+
+    Raises:
+        ConfigError: If an argument is invalid.
+    """
+    from torch import nn
+
+    name = str(node.get("_target_"))
+    if name.startswith("timm."):
+        return instantiate({"pretrained": False} | dict(node), nn.Module, num_classes=num_classes, in_chans=channels)
+    if is_model_builder(name):
+        if channels != 3:
+            raise ConfigError(f"model._target_={name} requires RGB images; set dataset.channels=3")
+        return instantiate(node, nn.Module, num_classes=num_classes)
+    return instantiate(node, nn.Module, num_classes=num_classes, channels=channels, image_size=image_size)
+
+
+def is_model_builder(name: str) -> bool:
+    """Return whether a target is in one of the libraries whose functions return networks."""
+    return name.startswith(MODEL_BUILDERS)
+
+
+def to_plain(value: Any) -> Any:
+    """Convert mappings, sequences and paths to dicts, lists and strings, which `weights_only=True` loads."""
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, os.PathLike) else value
 
 
 def instantiate_all(nodes: Mapping[str, Mapping[str, Any] | None], expected_type: type) -> list[Any]:
@@ -65,11 +142,38 @@ def import_target(name: str) -> Any:
         raise ConfigError(f"_target_: {name} cannot be imported ({error}); expected package.module.Class") from error
 
 
-def check_trusted_target(node: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
-    """Raise CheckpointError unless the target that a checkpoint names is ours or one that the caller vouches for."""
-    name = str(node.get("_target_"))
-    if not name.startswith((*TRUSTED_PREFIXES, *trusted)):
-        raise CheckpointError(
-            f"the checkpoint names {name}, which is not part of cnn_classifier; "
-            "if you trust it, pass --trust or Predictor.load(path, trusted=[...])"
-        )
+def check_trusted_hparams(hparams: Mapping[str, Any], trusted: Iterable[str] = ()) -> None:
+    """Check the class paths in the hyperparameters of a checkpoint, before any of them is imported.
+
+    Args:
+        hparams: The hyperparameters of an `ImageClassifier`.
+        trusted: Import prefixes of network classes of your own.
+
+    Raises:
+        CheckpointError: If a class path is neither ours, a network of torchvision or timm, nor trusted.
+    """
+    prefixes = (*TRUSTED_PREFIXES, *MODEL_BUILDERS, *trusted)
+    for name in find_targets(hparams.get("model")):
+        if not name.startswith(prefixes):
+            raise CheckpointError(
+                f"the checkpoint names {name}, which is not part of cnn_classifier; "
+                "if you trust it, pass --trust-module or trusted=[...]"
+            )
+
+
+def find_targets(node: Any) -> Iterator[str]:
+    """Yield every `_target_` within plain data."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        yield from (name for value in node.values() for name in find_targets(value))
+    elif isinstance(node, list | tuple):
+        yield from (name for value in node for name in find_targets(value))
+
+
+def without_pretrained_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model node that downloads nothing, for networks whose weights come from a checkpoint."""
+    name = str(model.get("_target_"))
+    if name.startswith("timm."):
+        return dict(model) | {"pretrained": False}
+    return {key: value for key, value in model.items() if not (is_model_builder(name) and key.startswith("weights"))}

@@ -1,6 +1,6 @@
-"""The LightningDataModule: batches are slices of decoded images; augmentation and normalisation run on the device."""
+"""The `LightningDataModule`: uint8 batches sliced from decoded images; augmentation runs on the device."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,155 +9,244 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.images.preprocess import Preprocess
-from cnn_classifier.data.loading.augment import Augmentation, normalize, to_float
+from cnn_classifier.data.loading.augment import Augmentation, get_preset, to_float
+from cnn_classifier.data.loading.datasets import MapDataset, index_datasets, prepare_datasets
 from cnn_classifier.data.loading.device_loader import DeviceLoader, pixels_on_device
 from cnn_classifier.data.loading.loader import Batch, BatchLoader
-from cnn_classifier.data.loading.prepare import PreparedDataset, prepare_images
+from cnn_classifier.data.loading.prepare import PreparedDataset, prepare_folder, prepare_images
 from cnn_classifier.data.sources.index import DatasetIndex
+from cnn_classifier.data.sources.resolve import scan_source
 from cnn_classifier.data.splits.split import Splits
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.lightning_internals import global_batch_index, num_batches_done
 
 
 class ImageFolderDataModule(LightningDataModule):
-    """Images of a scanned folder, split, decoded and fed in batches.
+    """Images in class folders, split, decoded once, and served in batches.
+
+    The constructor does no I/O. The first access to `num_classes` or `class_names` scans the folder; `prepare_data`
+    checks and decodes the images.
 
     Args:
-        scan: What the folder holds.
-        options: How it is split, sized and fed.
-        augment: Transforms for training images, in order.
-        seed: Decides the split, the order of every epoch and the augmentation of every step.
-        sizes: Sides in pixels of the training images, one after the other; `options.image_size` throughout if empty.
+        root: A folder with one folder per class, or with `train`, `val` and `test` folders of them. Archives, URLs and CSV
+            files are given as `source` instead.
+        image_size: The side of the square images in pixels.
+        batch_size: The number of images per batch and process.
+        augment: The name of a preset ("none", "light", "strong", "no_flip"), or a list of torchvision v2 transforms for
+            float images (B, C, H, W) in [0, 1].
+        val_fraction: The fraction of all images for validation, if there is no folder for it.
+        test_fraction: The fraction of all images for testing, if there is no folder for it.
+        seed: The seed of the split, of the order of each epoch, and of the augmentation of each step.
+        predict_dir: A folder of images for `Trainer.predict`; the test split if not given.
+        index: A scanned dataset; `root` or `source` is scanned if not given.
+        options: Further values of `DatasetConfig`, such as `train_dir`, `channels`, `resize` or `folds`.
+
+    Raises:
+        ConfigError: If a value is invalid, or `auto`, which only `train` resolves.
+
+    Example:
+        >>> data = ImageFolderDataModule("photos", image_size=128, batch_size=32, augment="light")
     """
 
     def __init__(
         self,
+        root: str | Path | None = None,
         *,
-        scan: DatasetIndex,
-        options: DatasetConfig,
-        augment: Sequence[nn.Module],
-        seed: int,
-        sizes: Sequence[int] = (),
+        image_size: int = 128,
+        batch_size: int = 32,
+        augment: str | Sequence[nn.Module] = "light",
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        seed: int = 1,
+        predict_dir: str | Path | None = None,
+        index: DatasetIndex | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.scan, self.options, self.seed, self.sizes = scan, options, seed, sizes
-        self.class_names = scan.class_names
-        self.augment = Augmentation(augment, num_classes=len(scan.class_names))
-        self.prepared: PreparedDataset | None = None
-        self.resident: Tensor | None = None
+        values = {"train_sizes": None} | options | {"image_size": image_size, "batch_size": batch_size}
+        unresolved = [key for key, value in values.items() if value == AUTO and key != "cache"]
+        if unresolved:
+            raise ConfigError(f"{unresolved[0]}=auto is resolved by train() only; set a value")
+        self.config = DatasetConfig(
+            root=None if root is None else str(root), val_fraction=val_fraction, test_fraction=test_fraction, **values
+        )
+        self.seed, self.predict_dir = seed, predict_dir
+        self.transforms = get_preset(augment) if isinstance(augment, str) else list(augment)
+        self._index = index
+        self._prepared: PreparedDataset | None = None
+        self._datasets: Mapping[str, MapDataset] | None = None
+        self._device_pixels: Tensor | None = None
 
-    def setup(self, stage: str) -> None:
-        self.decode()
+    @classmethod
+    def from_datasets(  # type: ignore[override]
+        cls, train: MapDataset, val: MapDataset | None = None, test: MapDataset | None = None, **arguments: Any
+    ) -> "ImageFolderDataModule":
+        """Wrap map-style datasets of (image, label).
 
-    def decode(self) -> None:
-        """Check, split and decode the images, or find them checked and decoded by an earlier run.
+        A `torchvision.datasets.ImageFolder` without transforms is decoded once. Other datasets are read in every epoch,
+        since their transforms may be random.
+
+        Args:
+            train: The training data. An image is a PIL image, a uint8 array (H, W) or (H, W, C), or a tensor (C, H, W),
+                uint8 or float in [0, 1]. Class names are taken from its `classes`, if it has them.
+            val: The validation data; a stratified `val_fraction` of the training data if not given.
+            test: The test data; `Trainer.test` requires it.
+            arguments: As for the constructor, such as `image_size`, `batch_size`, `augment` and `seed`.
 
         Raises:
-            DataError: If too many images cannot be read, or no split is possible.
+            DataError: If an item is not an image with a class index.
         """
-        if self.prepared is None:
-            self.prepared = prepare_images(self.scan, self.options, self.seed)
+        datasets = {name: dataset for name, dataset in (("train", train), ("val", val), ("test", test)) if dataset}
+        datamodule = cls(**arguments)
+        datamodule._datasets = datasets
+        return datamodule
 
     @property
-    def ready(self) -> PreparedDataset:
-        """What `decode` made."""
-        if self.prepared is None:
-            raise RuntimeError("decode() comes first")
-        return self.prepared
+    def index(self) -> DatasetIndex:
+        """The files of the dataset and their classes; the first access scans the source."""
+        if self._index is None:
+            self._index = index_datasets(self._datasets) if self._datasets else scan_source(self.config)
+        return self._index
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes; a label is an index into them."""
+        return self.index.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes K."""
+        return len(self.class_names)
+
+    @property
+    def image_size(self) -> int:
+        """The side of the square images in pixels."""
+        return int(self.config.image_size)
+
+    @property
+    def prepared(self) -> PreparedDataset:
+        """The checked, split and decoded dataset; the first access prepares it."""
+        if self._prepared is None:
+            self._prepared = (
+                prepare_datasets(self._datasets, self.index, self.config, self.seed)
+                if self._datasets
+                else prepare_images(self.index, self.config, self.seed)
+            )
+        return self._prepared
 
     @property
     def preprocess(self) -> Preprocess:
-        """How files become pixels, mean and standard deviation included."""
-        return self.ready.preprocess
+        """The preprocessing, with mean and standard deviation of the training images."""
+        return self.prepared.preprocess
 
     @property
     def splits(self) -> Splits:
         """The samples of train, val and test."""
-        return self.ready.splits
+        return self.prepared.splits
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the check of the data found, as plain values."""
-        return self.ready.summary
+        """The result of the data check, as plain values."""
+        return self.prepared.summary
 
     @property
     def class_counts(self) -> dict[str, list[int]]:
-        """For each split, the number of images of each class."""
+        """The number of images of each class, for each split."""
         return {
-            split: np.bincount([s.label for s in samples], minlength=len(self.class_names)).tolist()
+            split: np.bincount([s.label for s in samples], minlength=self.num_classes).tolist()
             for split, samples in self.splits.items()
         }
 
-    @property
-    def paths(self) -> dict[str, list[Path]]:
-        """For each split, its files, in the order of `loader(split)`."""
-        return {split: [sample.path for sample in samples] for split, samples in self.splits.items()}
+    def prepare_data(self) -> None:
+        """Download, check and decode the images, or find them in the cache of an earlier run.
 
-    def loader(self, split: str, *, sampler: str | None = None) -> BatchLoader:
-        """Batches of one split, in the order of its samples unless a sampler says otherwise."""
-        samples = self.splits[split]
+        Raises:
+            DataError: If too many images cannot be read, or no split is possible.
+        """
+        _ = self.prepared
+
+    def setup(self, stage: str) -> None:
+        """Open the decoded images; other ranks find them in the cache that `prepare_data` filled."""
+        _ = self.prepared
+        self.augmentation = Augmentation(self.transforms, num_classes=self.num_classes)
+
+    def train_dataloader(self) -> BatchLoader | DeviceLoader:
+        loader = self.build_loader("train", sampler=self.config.sampler)
+        if self.trainer is not None:
+            trainer = self.trainer
+            loader.batches_done = lambda: num_batches_done(trainer)
+        return self._on_device(loader)
+
+    def val_dataloader(self) -> BatchLoader | DeviceLoader:
+        return self._on_device(self.build_loader("val"))
+
+    def test_dataloader(self) -> BatchLoader | DeviceLoader:
+        return self._on_device(self.build_loader("test"))
+
+    def predict_dataloader(self) -> BatchLoader | DeviceLoader:
+        if self.predict_dir is None:
+            return self.test_dataloader()
+        return prepare_folder(self.predict_dir, self.preprocess, batch_size=int(self.config.batch_size))
+
+    def build_loader(self, split: str, *, sampler: str | None = None) -> BatchLoader:
+        """Build a loader of one split, in the order of its samples if no sampler is given.
+
+        Raises:
+            ConfigError: If the split is empty.
+        """
+        samples = self.splits.get(split)
+        if not samples:
+            raise ConfigError(f"There are no images for the {split} split; pass a {split} dataset or folder.")
         return BatchLoader(
-            self.ready.store,
-            self.ready.store.get_rows([sample.path for sample in samples]),
+            self.prepared.store,
+            self.prepared.store.get_rows([sample.path for sample in samples]),
             np.array([sample.label for sample in samples]),
-            batch_size=int(self.options.batch_size),
+            batch_size=int(self.config.batch_size),
             seed=self.seed,
             sampler=sampler,
             rank=self.trainer.global_rank if self.trainer is not None else 0,
             world_size=self.trainer.world_size if self.trainer is not None else 1,
         )
 
-    def train_dataloader(self) -> BatchLoader | DeviceLoader:
-        loader = self.loader("train", sampler=self.options.sampler)
-        if self.trainer is not None:
-            progress = self.trainer.fit_loop.epoch_loop.batch_progress
-            loader.batches_done = lambda: progress.current.ready
-        return self.near_device(loader)
-
-    def files_of(self, epoch: int, batch: int) -> list[Path]:
-        """The images of a batch of the training, both counted from 0."""
-        loader = self.loader("train", sampler=self.options.sampler)
+    def get_batch_paths(self, epoch: int, batch: int) -> list[Path]:
+        """Return the image files of a training batch; epoch and batch are counted from 0."""
+        loader = self.build_loader("train", sampler=self.config.sampler)
         loader.sampler.set_epoch(epoch)
         return [self.splits["train"][index].path for index in loader.batch_indices()[batch]]
 
-    def val_dataloader(self) -> BatchLoader | DeviceLoader:
-        return self.near_device(self.loader("val"))
-
-    def near_device(self, loader: BatchLoader) -> BatchLoader | DeviceLoader:
-        """The same batches from the memory of the GPU, or else from memory that it can fetch from as it computes."""
+    def _on_device(self, loader: BatchLoader) -> BatchLoader | DeviceLoader:
+        """Return a loader of the same batches that slices them in GPU memory, or else in page-locked memory."""
         device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
-        if self.resident is None:
-            self.resident = pixels_on_device(self.ready.store, device)
-        if self.resident is not None:
-            return DeviceLoader(loader, self.resident)
+        if self._device_pixels is None:
+            self._device_pixels = pixels_on_device(self.prepared.store, device)
+        if self._device_pixels is not None:
+            return DeviceLoader(loader, self._device_pixels)
         loader.pin_memory = device.type == "cuda"
         return loader
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment (in training) and normalise, on the device."""
+        """Convert to float in [0, 1] and, in training, augment; the module normalizes."""
         images, labels = batch
         images = to_float(images)
         if self.trainer is not None and self.trainer.training:
-            # Augmentation and dropout of a step depend on (seed, step, rank) alone, so that a resumed run
-            # needs only its position to go on as if it had never stopped.
-            position = (
-                self.seed,
-                self.trainer.fit_loop.epoch_loop.total_batch_idx + 1,
-                self.trainer.global_rank,
-            )
+            # Augmentation and dropout of a step depend on (seed, step, rank) only, so that resuming exactly needs
+            # only the position.
+            position = (self.seed, global_batch_index(self.trainer) + 1, self.trainer.global_rank)
             torch.manual_seed(int(np.random.SeedSequence(position).generate_state(1)[0]))
-            images, labels = self.augment(images, labels, self.train_size)
-        return normalize(images, self.preprocess), labels
+            images, labels = self.augmentation(images, labels, self.train_size)
+        return images, labels
 
     @property
     def train_size(self) -> int:
-        """Side in pixels of the training images of this epoch: each of `sizes` takes an equal part of the run."""
-        if not self.sizes:
-            return self.preprocess.image_size
-        if self.trainer is None:
-            raise RuntimeError("sizes are of the epochs of a training")
+        """The side of the training images of this epoch in pixels; each of `train_sizes` takes an equal part of the run."""
+        sizes = self.config.train_sizes
+        if not isinstance(sizes, Sequence) or not sizes or self.trainer is None:
+            return self.image_size
         epochs = self.trainer.max_epochs or 0
         if epochs < 1:
-            return self.sizes[-1]
-        to_come = max(epochs - 1 - self.trainer.current_epoch, 0)
-        return self.sizes[-1 - to_come * len(self.sizes) // epochs]  # from the end: few epochs are of large images
+            return int(sizes[-1])
+        remaining = max(epochs - 1 - self.trainer.current_epoch, 0)
+        return int(sizes[-1 - remaining * len(sizes) // epochs])  # counted from the end: few epochs use large images

@@ -10,7 +10,7 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from cnn_classifier.data.images.preprocess import Pixels
-from cnn_classifier.data.loading.augment import normalize, to_float
+from cnn_classifier.data.loading.augment import to_float
 from cnn_classifier.training.module import ImageClassifier
 
 Heatmaps = Sequence[npt.NDArray[np.float32]]
@@ -34,7 +34,7 @@ def grad_cam(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int]
         below. The second item is a message that says why there are none, or an empty string.
     """
     images = torch.from_numpy(pixels).to(classifier.device).permute(0, 3, 1, 2)
-    images = normalize(to_float(images), classifier.preprocess).requires_grad_()
+    images = to_float(images).requires_grad_()
     target_layer = find_target_layer(classifier, images[:1])
     if target_layer is None:
         return [], NO_CONVOLUTION_MESSAGE
@@ -57,7 +57,7 @@ def find_target_layer(classifier: ImageClassifier, image: Tensor) -> nn.Module |
 
     Args:
         classifier: The trained module.
-        image: A normalized image, shape (1, C, H, W).
+        image: An image in [0, 1], shape (1, C, H, W).
 
     Returns:
         The layer, or None if there is no convolution other than a patch embedding.

@@ -1,4 +1,4 @@
-"""Read checkpoints safely."""
+"""Checkpoint files: atomic, with an embedded SHA-256 checksum, and read as plain data only."""
 
 import hashlib
 import io
@@ -12,13 +12,21 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from torch import nn
 
+from cnn_classifier import __version__
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.files import BEST_CHECKPOINT, atomic_write
+from cnn_classifier.files import BEST_CHECKPOINT, CHECKPOINT_DIR, CONFIG_FILE, atomic_write
 from cnn_classifier.models.feature_bank import FeatureBank
-from cnn_classifier.training.module import CHECKPOINT_FORMAT, ImageClassifier
 
-# What torch raises on files that are no checkpoints.
+CHECKPOINT_FORMAT = 2  # format 1 had no checksum
+HEADER_KEY = "cnn_classifier"
+# The zip end record: the signature, 16 bytes, then the length of the comment (APPNOTE.TXT 4.3.16).
+ZIP_END_SIGNATURE = b"PK\x05\x06"
+CHECKSUM_PREFIX = b"sha256:"
+CHECKSUM_LENGTH = len(CHECKSUM_PREFIX) + 64
+CHUNK_SIZE = 1 << 20
+# The exceptions of `torch.load` on files that are not checkpoints.
 UNPICKLING_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,
@@ -33,37 +41,57 @@ UNPICKLING_ERRORS = (
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib writes one slash; a drive has one letter
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The plain data of one of our checkpoints, on the CPU.
+def checkpoint_header() -> dict[str, Any]:
+    """Return the entry that marks a checkpoint as ours."""
+    return {"format": CHECKPOINT_FORMAT, "version": __version__}
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Return the checkpoint file of a path, which is the file itself or a run directory.
 
     Raises:
-        CheckpointError: If it is missing, damaged, holds more than plain data, or is not ours.
+        CheckpointError: If there is no such file.
     """
     path = Path(path)
     path = path / BEST_CHECKPOINT if path.is_dir() else path
     check_checkpoint_exists(path, "a run folder or a checkpoint such as outputs/.../checkpoints/best.ckpt")
+    return path
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read the plain data of a checkpoint onto the CPU.
+
+    Args:
+        path: A checkpoint that any `Trainer` wrote of an `ImageClassifier`, or a run directory.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, contains code, or is not such a checkpoint.
+    """
+    path = find_checkpoint(path)
     has_checksum = verify_checksum(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is no checkpoint of ours, and refused
+            warnings.simplefilter("ignore")  # warnings about files that are refused anyway
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except UNPICKLING_ERRORS as error:
         # torch's own message advises to load the file without the safety.
         match = re.search(r"(?i:unsupported global):? (?:GLOBAL )?(\S+)", str(error))
-        reason = f"it names {match[1]}, which is code" if match else "it is damaged or something else"
-        raise CheckpointError(f"{path} is no checkpoint of plain data: {reason}; give one that we wrote") from error
-    header = checkpoint.get("cnn_classifier") if isinstance(checkpoint, dict) else None
+        reason = f"it contains a pickled global ({match[1]})" if match else "it is damaged or not a checkpoint"
+        raise CheckpointError(
+            f"Cannot load {path}: {reason}. Only checkpoints of an ImageClassifier are supported."
+        ) from error
+    header = checkpoint.get(HEADER_KEY) if isinstance(checkpoint, dict) else None
     if not isinstance(header, dict) or not {"hyper_parameters", "state_dict"} <= checkpoint.keys():
         raise CheckpointError(f"{path} was not written by cnn_classifier; train one with `python train.py`")
     if header.get("format") not in range(1, CHECKPOINT_FORMAT + 1):
         raise CheckpointError(f"{path} was written by cnn_classifier {header.get('version')}; upgrade to read it")
-    if header["format"] > 1 and not has_checksum:
-        raise CheckpointError(f"{path} is damaged: its end is missing; give another checkpoint")
+    if header.get("checksum") and not has_checksum:
+        raise CheckpointError(f"{path} is damaged: its end is missing; use another checkpoint")
     return checkpoint
 
 
 def check_checkpoint_exists(path: Path, expected: str) -> None:
-    """Raise CheckpointError unless a checkpoint is there; nothing is ever fetched on its behalf."""
+    """Raise CheckpointError unless a checkpoint exists; URLs are never downloaded."""
     if URL.match(str(path)):
         raise CheckpointError(
             f"{path} is an address; expected {expected} on this machine: download it and give its path"
@@ -73,40 +101,35 @@ def check_checkpoint_exists(path: Path, expected: str) -> None:
 
 
 def add_calibration(path: Path, calibration: Mapping[str, Any], feature_bank: FeatureBank | None = None) -> None:
-    """Add to a checkpoint what validation images told.
+    """Add the calibration on the validation split to a checkpoint.
 
     Args:
-        path: The checkpoint.
-        calibration: Of its answers: `temperature`, `threshold` and `least_familiarity`, as `Card` has them.
-        familiarity: Which images are familiar to it.
+        path: The checkpoint file, which is replaced.
+        calibration: `temperature`, `threshold` and `min_similarity`, see `ModelMetadata`.
+        feature_bank: The features of validation images, for out-of-distribution detection.
     """
     reference_features = {} if feature_bank is None else {"reference_features": feature_bank.features.cpu()}
-    save_with_checksum(path, read_checkpoint(path) | reference_features | {"calibration": dict(calibration)})
+    checkpoint = read_checkpoint(path) | reference_features | {"calibration": dict(calibration)}
+    ChecksummedCheckpointIO().save_checkpoint(checkpoint, path)
 
 
-def estimate_checkpoint_bytes(module: ImageClassifier) -> int:
-    """About what a run's checkpoints take: the best, the last, and one that is being written."""
+def estimate_checkpoint_bytes(module: nn.Module) -> int:
+    """Estimate the disk space of a run's checkpoints: the best, the last, and one that is being written."""
     weight_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
-    return 3 * 4 * weight_bytes  # the weights, their average, and two moments of the optimiser
+    return 3 * 4 * weight_bytes  # the weights, their average, and two moments of the optimizer
 
 
 def find_run_dir(checkpoint: Path) -> Path | None:
-    """The run folder that a checkpoint lies in, if it lies in one."""
+    """Return the run directory of a checkpoint, or None if it is not in one."""
     folder = checkpoint.parent.parent
-    return folder if checkpoint.parent.name == "checkpoints" and (folder / "config.yaml").is_file() else None
-
-
-ZIP_END_SIGNATURE = b"PK\x05\x06"  # it and 16 bytes, then the length of the comment (APPNOTE.TXT 4.3.16)
-CHECKSUM_PREFIX = b"sha256:"
-CHECKSUM_LENGTH = len(CHECKSUM_PREFIX) + 64
-CHUNK_SIZE = 1 << 20
+    return folder if checkpoint.parent.name == CHECKPOINT_DIR and (folder / CONFIG_FILE).is_file() else None
 
 
 def save_with_checksum(path: Path, content: Mapping[str, Any]) -> None:
-    """Write plain data with tensors.
+    """Write plain data with tensors atomically, with its checksum in the comment of the zip archive.
 
     Raises:
-        StorageError: If it cannot be written; what was there before is there yet.
+        StorageError: If the file cannot be written; an existing file is kept.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -119,7 +142,11 @@ def save_with_checksum(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def verify_checksum(path: Path) -> bool:
-    """Whether a file is sealed; raise CheckpointError if it is and its bytes are not those that were written."""
+    """Return whether a file has a checksum.
+
+    Raises:
+        CheckpointError: If it has one that does not match its content.
+    """
     size = path.stat().st_size - 64
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -137,10 +164,12 @@ def verify_checksum(path: Path) -> bool:
 
 
 class ChecksummedCheckpointIO(CheckpointIO):
-    """`cnn_classifier.training.checkpoints` as Lightning's plugin; the arguments it does not name are Lightning's own."""
+    """A Lightning plugin that writes checkpoints atomically and verifies their checksum."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        save_with_checksum(Path(path), checkpoint)
+        # The header says that a checksum follows, so that a file which lost its end is recognized.
+        header = checkpoint.get(HEADER_KEY, checkpoint_header()) | {"checksum": True}
+        save_with_checksum(Path(path), checkpoint | {HEADER_KEY: header})
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         verify_checksum(Path(path))

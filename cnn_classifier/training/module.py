@@ -1,147 +1,184 @@
-"""The LightningModule: a network described by plain data, one step, and its optimiser."""
+"""The `LightningModule`: a network built from plain data, its loss, metrics, optimizer and schedule."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from torch import Tensor, distributed, nn
+from lightning.pytorch import Callback, LightningModule
+from torch import Tensor
 from torch.nn import functional
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from cnn_classifier import __version__
-from cnn_classifier.config.instantiate import instantiate
+from cnn_classifier.config.instantiate import (
+    check_trusted_hparams,
+    instantiate_model,
+    to_plain,
+    without_pretrained_weights,
+)
+from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.images.preprocess import Preprocess
+from cnn_classifier.data.loading.augment import normalize, to_float
 from cnn_classifier.data.loading.loader import Batch
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import ConfigError, DataError
+from cnn_classifier.models import get_model_config
 from cnn_classifier.models.feature_bank import FeatureBank
 from cnn_classifier.models.finetuning import FineTunable
-from cnn_classifier.training.optim import build_optimizer, build_schedulers
-
-CHECKPOINT_FORMAT = 2  # 1 was not sealed
-# What is logged: whatever a callback or a schedule may monitor.
-METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/f1_macro")
+from cnn_classifier.training.callbacks.plateau import PlateauStep
+from cnn_classifier.training.callbacks.resume_state import PartialEpochMetrics
+from cnn_classifier.training.callbacks.sync_buffers import SyncBuffers
+from cnn_classifier.training.checkpoints import checkpoint_header, find_checkpoint, read_checkpoint
+from cnn_classifier.training.optim import (
+    DEFAULT_OPTIMIZER,
+    DEFAULT_SCHEDULER,
+    build_optimizer,
+    build_schedulers,
+    clip_gradients,
+)
+from cnn_classifier.training.task import DEFAULT_LOSS, StageMetrics, build_loss
 
 
 class ImageClassifier(LightningModule):
-    """Everything that a checkpoint stores: plain data to rebuild the network, and its weights.
+    """An image classifier that any `Trainer` trains, and whose checkpoints load without any other file.
+
+    All arguments are plain data, which `save_hyperparameters` stores in the checkpoint.
 
     Args:
-        model: `_target_` and arguments of the network; it is given `num_classes`, `channels` and `image_size`.
-        class_names: Name of each class; the length of the logits.
-        preprocess: `Preprocess.as_dict()`: how an image file becomes the network's input.
-        optimizer: `_target_` and arguments; needed to train only.
-        scheduler: `_target_`, arguments, `warmup_epochs` and perhaps `monitor`; needed to train only.
-        loss: `label_smoothing` and `class_weights`, one a class or None; needed to train only.
-        aliases: Folders that name a class otherwise, `{cane: dog}`, so that evaluation understands them too.
+        model: The network: a name such as `"cnn"`, or a mapping with `_target_` and constructor arguments.
+        num_classes: The number of classes K; the length of `class_names` if not given.
+        image_size: The side of the input images in pixels; required only by networks with a flattening head.
+        channels: The number of image channels, 3 for RGB or 1 for grayscale.
+        class_names: The name of each class. If not given, `fit` takes them from the data module.
+        preprocess: The preprocessing of image files, a `Preprocess` or its `to_dict()`. If not given, `fit` takes it from
+            the data module.
+        optimizer: `_target_` and arguments of the optimizer.
+        scheduler: `_target_` and arguments of the learning-rate schedule, and optionally `warmup_epochs` and `monitor`.
+        loss: `label_smoothing` in [0, 1], and `class_weights`, a list of K values or None.
+        aliases: Other names of classes that evaluation accepts as folder names, e.g. `{"cane": "dog"}`.
+
+    Raises:
+        ConfigError: If an argument is invalid.
+
+    Example:
+        >>> model = ImageClassifier("resnet", num_classes=10)
+        >>> model(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(
         self,
+        model: str | Mapping[str, Any] = "resnet",
         *,
-        model: Mapping[str, Any],
-        class_names: Sequence[str],
-        preprocess: Mapping[str, Any],
-        optimizer: Mapping[str, Any],
-        scheduler: Mapping[str, Any],
-        loss: Mapping[str, Any],
+        num_classes: int | None = None,
+        image_size: int | None = None,
+        channels: int = 3,
+        class_names: Sequence[str] | None = None,
+        preprocess: Preprocess | Mapping[str, Any] | None = None,
+        optimizer: Mapping[str, Any] | None = None,
+        scheduler: Mapping[str, Any] | None = None,
+        loss: Mapping[str, Any] | None = None,
         aliases: Mapping[str | int, str | int] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        self.class_names = list(class_names)
+        if isinstance(preprocess, Preprocess):
+            preprocess = preprocess.to_dict()
+        num_classes = num_classes or len(class_names or ())
+        if num_classes < 1:
+            raise ConfigError("ImageClassifier requires num_classes or class_names")
+        hparams: dict[str, Any] = {
+            "model": get_model_config(model),
+            "num_classes": num_classes,
+            "image_size": preprocess["image_size"] if preprocess else image_size,
+            "channels": preprocess["channels"] if preprocess else channels,
+            "class_names": class_names,
+            "preprocess": preprocess,
+            "optimizer": optimizer or DEFAULT_OPTIMIZER,
+            "scheduler": scheduler or DEFAULT_SCHEDULER,
+            "loss": DEFAULT_LOSS | dict(loss or {}),
+            "aliases": aliases,
+        }
+        self.save_hyperparameters(to_plain(hparams))
+        self.class_names = list(class_names or map(str, range(num_classes)))
         self.aliases = aliases
-        self.preprocess = Preprocess.from_dict(preprocess)
-        num_classes = len(self.class_names)
-        self.network: nn.Module = instantiate(
-            model,
-            nn.Module,
-            num_classes=num_classes,
-            channels=self.preprocess.channels,
-            image_size=self.preprocess.image_size,
+        self.preprocess = Preprocess.from_dict(preprocess) if preprocess else None
+        self.network = instantiate_model(
+            hparams["model"], num_classes=num_classes, channels=hparams["channels"], image_size=hparams["image_size"]
         )
         self.set_memory_format(torch.channels_last)
-        self.feature_bank: FeatureBank | None = None  # known after a training, which does without
-        weights = loss["class_weights"]
-        if weights is not None and len(weights) != num_classes:
-            raise ConfigError(f"loss.class_weights={list(weights)}: expected {num_classes} values, one a class")
-        self.criterion = nn.CrossEntropyLoss(
-            weight=None if weights is None else torch.tensor(weights, dtype=torch.float32),
-            label_smoothing=loss["label_smoothing"],
-        )
-        # validate_args reads values back from the device in every step.
-        self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-        self.val_loss = MeanMetric(nan_strategy="disable")  # a diverged loss must be seen
-        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-        self.val_f1_macro = MulticlassF1Score(num_classes, average="macro", validate_args=False)
+        self.feature_bank: FeatureBank | None = None  # for out-of-distribution detection, after calibration
+        self.criterion = build_loss(hparams["loss"], num_classes)
+        self.train_metrics = StageMetrics(num_classes, names=("loss", "accuracy"))
+        self.val_metrics, self.test_metrics = StageMetrics(num_classes), StageMetrics(num_classes)
 
     def set_memory_format(self, memory_format: torch.memory_format) -> None:
-        """Keep weights and images in memory in this order."""
+        """Store the weights and the inputs of the network in this memory format."""
         self.memory_format = memory_format
         self.network.to(memory_format=memory_format)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, C, H, W) -> logits (B, K)."""
-        # float64 or bfloat16 under `precision=…-true`
+        """Compute logits.
+
+        Args:
+            images: Images, uint8 or float in [0, 1], shape (B, C, H, W). They are normalized here.
+
+        Returns:
+            The logits, shape (B, K).
+        """
+        images = to_float(images) if images.dtype == torch.uint8 else images
+        if self.preprocess is not None:
+            images = normalize(images, self.preprocess)
+        # The weights are float64 or bfloat16 with `precision="64-true"` or `"bf16-true"`.
         return self.network(images.to(self.dtype, memory_format=self.memory_format))
-
-    def on_train_start(self) -> None:
-        self.on_train_epoch_start()  # of an epoch that is gone on with, nobody tells the start
-
-    def on_train_epoch_start(self) -> None:
-        if isinstance(self.network, FineTunable):  # parts of it rest at first
-            epochs = self.trainer.max_epochs or 0
-            self.network.set_progress(self.current_epoch / epochs if epochs > 0 else 1.0)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self(images)
         loss = self.criterion(logits, labels)
-        self.train_loss(loss.detach())
-        self.train_accuracy(logits, labels if labels.ndim == 1 else labels.argmax(1))  # mixed images have shares
-        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
-        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
+        # MixUp and CutMix turn labels into class probabilities.
+        self.train_metrics.update(loss.detach(), logits, labels if labels.ndim == 1 else labels.argmax(1))
+        self.log_metrics("train", self.train_metrics)
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        """Schedule by a metric, so that what is saved of this epoch has that done."""
-        for scheduler_config in self.trainer.lr_scheduler_configs:
-            value = self.trainer.callback_metrics.get(str(scheduler_config.monitor))
-            if isinstance(scheduler_config.scheduler, ReduceLROnPlateau) and value is not None:
-                scheduler_config.scheduler.step(value)
-
-    def on_validation_epoch_start(self) -> None:
-        if self.trainer.world_size > 1:  # norms have seen other images in every process; the first one's are kept
-            for buffer in self.network.buffers():
-                distributed.broadcast(buffer, 0)
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.eval_step(batch, "val", self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.eval_step(batch, "test", self.test_metrics)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the class probabilities, shape (B, K)."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        return self(images).softmax(dim=1)
+
+    def eval_step(self, batch: Batch, stage: str, metrics: StageMetrics) -> None:
+        """Update and log the metrics of a validation or test batch."""
         images, labels = batch
         logits = self(images)
-        # Plain cross-entropy, so that runs with other smoothing or weights can be compared.
-        self.val_loss(functional.cross_entropy(logits, labels, reduction="none"))  # batches differ in size
-        self.val_accuracy(logits, labels)
-        self.val_f1_macro(logits, labels)
-        self.log("val/loss", self.val_loss)
-        self.log("val/accuracy", self.val_accuracy)
-        self.log("val/f1_macro", self.val_f1_macro)
+        # Plain cross-entropy, so that runs with different smoothing or class weights can be compared.
+        metrics.update(functional.cross_entropy(logits, labels, reduction="none"), logits, labels)
+        self.log_metrics(stage, metrics)
+
+    def log_metrics(self, stage: str, metrics: StageMetrics) -> None:
+        """Log each metric as `stage/name`, once per epoch."""
+        for name, metric in metrics.items():
+            self.log(f"{stage}/{name}", metric, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.hparams["optimizer"], self.network)
-        self.trainer.fit_loop.setup_data()  # counts the batches
+        total_steps = self.trainer.estimated_stepping_batches  # infinite with max_epochs=-1
         steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        estimated_steps = self.trainer.estimated_stepping_batches
-        if math.isinf(estimated_steps) and "total_steps" in self.hparams["scheduler"]:
-            raise ConfigError("scheduler: one cycle needs an end; give trainer.max_epochs, or scheduler=constant")
-        total_steps = int(min(estimated_steps, 2**62))
-        return [optimizer], build_schedulers(
-            self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
+        scheduler = self.hparams["scheduler"]
+        if math.isinf(total_steps) and "total_steps" in scheduler:
+            raise ConfigError("scheduler=onecycle requires trainer.max_epochs; set it, or use scheduler=constant")
+        schedulers = build_schedulers(
+            scheduler, optimizer, steps_per_epoch=steps_per_epoch, total_steps=int(min(total_steps, 2**62))
         )
+        return [optimizer], schedulers
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [PartialEpochMetrics(), SyncBuffers(), PlateauStep()]
 
     def configure_gradient_clipping(
         self,
@@ -149,41 +186,59 @@ class ImageClassifier(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradients of fused optimizers too, which Lightning refuses in mixed precision.
+        clip_gradients(self.trainer.precision_plugin, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-        Lightning refuses because a fused optimizer unscales float16 gradients inside its step, after the clipping.
-        Unscaling first is always valid: the scaler remembers it. bfloat16 has no scaler.
+    def setup(self, stage: str) -> None:
+        """Take class names and preprocessing from the data module, or check that they agree with the module's.
+
+        Raises:
+            DataError: If they disagree. Mean and standard deviation may differ: a checkpoint keeps its own.
         """
-        precision = self.trainer.precision_plugin
-        scaler = getattr(precision, "scaler", None)
-        if not gradient_clip_val:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if not isinstance(datamodule, ImageFolderDataModule):
             return
-        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-            scaler.unscale_(optimizer)
-        if gradient_clip_algorithm == "value":
-            precision.clip_grad_by_value(optimizer, gradient_clip_val)
-        else:
-            precision.clip_grad_by_norm(optimizer, gradient_clip_val)
+        names, preprocess = list(datamodule.class_names), datamodule.preprocess
+        if self.hparams["class_names"] is None and len(names) == len(self.class_names):
+            self.class_names = self.hparams["class_names"] = names
+        if self.preprocess is None:
+            self.preprocess, self.hparams["preprocess"] = preprocess, preprocess.to_dict()
+        if names != self.class_names:
+            raise DataError(f"The data has the classes {names}, but the model has {self.class_names}.")
+        if replace(preprocess, mean=self.preprocess.mean, std=self.preprocess.std) != self.preprocess:
+            raise DataError(f"The data module's {preprocess} differs from the model's {self.preprocess}.")
+
+    def on_train_start(self) -> None:
+        self.on_train_epoch_start()  # Lightning does not call it when a run resumes within an epoch
+
+    def on_train_epoch_start(self) -> None:
+        if isinstance(self.network, FineTunable):
+            epochs = self.trainer.max_epochs or 0
+            self.network.set_progress(self.current_epoch / epochs if epochs > 0 else 1.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["cnn_classifier"] = {"format": CHECKPOINT_FORMAT, "version": __version__}
-        if not self.trainer.is_last_batch:
-            checkpoint["epoch_so_far"] = {
-                name: self.reduce_metric_state(metric) for name, metric in self.resumable_metrics()
-            }
+        checkpoint["cnn_classifier"] = checkpoint_header()
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.trainer.global_rank > 0:  # the first process goes on with what all of them have measured
-            return
-        for name, metric in self.resumable_metrics():
-            for state, value in checkpoint.get("epoch_so_far", {}).get(name, {}).items():
-                setattr(metric, state, value.to(metric.device))
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, *, trusted: Sequence[str] = (), **kwargs: Any
+    ) -> "ImageClassifier":
+        """Load a module from a checkpoint of any `Trainer`, on the CPU unless `map_location` is given.
 
-    def reduce_metric_state(self, metric: Metric) -> dict[str, Tensor]:
-        """The state of a metric that sums."""
-        states = {name: torch.as_tensor(value).clone() for name, value in metric.metric_state.items()}
-        return {name: self.trainer.strategy.reduce(value, reduce_op="sum") for name, value in states.items()}
+        Args:
+            checkpoint_path: The checkpoint file, or a run directory.
+            trusted: Import prefixes of network classes of your own that the checkpoint may name.
+            kwargs: Further arguments of `LightningModule.load_from_checkpoint`.
 
-    def resumable_metrics(self) -> list[tuple[str, Metric]]:
-        """What is measured in training: an epoch that is gone on with has measured some of it."""
-        return [("train_loss", self.train_loss), ("train_accuracy", self.train_accuracy)]
+        Raises:
+            CheckpointError: If the file is missing, damaged, not a checkpoint of this class, or names an untrusted class.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        hparams = checkpoint["hyper_parameters"]
+        check_trusted_hparams(hparams, trusted)
+        path = find_checkpoint(checkpoint_path)
+        options: dict[str, Any] = {
+            "map_location": "cpu",
+            "weights_only": True,
+            "model": without_pretrained_weights(hparams["model"]),
+        }
+        return super().load_from_checkpoint(path, **options | kwargs)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnn_classifier.config.instantiate import check_trusted_target
-from cnn_classifier.data.images.preprocess import Pixels
-from cnn_classifier.data.loading.augment import normalize, to_float
+from cnn_classifier.config.instantiate import check_trusted_hparams, without_pretrained_weights
+from cnn_classifier.data.images.preprocess import Pixels, Preprocess
+from cnn_classifier.data.loading.augment import to_float
 from cnn_classifier.errors import CheckpointError, ConfigError, first_line
 from cnn_classifier.inference.backends import ModelOutput
 from cnn_classifier.inference.metadata import ModelMetadata
@@ -41,7 +41,7 @@ class PyTorchBackend:
         except (RuntimeError, AssertionError) as error:  # torch raises AssertionError if it was built without CUDA
             detail = first_line(error).rstrip(".")
             raise ConfigError(f"Cannot use device {device}: {detail}. Expected cpu, cuda or mps.") from error
-        self.preprocess, self.temperature = metadata.preprocess, metadata.temperature
+        self.temperature = metadata.temperature
         self._lock = Lock()  # forward_with_features stores the features in the network
 
     @torch.inference_mode()
@@ -65,7 +65,7 @@ class PyTorchBackend:
         """
         images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
         with self._lock:
-            return forward_with_features(self.classifier, normalize(to_float(images), self.preprocess))
+            return forward_with_features(self.classifier, to_float(images))
 
 
 def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[ImageClassifier, ModelMetadata]:
@@ -88,18 +88,18 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[I
     checkpoint = read_checkpoint(path)
     hparams = checkpoint["hyper_parameters"]
     try:
-        check_trusted_target(hparams["model"], trusted)
+        check_trusted_hparams(hparams, trusted)
     except (CheckpointError, LookupError, TypeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     try:
-        classifier = ImageClassifier(**hparams)
+        classifier = ImageClassifier(**hparams | {"model": without_pretrained_weights(hparams["model"])})
         classifier.load_state_dict(checkpoint["state_dict"])
         classifier.feature_bank = (
             FeatureBank(checkpoint["reference_features"]) if "reference_features" in checkpoint else None
         )
         metadata = ModelMetadata(
             class_names=classifier.class_names,
-            preprocess=classifier.preprocess,
+            preprocess=get_preprocess(classifier),
             aliases=classifier.aliases,
             **checkpoint.get("calibration", {}),
         )
@@ -107,3 +107,18 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[I
         detail = first_line(error)
         raise CheckpointError(f"Cannot load {path}: its weights do not match its network ({detail}).") from error
     return classifier.eval(), metadata
+
+
+def get_preprocess(classifier: ImageClassifier) -> Preprocess:
+    """Return the preprocessing of image files; without one, images are resized and scaled to [0, 1].
+
+    Raises:
+        ConfigError: If the image size is unknown.
+    """
+    if classifier.preprocess is not None:
+        return classifier.preprocess
+    image_size, channels = classifier.hparams["image_size"], classifier.hparams["channels"]
+    if image_size is None:
+        raise ConfigError("it has no image size; pass image_size= or preprocess= to ImageClassifier, or fit a data module")
+    zeros, ones = (0.0,) * channels, (1.0,) * channels
+    return Preprocess(image_size=image_size, channels=channels, resize="stretch", mean=zeros, std=ones)

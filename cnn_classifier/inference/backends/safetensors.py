@@ -7,16 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
-from cnn_classifier.config.instantiate import check_trusted_target
+from cnn_classifier.config.instantiate import check_trusted_hparams, without_pretrained_weights
 from cnn_classifier.errors import CheckpointError, ConfigError, first_line
 from cnn_classifier.models.feature_bank import FeatureBank
 from cnn_classifier.training.module import ImageClassifier
 
 HPARAMS_KEY = "hyper_parameters"
 REFERENCE_FEATURES_KEY = "feature_bank.features"
-INSTALL_HINT = (
-    "safetensors bundles require a package that is not installed. Install it with: pip install 'cnn_classifier[export]'"
-)
+INSTALL_HINT = "safetensors bundles require a package that is not installed: pip install 'cnn_classifier[export]'"
 
 
 def save_safetensors(path: Path, classifier: ImageClassifier) -> None:
@@ -57,8 +55,8 @@ def load_safetensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassif
         with safe_open(path, "pt") as file:
             hparams: dict[str, Any] = json.loads((file.metadata() or {})[HPARAMS_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a mapping
-        check_trusted_target(hparams["model"], trusted)
-        classifier = ImageClassifier(**hparams)
+        check_trusted_hparams(hparams, trusted)
+        classifier = ImageClassifier(**hparams | {"model": without_pretrained_weights(hparams["model"])})
         reference_features = weights.pop(REFERENCE_FEATURES_KEY, None)
         classifier.load_state_dict(weights)
         classifier.feature_bank = None if reference_features is None else FeatureBank(reference_features)

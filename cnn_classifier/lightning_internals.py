@@ -1,0 +1,43 @@
+"""Private attributes of Lightning, used in this module only, so that an upgrade of Lightning breaks one place.
+
+Written for Lightning 2.6. Each function says what the public API lacks.
+"""
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import AveragedModel
+
+
+def num_batches_done(trainer: Trainer) -> int:
+    """Return the number of batches of the current epoch that were processed before a resume.
+
+    Lightning restores the position within an epoch, but does not pass it to the loader.
+    """
+    return int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+
+
+def global_batch_index(trainer: Trainer) -> int:
+    """Return the index of the current training batch, counted from 0 over all epochs.
+
+    `trainer.global_step` counts optimizer steps, which are fewer with gradient accumulation.
+    """
+    return int(trainer.fit_loop.epoch_loop.total_batch_idx)
+
+
+def is_accumulating(trainer: Trainer) -> bool:
+    """Return whether the current batch only accumulates gradients, without an optimizer step."""
+    return bool(trainer.fit_loop._should_accumulate())
+
+
+def get_average_model(callback: WeightAveraging) -> AveragedModel | None:
+    """Return the averaged copy of the module that a `WeightAveraging` callback keeps, None before `setup`."""
+    return callback._average_model
+
+
+def set_average_device(callback: WeightAveraging, device: torch.device) -> None:
+    """Set the device of the averaged copy before `setup`.
+
+    The constructor takes a device, but the `Trainer` chooses it later.
+    """
+    callback._device = device
