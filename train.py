@@ -1,4 +1,6 @@
-from cnn_classifier.cli.main import run
+import sys
+
+from cnn_classifier.cli.main import main
 
 if __name__ == "__main__":
-    run("train")
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -1,6 +1,8 @@
-"""`python -m cnn_classifier`: the command where its script is not on the path."""
+"""`python -m cnn_classifier`, which is `cnn-classifier` without the installed script."""
 
-from cnn_classifier.cli.main import run
+import sys
+
+from cnn_classifier.cli.main import main
 
 if __name__ == "__main__":
-    run()
+    sys.exit(main())

@@ -49,7 +49,7 @@ def to_probabilities(predictions: list[Prediction], names: list[str]) -> Probabi
 def predict_by_command(run: str, paths: list[Path], names: list[str], folder: Path) -> Probabilities:
     """The answers of `predict --csv`."""
     csv_path = folder / "answers.csv"
-    command = ["predict", run, *map(str, paths), "--csv", str(csv_path), "--top", str(len(names))]
+    command = ["predict", run, *map(str, paths), "--csv", str(csv_path), "--top-k", str(len(names))]
     subprocess.run([COMMAND, *command, "--device", "cpu"], check=True)
     with csv_path.open(newline="") as file:
         rows = list(csv.DictReader(file))

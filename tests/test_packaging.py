@@ -29,7 +29,7 @@ def test_the_unpacked_wheel_trains_and_predicts_from_an_empty_folder(wheel: Path
     site, here = tmp_path / "site", tmp_path / "here"
     zipfile.ZipFile(wheel).extractall(site)
     here.mkdir()
-    command = [sys.executable, "-c", "from cnn_classifier.cli.main import run; run()"]
+    command = [sys.executable, "-c", "import sys; from cnn_classifier.cli.main import main; sys.exit(main())"]
     environment = os.environ | {"PYTHONPATH": str(site)}  # before the checkout, whose conf/ is then out of sight
     words = ["model=baseline", "dataset.max_per_class=10", "trainer.max_epochs=1", "run_dir=run", "trainer=cpu"]
 

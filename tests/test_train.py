@@ -152,7 +152,7 @@ def test_predict_lists_unreadable_images_and_answers_the_rest(photos: Path, caps
     (photos / "test" / "cats" / "broken.jpg").write_text("no picture")
     capsys.readouterr()
 
-    asked = [str(checkpoint), str(photos / "test" / "cats"), "--top", "2", "--threshold", "0"]
+    asked = [str(checkpoint), str(photos / "test" / "cats"), "--top-k", "2", "--threshold", "0"]
     assert main(["predict", *asked, "--csv", "answers.csv"]) == 0
 
     with Path("answers.csv").open() as file:
@@ -173,12 +173,12 @@ def test_an_unreadable_image_is_left_out_of_training_and_named(
     run_dir = train(photos, epochs=1)
 
     reason = "not an image: it starts like text, 'no picture'"
-    assert report_of(run_dir)["data"]["bad"] == [{"path": "train/dogs/broken.jpg", "reason": reason}]
+    assert report_of(run_dir)["data"]["unreadable"] == [{"path": "train/dogs/broken.jpg", "reason": reason}]
     assert report_of(run_dir)["data"]["ignored"] == {".txt": 1}
     assert "broken.jpg" not in (run_dir / "split.csv").read_text()
     told = capsys.readouterr().out.splitlines()
-    assert f"left out 1 unreadable image (all in report.json), such as train/dogs/broken.jpg: {reason}" in told
-    assert "passed over files that are no images or in no class: 1 .txt" in told
+    assert f"Skipped 1 unreadable image (all listed in report.json), such as train/dogs/broken.jpg: {reason}" in told
+    assert "Ignored files that are not images or not in a class folder: 1 .txt." in told
 
 
 def test_the_report_says_what_is_in_the_data(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,12 +188,12 @@ def test_the_report_says_what_is_in_the_data(photos: Path, capsys: pytest.Captur
 
     assert (data["images"], data["classes"]) == (57, {"cats": 28, "dogs": 29})
     assert data["splits"] == {"train": {"cats": 20, "dogs": 20}, "test": {"cats": 8, "dogs": 9}}
-    assert (data["imbalance"], data["bad"], data["leaks"], data["conflicts"]) == (1.04, [], 1, 1)
+    assert (data["imbalance"], data["unreadable"], data["leaks"], data["conflicts"]) == (1.04, [], 1, 1)
     copies = {"kind": "exact", "paths": ["test/dogs/leak.png", "train/cats/000.png"]}
     assert {**copies, "classes": ["cats", "dogs"], "splits": ["test", "train"]} in data["duplicates"]
     told = capsys.readouterr().out
-    assert "pictures in more than one class: 1" in told
-    assert "pictures in more than one split folder: 1; the test is easier than it looks" in told
+    assert "Images in more than one class: 1." in told
+    assert "Images in more than one split folder: 1. They make the test metrics too optimistic." in told
 
 
 def test_an_archive_trains_as_its_folder_does_under_names_of_ones_own(

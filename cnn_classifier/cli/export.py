@@ -1,4 +1,4 @@
-"""`export`: make a bundle of a checkpoint, for use without it, and without PyTorch."""
+"""The `export` command: a bundle for ONNX Runtime, torch.export or safetensors."""
 
 import argparse
 from pathlib import Path
@@ -9,21 +9,24 @@ from cnn_classifier.training.environment import ignore_known_warnings
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `export` to the command line; `commands` are argparse's sub-parsers."""
-    parser = subparsers.add_parser("export", help="write a bundle for ONNX Runtime, PyTorch or safetensors")
+    """Add `export` to the sub-parsers of argparse."""
+    parser = subparsers.add_parser("export", help="export a model for ONNX Runtime, PyTorch or safetensors")
     add_model_arguments(parser)
-    parser.add_argument("--to", choices=["onnx", "torch", "safetensors"], default="onnx", help="default: onnx")
-    parser.add_argument("--int8", action="store_true", help="8-bit integers, for ONNX")
-    parser.add_argument("--any-size", action="store_true", help="an ONNX graph that resizes images itself")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the folder of the bundle")
+    parser.add_argument("--to", choices=["onnx", "torch", "safetensors"], default="onnx", help="format (default: onnx)")
+    parser.add_argument("--int8", action="store_true", help="quantize the ONNX graph to 8-bit integers")
+    parser.add_argument("--any-size", action="store_true", help="include the resizing of images in the ONNX graph")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the directory of the bundle")
     parser.add_argument(
-        "--images", metavar="FOLDER", type=Path, help="labelled images to try it on (default: the run's test images)"
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        help="labeled images for the parity check (default: the test images of the run)",
     )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and tell what the trial on real images found."""
+    """Export the model and print the result of the parity check."""
     from cnn_classifier.export.bundle import export
 
     ignore_known_warnings()
@@ -34,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         int8=arguments.int8,
         any_size=arguments.any_size,
         images=arguments.images,
-        trusted=arguments.trust,
+        trusted=arguments.trust_module,
     )
     total_bytes = sum(path.stat().st_size for path in arguments.out.iterdir())
     print(f"{arguments.out}  {total_bytes / 1e6:.1f} MB\n{parity}")

@@ -1,6 +1,6 @@
-"""The one command. `train` belongs to Hydra, the rest to argparse; every error is one line and an exit code.
+"""The `cnn-classifier` entry point: dispatch to a command, one line per error, exit codes.
 
-Each command is imported once it is asked for: help and errors answer within a second.
+The modules of a command are imported when it runs, so that help and usage errors do not wait for torch.
 """
 
 import os
@@ -11,53 +11,57 @@ from io import TextIOWrapper
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, print_error
 
 
-def run(*argv: str) -> None:
-    """The console entry point: `run("train")` is `cnn-classifier train` with the words of this process."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # file names may hold what the terminal cannot show
-            stream.reconfigure(errors="backslashreplace")
-    sys.exit(main([*argv, *sys.argv[1:]]))
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run one command and return its exit code; errors are one line on standard error.
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; an error is printed as one line on standard error.
 
     Args:
-        argv: The words after the program's name.
-    """
-    debug = "--debug" in argv
-    args = [word for word in argv if word != "--debug"]
-    try:
-        if args[:1] == ["train"]:
-            return train(args[1:], debug=debug)
-        from cnn_classifier.cli.parser import build_parser
+        argv: The arguments without the program name, by default those of this process.
 
-        arguments = build_parser().parse_args(args)
-        return arguments.command(arguments)
-    except ClassifierError as error:
-        if debug:
-            raise
-        return print_error(str(error), error.exit_code)
+    Returns:
+        The exit code; see `errors`.
+
+    Raises:
+        Exception: With `--debug`, the error itself.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # file names may contain characters that the terminal cannot encode
+            stream.reconfigure(errors="backslashreplace")
+    debug = "--debug" in args
+    try:
+        return run_command([arg for arg in args if arg != "--debug"], debug=debug)
     except KeyboardInterrupt as error:
         return print_error(f"interrupted{error}", INTERRUPTED_EXIT_CODE)
-    except BrokenPipeError:  # `predict … | head` has seen enough
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # the outermost guard: a bug is one line, too
+    except Exception as error:
         if debug:
             raise
-        return print_error(f"{type(error).__name__}: {error} (this is a bug; --debug shows where)", INTERNAL_EXIT_CODE)
+        if isinstance(error, ClassifierError):
+            return print_error(str(error), error.exit_code)
+        message = f"{type(error).__name__}: {error} (this is a bug; --debug prints the traceback)"
+        return print_error(message, INTERNAL_EXIT_CODE)
 
 
-def train(argv: Sequence[str], *, debug: bool) -> int:
-    """Run `train` with the words of Hydra's own command line, or tell what they are."""
-    if "--help" in argv or "-h" in argv:
-        from cnn_classifier.cli.train import format_train_help
+def run_command(args: Sequence[str], *, debug: bool) -> int:
+    """Run a command with its arguments and return its exit code."""
+    if args[:1] == ["train"]:
+        return run_train(args[1:], debug=debug)
+    from cnn_classifier.cli.parser import build_parser
 
-        print(format_train_help(argv))
+    arguments = build_parser().parse_args(args)
+    return arguments.command(arguments)
+
+
+def run_train(args: Sequence[str], *, debug: bool) -> int:
+    """Run `train`, whose command line is parsed by Hydra, or print its help."""
+    from cnn_classifier.cli.train import format_train_help, train_command
+
+    if "--help" in args or "-h" in args:
+        print(format_train_help(args))
         return 0
-    from cnn_classifier.cli.train import train_command
     from cnn_classifier.training.signals import sigterm_raises
 
     with sigterm_raises():
-        return train_command(argv, debug=debug)
+        return train_command(args, debug=debug)

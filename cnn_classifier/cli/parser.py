@@ -1,33 +1,33 @@
-"""The words of every command but `train`, whose words are Hydra's; one file a command says what is done with them."""
+"""The argparse parser of all commands except `train`, whose command line is Hydra's."""
 
 import argparse
 from typing import NoReturn
 
 from cnn_classifier import __version__
-from cnn_classifier.cli import compare, data, doctor, evaluate, export, lr_find, predict, serve
+from cnn_classifier.cli import cache, compare, data, doctor, evaluate, export, lr_find, predict, serve, sort
 from cnn_classifier.errors import ConfigError
 
-COMMANDS = (evaluate, compare, predict, export, serve, lr_find, data, doctor)
+COMMANDS = (evaluate, compare, predict, sort, export, serve, lr_find, data, cache, doctor)
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """argparse, but a wrong word is one line like every other error."""
+    """An `ArgumentParser` that raises `ConfigError` instead of printing the usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; {self.prog} --help shows what is expected")
+        raise ConfigError(f"{message}; see {self.prog} --help")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands but `train`."""
+    """Build the parser of all commands; `train` appears in its help only."""
     root_parser = OneLineParser(
         prog="cnn-classifier",
-        description="From a folder of images to a trained, tested, reusable classifier.",
+        description="Train, evaluate, export and serve image classifiers.",
     )
     root_parser.add_argument("--version", action="version", version=f"cnn_classifier {__version__}")
-    root_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    root_parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
     subparsers = root_parser.add_subparsers(required=True, metavar="COMMAND")
     subparsers.add_parser(
-        "train", help="train and test a classifier; `train --help` lists the configuration", add_help=False
+        "train", help="train and evaluate a classifier; `train --help` lists the configuration groups", add_help=False
     )
     for module in COMMANDS:
         module.add_parser(subparsers)

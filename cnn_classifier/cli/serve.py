@@ -1,43 +1,48 @@
-"""`serve`: answer over HTTP, and show a page to drop pictures on."""
+"""The `serve` command: predictions over HTTP, with an upload page."""
 
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.cli.arguments import fraction, positive_int
+from cnn_classifier.cli.arguments import add_threshold_argument, positive_int
 from cnn_classifier.errors import ConfigError
 
 REQUIRED_PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "python_multipart", "prometheus_client")
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `serve` to the command line; `commands` are argparse's sub-parsers."""
-    parser = subparsers.add_parser("serve", help="answer over HTTP, with a page to drop pictures on")
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a bundle that `export` wrote for ONNX")
-    parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1; 0.0.0.0 is for everybody")
-    parser.add_argument("--port", type=port_number, default=8000, help="default 8000; 0 is any that is free")
+    """Add `serve` to the sub-parsers of argparse."""
+    parser = subparsers.add_parser("serve", help="serve predictions over HTTP, with an upload page")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="an ONNX bundle written by `export`")
     parser.add_argument(
-        "--threshold",
-        metavar="T",
-        type=fraction,
-        help="below this probability say `unknown` (default: the model's own)",
+        "--host", default="127.0.0.1", help="address (default: 127.0.0.1); 0.0.0.0 listens on all interfaces"
     )
-    parser.add_argument("--limit", metavar="MIB", type=mebibytes, help="of one request (default 10)")
-    parser.add_argument("--threads", metavar="N", type=positive_int, help="of one forward pass (default: every core)")
+    parser.add_argument("--port", type=port_number, default=8000, help="port (default: 8000); 0 selects a free port")
+    add_threshold_argument(parser)
+    parser.add_argument(
+        "--max-body-mb",
+        dest="max_body_bytes",
+        metavar="MIB",
+        type=mebibytes,
+        help="maximum request size in MiB (default: 10)",
+    )
+    parser.add_argument(
+        "--threads", metavar="N", type=positive_int, help="threads per forward pass (default: all cores)"
+    )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Load, listen, answer until a signal."""
+    """Load the bundle and serve requests until a signal arrives."""
     if any(find_spec(name) is None for name in REQUIRED_PACKAGES):
-        raise ConfigError("serve needs packages that are not installed; pip install 'cnn_classifier[serve]'")
+        raise ConfigError("serve requires packages that are not installed: pip install 'cnn_classifier[serve]'")
     from cnn_classifier.serve.app import make_app
     from cnn_classifier.serve.bundle import load_bundle
     from cnn_classifier.serve.limits import Limits
     from cnn_classifier.serve.server import create_socket, serve
 
-    limits = Limits(max_body_bytes=arguments.limit) if arguments.limit else Limits()
+    limits = Limits(max_body_bytes=arguments.max_body_bytes) if arguments.max_body_bytes else Limits()
     predictor, sha256 = load_bundle(arguments.model, threads=arguments.threads)
     app = make_app(predictor, sha256=sha256, threshold=arguments.threshold, limits=limits)
     with create_socket(arguments.host, arguments.port) as listener:
@@ -49,16 +54,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def port_number(text: str) -> int:
-    """A number of TCP, for argparse."""
+    """Parse a TCP port number; an argparse type."""
     number = int(text)
     if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is out of range: expected 0 to 65535")
     return number
 
 
 def mebibytes(text: str) -> int:
-    """A positive number of MiB as bytes, for argparse."""
+    """Parse a size in MiB and return it in bytes; an argparse type."""
     number = float(text)
     if not 0 < number <= 1024:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1024")
+        raise argparse.ArgumentTypeError(f"{text} is out of range: expected a number above 0, up to 1024")
     return int(number * 2**20)

@@ -15,12 +15,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from cnn_classifier.config.compose import Config, quote_override
+from cnn_classifier.config.compose import Config
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
+from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.config.paths import CONF_DIR, user_config_dirs
 from cnn_classifier.config.yaml_files import check_yaml_files
 from cnn_classifier.errors import ConfigError, StorageError, print_error
-from cnn_classifier.sweep.job import display_path, run_job
+from cnn_classifier.sweep.job import run_job, sweep_resume_hint
 from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML, RESUME_OVERRIDE, Leaderboard, job_overrides
 from cnn_classifier.training.distributed import get_rank
 from cnn_classifier.training.status import Status
@@ -110,11 +111,7 @@ def train_command(argv: Sequence[str], *, debug: bool) -> int:
         config_dirs = ", ".join(map(str, user_config_dirs(argv))) or CONF_DIR
         raise ConfigError(f"the defaults lists in {config_dirs} name each other without end; leave one out") from error
     except KeyboardInterrupt as error:
-        hint = (
-            f"; what is done stays, go on with the same words and {RESUME_OVERRIDE}{display_path(leaderboard.sweep_dir)}"
-            if leaderboard
-            else ""
-        )
+        hint = sweep_resume_hint(leaderboard.sweep_dir) if leaderboard else ""
         raise KeyboardInterrupt(str(error) or hint) from None
     except OSError as error:
         raise StorageError(f"{error.filename}: {error.strerror}; choose another folder with run_dir=PATH") from error

@@ -1,87 +1,101 @@
-"""Compose the configuration, and check it before torch is imported."""
+"""Compose, check, save and compare configurations; does not import torch."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
+from cnn_classifier.config.hydra_runtime import hydra_runtime, resolve_runtime_values
+from cnn_classifier.config.overrides import flatten, quote_override, searchpath_override
 from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.secrets import redact
 from cnn_classifier.config.yaml_files import check_yaml_files
 from cnn_classifier.data import AUTO
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import ConfigError, single_line
 from cnn_classifier.files import atomic_write
 
 Config = DictConfig
 
 
-def load_config(overrides: Sequence[str] = (), *, run_dir: str | Path | None = None) -> Config:
-    """The configuration that `python train.py` would use with these words, for notebooks and tests.
+def load_config(
+    overrides: Sequence[str] = (), *, run_dir: str | Path | None = None, config_dir: str | Path | None = None
+) -> Config:
+    """Compose and check the config that `python train.py` uses with the same overrides.
 
     Args:
-        overrides: What one would type, such as `dataset=cats_dogs`.
-        run_dir: The folder for the run; by default a new one below `outputs`.
+        overrides: The overrides as on the command line, such as `dataset=cats_dogs`.
+        run_dir: The directory of the run, by default `outputs/<dataset>/<model>/<time>`.
+        config_dir: A directory with additional config groups, like `--config-dir` of the command.
 
     Raises:
-        ConfigError: If it does not compose, or a value is wrong.
+        ConfigError: If the config cannot be composed, or a value is invalid.
     """
+    arguments = [*overrides]
+    if run_dir is not None:
+        arguments.append(f"run_dir={quote_override(run_dir)}")
+    if config_dir is not None:
+        check_yaml_files(Path(config_dir))
+        arguments.append(searchpath_override([config_dir]))
     try:
-        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            config = compose("config", list(overrides))
-            if OmegaConf.is_interpolation(config, "run_dir"):  # of the command's own folders
-                now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-                config.run_dir = str(run_dir or Path("outputs", config.dataset.name, now))
-            check_config(config, overrides)
+        with (
+            initialize_config_dir(str(CONF_DIR), version_base="1.3"),
+            hydra_runtime(compose("config", arguments, return_hydra_config=True)) as config,
+        ):
+            config.run_dir = HydraConfig.get().run.dir
+            resolve_runtime_values(config)
+            check_config(config, arguments)
     except COMPOSITION_ERRORS as error:
-        raise translate_hydra_error(error, overrides) from error
+        raise translate_hydra_error(error, arguments) from error
     return config
 
 
-def quote_override(value: str | Path) -> str:
-    """A value as a word of Hydra's, whatever is in it."""
-    return "'" + str(value).replace("'", "\\'") + "'"
-
-
 def save_config(config: Config, path: Path) -> None:
-    """Write the configuration as YAML, interpolations resolved, secrets left out."""
+    """Write the config as YAML, with interpolations resolved and secrets redacted."""
     atomic_write(path, OmegaConf.to_yaml(OmegaConf.create(to_redacted_dict(config))).encode())
 
 
 def to_redacted_dict(config: Config) -> dict[str, Any]:
-    """The plain values that `save` writes and `read_saved` reads."""
+    """Convert the config to the plain values that `save_config` writes and `load_saved_config` reads."""
     return dict(redact(to_container(config), OmegaConf.to_container(config, resolve=False)))
 
 
 def redact_multirun_yaml(path: Path) -> None:
-    """Of what Hydra writes down of a sweep keep the words alone, without passwords and keys."""
+    """Reduce Hydra's `multirun.yaml` to its overrides, with secrets redacted."""
     content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     overrides = content["hydra"]["overrides"] if isinstance(content["hydra"], dict) else content
     atomic_write(path, OmegaConf.to_yaml(OmegaConf.create(redact(overrides))).encode())
 
 
 def load_saved_config(path: Path) -> dict[str, Any]:
-    """A configuration that was written as YAML, as plain data; what it refers to is left alone.
+    """Load a config that `save_config` wrote, as plain data; interpolations are not resolved.
+
+    Args:
+        path: The YAML file.
 
     Raises:
-        ConfigError: If it is damaged.
+        ConfigError: If it cannot be read.
     """
     check_yaml_files(path)
     try:
         return dict(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
     except (*COMPOSITION_ERRORS, YAMLError) as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"{path} is no configuration that we wrote ({detail})") from error
+        raise ConfigError(f"Cannot read {path}: {single_line(error)}. Expected a config written by a run.") from error
 
 
 def is_same_experiment(config: Config, saved_path: Path) -> bool:
-    """Whether a saved configuration is this one, apart from what is `auto` and what a resumed run may change."""
+    """Return whether a saved config is the same except for `auto` values and keys that may change on resume.
+
+    Args:
+        config: The config of this run.
+        saved_path: The `config.yaml` of an earlier run.
+    """
     previous = load_saved_config(saved_path)
     current = fill_auto(mark_auto(to_redacted_dict(config)), previous)
     for values in (current, previous):
@@ -95,20 +109,25 @@ def is_same_experiment(config: Config, saved_path: Path) -> bool:
 
 
 def inherit_resolved_values(config: Config, saved_path: Path) -> None:
-    """Take what is `auto` from a saved configuration: a run that goes on keeps what was settled when it began."""
+    """Replace the `auto` values by those of a saved config, so that a resumed run keeps its resolved values.
+
+    Args:
+        config: The config of this run, which is modified.
+        saved_path: The `config.yaml` of the run to resume.
+    """
     current = mark_auto(to_container(config))
     before, after = flatten(current), flatten(fill_auto(current, load_saved_config(saved_path)))
     set_values(config, {key: value for key, value in after.items() if before.get(key) != value})
 
 
 def set_values(config: Config, values: Mapping[str, Any]) -> None:
-    """Set these paths, and leave all that refers to them to follow."""
+    """Set the values of dotted keys; interpolations that refer to them are kept."""
     for key, value in values.items():
         OmegaConf.update(config, key, value, merge=False)
 
 
 def fill_auto(values: Any, resolved: Any) -> Any:
-    """Plain values, each `auto` replaced by what others have in its place, where they have that place."""
+    """Replace each `auto` in nested values by the resolved value with the same key, if there is one."""
     if isinstance(values, dict) and isinstance(resolved, dict):
         return {key: fill_auto(value, resolved.get(key, value)) for key, value in values.items()}
     return resolved if values == AUTO else values
@@ -127,37 +146,32 @@ def mark_auto(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def flatten(values: Any, prefix: str = "") -> dict[str, Any]:
-    """`{"trainer.max_epochs": 20, ...}`."""
-    if not isinstance(values, dict):
-        return {prefix.removesuffix("."): values}
-    return {key: value for name, child in values.items() for key, value in flatten(child, f"{prefix}{name}.").items()}
-
-
 def to_container(node: Any) -> Any:
-    """Dicts, lists, strings and numbers in place of Hydra's own types, interpolations resolved."""
+    """Convert an OmegaConf node to plain dicts and lists with interpolations resolved; other values are returned."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def check_config(config: Config, overrides: Sequence[str]) -> None:
-    """Check what can be known without torch: each override's type against the value it replaces, and all ranges.
+    """Check the type of each override against the value that it replaces, and all ranges.
 
-    Needs an initialised Hydra.
+    Hydra must be initialized.
+
+    Args:
+        config: The composed config.
+        overrides: The overrides it was composed with.
 
     Raises:
-        ConfigError: Naming the key, the value and what was expected.
+        ConfigError: If a value is invalid; the message names the key, the value and what was expected.
     """
-    from cnn_classifier.config.schema import (  # with Pillow, which a misspelt key need not wait for
-        check_type,
-        check_values,
-    )
+    # Imports Pillow; unknown keys are reported before.
+    from cnn_classifier.config.schema import check_type, check_values
 
-    override_strings = [str(word) for word in overrides]
-    parsed = OverridesParser.create().parse_overrides(override_strings)
-    changed = [word for word in parsed if word.type is OverrideType.CHANGE and not is_group(word)]
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    changed = [override for override in parsed if override.type is OverrideType.CHANGE and not is_group(override)]
     if changed:
-        unchanged = [word for word, override in zip(override_strings, parsed, strict=True) if override not in changed]
-        defaults = compose("config", [word for word in unchanged if not word.startswith("hydra.")])
+        defaults = compose(
+            "config", [text for text, override in zip(overrides, parsed, strict=True) if override not in changed]
+        )
         for override in changed:
             key = override.key_or_group
             check_type(key, to_container(OmegaConf.select(config, key)), to_container(OmegaConf.select(defaults, key)))

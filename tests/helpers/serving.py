@@ -24,7 +24,7 @@ with create_socket("127.0.0.1", 0) as listener:
 """
 JPEG_HEADERS = {"Content-Type": "image/jpeg"}
 REQUEST_HEADERS = b"POST /predict HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
-COMMAND = [sys.executable, "-c", "from cnn_classifier.cli.main import run; run()"]
+COMMAND = [sys.executable, "-c", "import sys; from cnn_classifier.cli.main import main; sys.exit(main())"]
 
 
 class ServiceProcess:
