@@ -1,16 +1,17 @@
-"""The doctor says what is there, what is wrong with it, and what to do."""
+"""The `doctor` command: checks, verdicts and hints."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from cnn_classifier.cli import doctor_checks as doctor
+from cnn_classifier.cli import doctor_checks
 from cnn_classifier.cli.main import main
 
 
-def findings(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
-    return {finding["subject"]: finding for finding in json.loads(capsys.readouterr().out)}
+def read_results(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
+    """Parse the output of `doctor --json`; keys are the subjects."""
+    return {result["subject"]: result for result in json.loads(capsys.readouterr().out)}
 
 
 @pytest.fixture(autouse=True)
@@ -18,59 +19,57 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_machine_that_passes_these_tests_is_well(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_doctor_on_working_machine_reports_nothing_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["doctor"]) == 0
-    told = capsys.readouterr().out
-    for subject in ("Python", "packages", "extras", "processor", "accelerator", "precision", "cache", "outputs"):
-        assert f"  {subject} " in told
-    assert "WRONG" not in told
+    output = capsys.readouterr().out
+    for subject in ("Python", "packages", "extras", "CPU", "accelerator", "precision", "cache", "outputs"):
+        assert f"  {subject} " in output
+    assert "WRONG" not in output
     assert not list(tmp_path.iterdir())
 
 
-def test_a_cache_that_cannot_be_written_is_wrong(
+def test_unwritable_cache_is_wrong(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "file"))
     assert main(["doctor", "--json"]) == 2
-    found = findings(capsys)["cache"]
-    assert (found["verdict"], found["fix"]) == ("wrong", "set CNN_CLASSIFIER_HOME to a folder on a larger disk")
-    assert "Cannot create " in found["found"]
+    result = read_results(capsys)["cache"]
+    assert (result["verdict"], result["hint"]) == ("wrong", "set CNN_CLASSIFIER_HOME to a folder on a larger disk")
+    assert "Cannot create " in result["detail"]
 
 
-def test_a_disk_that_is_nearly_full_is_noted(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(doctor, "MIN_FREE_GIB", 1e9)
+def test_nearly_full_disk_is_a_note(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "MIN_FREE_GIB", 1e9)
     assert main(["doctor", "--json"]) == 0
-    assert findings(capsys)["outputs"]["verdict"] == "note"
+    assert read_results(capsys)["outputs"]["verdict"] == "note"
 
 
 @pytest.mark.parametrize(
-    ("package", "release", "subject", "told"),
+    ("package", "version", "subject", "detail"),
     [
-        ("lightning", "2.6.2", "lightning", "2.6.2, which is malware"),
+        ("lightning", "2.6.2", "lightning", "2.6.2, a compromised release with malware"),
         ("pillow", "9.0", "pillow", "9.0"),
         ("torchmetrics", "", "torchmetrics", "not installed"),
     ],
 )
-def test_packages_that_do_not_fit_are_wrong(
+def test_unsupported_package_version_is_wrong(
     package: str,
-    release: str,
+    version: str,
     subject: str,
-    told: str,
+    detail: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = doctor.get_version
-    monkeypatch.setattr(doctor, "get_version", lambda name: release if name == package else real(name))
+    get_version = doctor_checks.get_version
+    monkeypatch.setattr(doctor_checks, "get_version", lambda name: version if name == package else get_version(name))
     assert main(["doctor", "--json"]) == 2
-    found = findings(capsys)[subject]
-    assert (found["verdict"], found["found"]) == ("wrong", told)
-    assert "pip install" in found["fix"]
+    result = read_results(capsys)[subject]
+    assert (result["verdict"], result["detail"]) == ("wrong", detail)
+    assert "pip install" in result["hint"]
 
 
-def test_more_threads_than_cores_are_noted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_threads_than_cores_is_a_note(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.get_num_threads", lambda: 4096)
     assert main(["doctor", "--json"]) == 0
-    assert "set OMP_NUM_THREADS=" in findings(capsys)["processor"]["fix"]
+    assert "set OMP_NUM_THREADS=" in read_results(capsys)["CPU"]["hint"]
