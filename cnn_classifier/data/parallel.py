@@ -1,4 +1,4 @@
-"""Do the same to many files, on every core, in order and with progress."""
+"""Ordered parallel map over many items, with bounded prefetch and a progress bar."""
 
 import os
 from collections import deque
@@ -15,29 +15,29 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 NUM_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-# Pillow decodes large images without the interpreter lock, so that a few threads help.
+# Pillow releases the interpreter lock while it decodes large images, so a few threads help.
 NUM_DECODE_THREADS = min(8, 2 * NUM_CORES)
 CHUNK_SIZE = 32
-# Below this, starting processes costs more than they save: measured 0.5 s against 0.5 ms an image.
+# With fewer items, starting the processes costs more than they save: measured 0.5 s against 0.5 ms per image.
 MIN_ITEMS_FOR_PROCESSES = 1000
-# Chunks that wait or are worked on, for each core: enough to keep it busy, and all that is ever held in memory.
+# Number of queued or running chunks per core: enough to keep it busy, and the limit of the results held in memory.
 PREFETCH_CHUNKS = 4
-IDLE_TIMEOUT = 300.0  # seconds after which a process without work ends; the next map starts at once before that
+IDLE_TIMEOUT = 300.0  # seconds after which idle processes end; until then the next call reuses them
 
 
 def parallel_map(
     function: Callable[[Item], Result], items: Sequence[Item], description: str
 ) -> Iterator[tuple[Item, Result]]:
-    """Each item with `function(item)`, in the order of the items.
+    """Yield each item with `function(item)`, in the order of the items.
 
-    Few items go to threads; many to processes, since Pillow holds the interpreter lock for much of a small image
-    (32 px JPEGs: 1,800 a second with 2 threads, 4,100 with 2 processes). joblib's processes do not import the
-    caller's script again, so no script needs a guard.
+    Few items are processed in threads, many in processes, since Pillow holds the interpreter lock for much of a small
+    image (32 px JPEGs: 1,800 per second with 2 threads, 4,100 with 2 processes). loky's processes do not import the
+    caller's script again, so scripts need no `__main__` guard.
 
     Args:
-        function: Must be picklable, and so must its results.
-        items: What it is called with.
-        description: What the progress bar says.
+        function: The function to call; it must be picklable, and so must its results.
+        items: The arguments of the calls.
+        description: The label of the progress bar.
 
     Raises:
         DataError: If a process dies.
@@ -54,19 +54,19 @@ def parallel_map(
 
 
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """In chunks, so that results do not pile up before they are asked for."""
+    """Yield the results of threads chunk by chunk, so that unused results do not accumulate."""
     with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
         for chunk in batch_slices(len(items), 8 * CHUNK_SIZE):
             yield from pool.map(function, items[chunk])
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """In chunks, and only so many ahead of what is asked for: `joblib.Parallel` would work on to the end.
+    """Yield the results of processes with a bounded number of chunks in flight, unlike `joblib.Parallel`.
 
     Raises:
         DataError: If a process dies.
     """
-    from joblib.externals.loky import get_reusable_executor  # 0.3 s, only where they are saved again
+    from joblib.externals.loky import get_reusable_executor  # the import takes 0.3 s
 
     pool = get_reusable_executor(NUM_CORES, timeout=IDLE_TIMEOUT)
     pending: deque[tuple[Sequence[Item], Future[list[Result]]]] = deque()
@@ -81,10 +81,11 @@ def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) 
             pending.popleft()
     except BrokenProcessPool as error:
         unfinished = [item for chunk, future in pending if future.exception() for item in chunk]
-        suspects = unfinished[: NUM_CORES * CHUNK_SIZE] or items  # they are begun in this order, one chunk a process
+        suspects = unfinished[: NUM_CORES * CHUNK_SIZE] or items  # processes start chunks in this order
         raise DataError(
-            f"a process died at one of the {len(suspects)} images from {suspects[0]} to {suspects[-1]}: an image that its "
-            "decoder cannot bear, or too little memory; leave out half of them, and again, to find it, or free memory"
+            f"A worker process died at one of the {len(suspects)} images from {suspects[0]} to {suspects[-1]}, because "
+            "of an image that crashes its decoder or too little memory. Free memory, or remove half of these images, "
+            "repeatedly, to find the image."
         ) from error
     finally:
         for _, future in pending:
@@ -92,6 +93,7 @@ def map_in_processes(function: Callable[[Item], Result], items: Sequence[Item]) 
 
 
 def map_chunk(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return the results for one chunk; called in a worker process."""
     return [function(item) for item in items]
 
 

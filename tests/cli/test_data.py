@@ -216,7 +216,7 @@ def test_archive_is_checked_like_folder(make_folder: MakeFolder, capsys: Capture
             3,
             "dataset.source: missing does not exist; expected a folder with one folder",
         ),
-        (["check", "animals10"], 2, "dataset.source is not set; download it from https://www.kaggle.com/"),
+        (["check", "animals10"], 2, "dataset.source is not set for dataset 'animals10'. Download it from https://www.kaggle.com/"),
         (["check"], 2, "the following arguments are required: SOURCE; see cnn-classifier data check --help"),
         (["check", "here", "--jsn"], 2, "unrecognized arguments: --jsn"),
         (["chek", "here"], 2, "invalid choice: 'chek'"),

@@ -45,9 +45,9 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[48, 96, 192, 384]"),
         (
             "dataset=folder",
-            "dataset.source is not set; say where the images of 'folder' are: dataset.source=FOLDER|ZIP",
+            "dataset.source is not set for dataset 'folder'. Set dataset.source=FOLDER|ZIP",
         ),
-        ("dataset=animals10", "dataset.source is not set; download it from https://www.kaggle.com/"),
+        ("dataset=animals10", "dataset.source is not set for dataset 'animals10'. Download it from https://www.kaggle.com/"),
         (
             "dataset.rename_classes=dog",
             "class_names='dog' is of the wrong type; expected a mapping such as {name: value} or null",
@@ -77,7 +77,10 @@ def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         ("model=null", "Config group override must be a string"),
         ("resume=5", "resume=5 is of the wrong type; expected auto, or a path"),
         ("loss.class_weights=balancd", "loss.class_weights=balancd: expected balanced, or one number above 0 a class"),
-        ("callbacks.best.monitor=val/acc", "monitor=val/acc is not measured; did you mean 'val/accuracy'?"),
+        (
+            "callbacks.best.monitor=val/acc",
+            "callbacks.best.monitor=val/acc is not logged; did you mean 'val/accuracy'?",
+        ),
         ("scheduler.monitor=val/los", "scheduler.monitor is not in the configuration"),
     ],
 )
@@ -96,12 +99,12 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("layout", "told"),
     [
-        ({}, "does not exist; expected a folder with one folder of images a class"),
-        ({"cats": 3}, "has one class only (cats); expected at least two class folders"),
-        ({"cats": 3, "dogs": 0}, "holds no images; fill this class folder or remove it"),
-        ({"cats": 3, ".hidden": 3, "__MACOSX": 3}, "has one class only (cats)"),
+        ({}, "does not exist. Expected a folder with one folder of images per class."),
+        ({"cats": 3}, "has only one class (cats). Expected at least two class folders."),
+        ({"cats": 3, "dogs": 0}, "contains no images. Add images to this class folder or remove it."),
+        ({"cats": 3, ".hidden": 3, "__MACOSX": 3}, "has only one class (cats)"),
         ({"train/cats": 3, "train/dogs": 3, "test/cats": 3, "test/dog": 3}, "lacks dogs and also has dog"),
-        ({"cats": 2, "dogs": 2}, "has too few images to be in the"),
+        ({"cats": 2, "dogs": 2}, "has too few images for the"),
     ],
     ids=["missing", "one class", "empty class", "hidden", "other classes", "too few"],
 )
@@ -121,11 +124,11 @@ def test_a_wrong_folder_is_one_line_and_exit_code_3(
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("mnist", "dataset.source: mnist does not exist; expected a folder with one folder of images a class"),
-        ("photos.zip", "photos.zip is no zip or tar archive, or a damaged one"),
-        ("http://example.invalid/photos.zip", "http://example.invalid/photos.zip is not an https address; fetch it"),
-        ("photos.csv", "photos.csv, line 1: no column label; expected a header such as path,label,split"),
-        ("notes.txt", "notes.txt is neither a folder nor a zip or tar archive nor a CSV; give one of them"),
+        ("mnist", "dataset.source: mnist does not exist. Expected a folder with one folder of images per class."),
+        ("photos.zip", "photos.zip as a zip or tar archive: "),
+        ("http://example.invalid/photos.zip", "http://example.invalid/photos.zip is not an https URL. Download it"),
+        ("photos.csv", "photos.csv, line 1: missing column label. Expected a header such as path,label,split."),
+        ("notes.txt", "notes.txt is not a folder, a zip or tar archive, or a CSV file. Pass one of these."),
     ],
 )
 def test_a_wrong_source_is_one_line_and_exit_code_3(

@@ -69,7 +69,7 @@ def test_a_process_that_dies_is_one_line_that_says_where_and_the_next_call_has_o
     monkeypatch.setattr(parallel, "MIN_ITEMS_FOR_PROCESSES", 2)
     calls = [partial(os._exit if number == 500 else int, number) for number in range(1000)]
     with pytest.raises(
-        DataError, match=r"^a process died at one of the \d+ images from .*: an image that its decoder can"
+        DataError, match=r"^A worker process died at one of the \d+ images from .*, because of an image that"
     ):
         list(parallel_map(operator.call, calls, "checking"))
     assert len(list(parallel_map(int, ["7"] * 100, "counting"))) == 100

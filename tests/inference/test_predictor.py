@@ -132,13 +132,13 @@ def test_images_are_found_by_file_folder_and_pattern(files: list[Path], monkeypa
     [
         ("none.png", "does not exist and matches nothing"),
         ("*.jpg", "does not exist and matches nothing"),
-        ("", "holds no images"),
+        ("", "contains no images"),
     ],
 )
 def test_words_that_lead_to_no_image_are_named(tmp_path: Path, word: str, told: str) -> None:
     with pytest.raises(DataError) as raised:
         expand_image_paths([str(tmp_path / word)])
-    assert str(raised.value) == f"{tmp_path / word} {told}; give an image, a folder of images or a pattern"
+    assert str(raised.value) == f"{tmp_path / word} {told}. Pass an image, a folder of images or a pattern."
 
 
 def test_a_malicious_pickle_does_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""However a picture is sent, the answer is the one that every other command gives."""
+"""The routes of the service: predictions, readiness, metrics and OpenAPI."""
 
 import base64
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.image_bytes import GRAY_IMAGE, encode, encode_jpeg, encode_rotated
+from PIL import Image
 from starlette.testclient import TestClient
 
 from cnn_classifier import Predictor
@@ -17,7 +18,7 @@ from cnn_classifier.serve.bundle import load_bundle
 JPEG = {"Content-Type": "image/jpeg"}
 
 
-def test_every_form_of_a_request_gives_the_answer_of_predict(
+def test_all_request_forms_return_the_prediction_of_predictor(
     client: TestClient, bundle: Path, photo: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
@@ -25,31 +26,32 @@ def test_every_form_of_a_request_gives_the_answer_of_predict(
 
     raw = client.post("/predict", content=photo, headers=JPEG)
     form = client.post("/predict", files={"anything": ("photo.jpg", photo)})
-    in_json = client.post("/predict", json={"images": [base64.b64encode(photo).decode()]})
-    of_sagemaker = client.post("/invocations", content=photo, headers={"Content-Type": "application/x-image"})
+    as_json = client.post("/predict", json={"images": [base64.b64encode(photo).decode()]})
+    sagemaker = client.post("/invocations", content=photo, headers={"Content-Type": "application/x-image"})
 
-    for reply in (raw, form, in_json, of_sagemaker):
-        assert reply.status_code == 200
-        (answer,) = reply.json()["predictions"]
-        assert answer["label"] == expected.label
-        assert answer["probability"] == pytest.approx(expected.probability, abs=1e-6)
-        assert [name for name, _ in answer["top_k"]] == [name for name, _ in expected.top_k]
+    for response in (raw, form, as_json, sagemaker):
+        assert response.status_code == 200
+        (prediction,) = response.json()["predictions"]
+        assert prediction["label"] == expected.label
+        assert prediction["probability"] == pytest.approx(expected.probability, abs=1e-6)
+        assert [name for name, _ in prediction["top_k"]] == [name for name, _ in expected.top_k]
     assert form.json()["predictions"][0]["path"] == "photo.jpg"
     assert raw.json()["predictions"][0]["path"] is None
 
 
-def test_the_answer_names_the_model_and_the_way_pixels_were_made(client: TestClient, photo: bytes) -> None:
-    told, about = client.post("/predict", content=photo, headers=JPEG).json(), client.get("/ready").json()
-    assert told["model"] == about["model"]
-    assert len(told["model"]) == 64
-    assert told["preprocessing"] == about["preprocessing"]
-    assert about["class_names"] == ["birds", "cats", "dogs"]
-    assert about["threshold"] == 0.2
-    assert about["min_similarity"] is None  # this model keeps no familiar images
+def test_response_identifies_model_and_preprocessing(client: TestClient, photo: bytes) -> None:
+    response = client.post("/predict", content=photo, headers=JPEG).json()
+    model_info = client.get("/ready").json()
+    assert response["model"] == model_info["model"]
+    assert len(response["model"]) == 64
+    assert response["preprocessing"] == model_info["preprocessing"]
+    assert model_info["class_names"] == ["birds", "cats", "dogs"]
+    assert model_info["threshold"] == 0.2
+    assert model_info["min_similarity"] is None  # this model has no reference features
 
 
-def test_many_pictures_at_once_are_answered_as_each_alone(client: TestClient, bundle: Path) -> None:
-    pictures = [
+def test_batched_predictions_equal_single_predictions(client: TestClient, bundle: Path) -> None:
+    images = [
         encode_jpeg(),
         encode("PNG"),
         encode("PNG", GRAY_IMAGE),
@@ -57,98 +59,91 @@ def test_many_pictures_at_once_are_answered_as_each_alone(client: TestClient, bu
         encode_rotated(3),
         encode("WEBP"),
     ]
-    files = [("images", (f"{index}", picture)) for index, picture in enumerate(pictures)]
-    together = client.post("/predict", files=files).json()["predictions"]
-    alone = [client.post("/predict", content=it, headers=JPEG).json()["predictions"][0] for it in pictures]
-    assert [answer["path"] for answer in together] == [f"{index}" for index in range(len(pictures))]
-    for one, other in zip(together, alone, strict=True):
-        assert one["label"] == other["label"]
-        assert dict(one["top_k"]) == pytest.approx(dict(other["top_k"]), abs=1e-5)
+    files = [("images", (f"{index}", image)) for index, image in enumerate(images)]
+    batched = client.post("/predict", files=files).json()["predictions"]
+    single = [client.post("/predict", content=image, headers=JPEG).json()["predictions"][0] for image in images]
+    assert [prediction["path"] for prediction in batched] == [f"{index}" for index in range(len(images))]
+    for prediction, expected in zip(batched, single, strict=True):
+        assert prediction["label"] == expected["label"]
+        assert dict(prediction["top_k"]) == pytest.approx(dict(expected["top_k"]), abs=1e-5)
 
 
-def test_one_bad_picture_among_several_has_an_error_of_its_own(client: TestClient, photo: bytes) -> None:
-    reply = client.post("/predict", files=[("images", ("good.jpg", photo)), ("images", ("bad.jpg", b"<html>"))])
-    assert reply.status_code == 200
-    good, bad = reply.json()["predictions"]
+def test_unreadable_image_among_several_has_its_own_error(client: TestClient, photo: bytes) -> None:
+    response = client.post("/predict", files=[("images", ("good.jpg", photo)), ("images", ("bad.jpg", b"<html>"))])
+    assert response.status_code == 200
+    good, bad = response.json()["predictions"]
     assert (good["error"], bad["label"]) == (None, None)
     assert bad["error"] == "not an image: it starts like a web page"
 
 
-def test_the_question_says_how_many_classes_and_what_is_unknown(client: TestClient, bundle: Path, photo: bytes) -> None:
-    def ask(**words: object) -> dict[str, object]:
-        answers: dict[str, list[dict[str, object]]] = client.post(
-            "/predict", content=photo, headers=JPEG, params=words
+def test_query_sets_top_k_and_threshold(client: TestClient, bundle: Path, photo: bytes) -> None:
+    def predict(**params: object) -> dict[str, object]:
+        response: dict[str, list[dict[str, object]]] = client.post(
+            "/predict", content=photo, headers=JPEG, params=params
         ).json()
-        return answers["predictions"][0]
+        return response["predictions"][0]
 
-    assert len(ask(top_k=2)["top_k"]) == 2
-    assert ask(threshold=1)["label"] == "unknown"
-    assert ask(threshold=0)["label"] != "unknown"
+    assert len(predict(top_k=2)["top_k"]) == 2
+    assert predict(threshold=1)["label"] == "unknown"
+    assert predict(threshold=0)["label"] != "unknown"
     predictor, sha256 = load_bundle(bundle)
-    with TestClient(make_app(predictor, sha256=sha256, threshold=1.0)) as strict:
-        answer = strict.post("/predict", content=photo, headers=JPEG).json()["predictions"][0]
-    assert answer["label"] == "unknown"
-    assert answer["top_k"][0][1] == answer["probability"]
-    for words in ({"top_k": 0}, {"top_k": "x"}, {"threshold": 2}, {"threshold": "nan"}):
-        assert client.post("/predict", content=photo, headers=JPEG, params=words).status_code == 422
+    with TestClient(make_app(predictor, sha256=sha256, threshold=1.0)) as strict_client:
+        prediction = strict_client.post("/predict", content=photo, headers=JPEG).json()["predictions"][0]
+    assert prediction["label"] == "unknown"
+    assert prediction["top_k"][0][1] == prediction["probability"]
+    for params in ({"top_k": 0}, {"top_k": "x"}, {"threshold": 2}, {"threshold": "nan"}):
+        assert client.post("/predict", content=photo, headers=JPEG, params=params).status_code == 422
 
 
-def test_what_a_camera_wrote_into_a_picture_is_not_repeated(client: TestClient) -> None:
-    exif = {0x010F: "SECRET CAMERA"}  # Make
-    picture = encode_jpeg(exif=exif_of(exif))
-    assert b"SECRET CAMERA" in picture
-    assert "SECRET" not in client.post("/predict", content=picture, headers=JPEG).text
-
-
-def exif_of(tags: dict[int, str]) -> bytes:
-    from PIL import Image
-
+def test_exif_is_not_in_the_response(client: TestClient) -> None:
     exif = Image.Exif()
-    exif.update(tags)
-    return exif.tobytes()
+    exif[0x010F] = "SECRET CAMERA"  # Make
+    image = encode_jpeg(exif=exif.tobytes())
+    assert b"SECRET CAMERA" in image
+    assert "SECRET" not in client.post("/predict", content=image, headers=JPEG).text
 
 
-def test_orchestrators_learn_that_it_is_alive_and_ready(client: TestClient, bundle: Path) -> None:
+def test_health_and_readiness_routes(client: TestClient, bundle: Path) -> None:
     for route in ("/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"):
         assert client.get(route).status_code == 200, route
     predictor, sha256 = load_bundle(bundle)
-    before_it_runs = TestClient(make_app(predictor, sha256=sha256))
-    assert before_it_runs.get("/health").status_code == 200
-    assert before_it_runs.get("/ready").status_code == 503
-    assert before_it_runs.get("/ping").headers["Retry-After"] == "1"
+    client_before_startup = TestClient(make_app(predictor, sha256=sha256))
+    assert client_before_startup.get("/health").status_code == 200
+    assert client_before_startup.get("/ready").status_code == 503
+    assert client_before_startup.get("/ping").headers["Retry-After"] == "1"
 
 
-def test_metrics_count_requests_batches_and_what_could_not_be_decoded(client: TestClient, photo: bytes) -> None:
+def test_metrics_count_requests_batches_and_unreadable_images(client: TestClient, photo: bytes) -> None:
     client.post("/predict", files=[("images", ("good.jpg", photo)), ("images", ("bad.jpg", b"%PDF-1.4"))])
     client.post("/predict", content=photo[:400], headers=JPEG)
     client.get("/no/such/place")
-    told = client.get("/metrics").text
-    assert 'classifier_requests_total{code="200",route="/predict"} 1.0' in told
-    assert 'classifier_requests_total{code="400",route="/predict"} 1.0' in told
-    assert 'classifier_requests_total{code="404",route="none"} 1.0' in told
-    assert 'classifier_unreadable_images_total{kind="not an image"} 1.0' in told
-    assert 'classifier_unreadable_images_total{kind="cut short"} 1.0' in told
-    assert "classifier_batch_images_count 1.0" in told
-    assert "classifier_queue_images 0.0" in told
-    assert 'classifier_model_info{preprocessing="' in told
-    assert 'classifier_request_seconds_bucket{le="0.005",route="/predict"}' in told
+    output = client.get("/metrics").text
+    assert 'classifier_requests_total{code="200",route="/predict"} 1.0' in output
+    assert 'classifier_requests_total{code="400",route="/predict"} 1.0' in output
+    assert 'classifier_requests_total{code="404",route="none"} 1.0' in output
+    assert 'classifier_unreadable_images_total{kind="not an image"} 1.0' in output
+    assert 'classifier_unreadable_images_total{kind="truncated"} 1.0' in output
+    assert "classifier_batch_images_count 1.0" in output
+    assert "classifier_queue_images 0.0" in output
+    assert 'classifier_model_info{preprocessing="' in output
+    assert 'classifier_request_seconds_bucket{le="0.005",route="/predict"}' in output
 
 
-def test_the_interface_is_described_for_programs_and_nothing_is_loaded_from_elsewhere(client: TestClient) -> None:
-    described = client.get("/openapi.json").json()
-    assert set(described["paths"]) == {"/predict", "/health", "/ready", "/metrics"}
-    forms = described["paths"]["/predict"]["post"]["requestBody"]["content"]
-    assert set(forms) == {"image/*", "multipart/form-data", "application/json"}
-    assert {"400", "413", "415", "422", "503", "504"} < set(described["paths"]["/predict"]["post"]["responses"])
-    assert client.get("/docs").status_code == 404  # its scripts would come from a CDN
+def test_openapi_lists_routes_and_page_loads_nothing_external(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    assert set(schema["paths"]) == {"/predict", "/health", "/ready", "/metrics"}
+    content_types = schema["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert set(content_types) == {"image/*", "multipart/form-data", "application/json"}
+    assert {"400", "413", "415", "422", "503", "504"} < set(schema["paths"]["/predict"]["post"]["responses"])
+    assert client.get("/docs").status_code == 404  # the page would load scripts from a CDN
     page = client.get("/")
     assert "http" not in page.text.replace("http-equiv", "")
     assert "'unsafe-inline'" not in page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
 
 
-def test_no_torch_is_in_the_process(bundle: Path, tmp_path: Path, photo: bytes) -> None:
-    asked = """
+def test_service_does_not_import_torch(bundle: Path, tmp_path: Path, photo: bytes) -> None:
+    program = """
 import sys
 from starlette.testclient import TestClient
 import cnn_classifier.cli.main, cnn_classifier.cli.serve, cnn_classifier.serve.server
@@ -156,14 +151,15 @@ from cnn_classifier.serve.app import make_app
 from cnn_classifier.serve.bundle import load_bundle
 predictor, sha256 = load_bundle(__import__("pathlib").Path(sys.argv[1]))
 with TestClient(make_app(predictor, sha256=sha256)) as client:
-    reply = client.post("/predict", content=sys.stdin.buffer.read(), headers={"Content-Type": "image/jpeg"})
-print(reply.status_code, "torch" in sys.modules)
+    response = client.post("/predict", content=sys.stdin.buffer.read(), headers={"Content-Type": "image/jpeg"})
+print(response.status_code, "torch" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", asked, str(bundle)], input=photo, capture_output=True, check=True)
-    assert done.stdout.split() == [b"200", b"False"]
+    command = [sys.executable, "-c", program, str(bundle)]
+    process = subprocess.run(command, input=photo, capture_output=True, check=True)
+    assert process.stdout.split() == [b"200", b"False"]
 
 
-def test_the_json_form_is_what_any_language_writes(client: TestClient, photo: bytes) -> None:
+def test_json_body_with_charset_is_accepted(client: TestClient, photo: bytes) -> None:
     body = json.dumps({"images": [base64.b64encode(photo).decode(), base64.b64encode(encode("PNG")).decode()]})
-    reply = client.post("/predict", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
-    assert [answer["error"] for answer in reply.json()["predictions"]] == [None, None]
+    response = client.post("/predict", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
+    assert [prediction["error"] for prediction in response.json()["predictions"]] == [None, None]

@@ -1,4 +1,4 @@
-"""The page, in a real browser: pictures go in, answers with bars come out, and nothing is loaded from elsewhere."""
+"""The web page of the service in a browser."""
 
 import base64
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import pytest
 from helpers.image_bytes import encode, encode_jpeg
 from helpers.serving import ServiceProcess, run_service
 
-PASTE = """([type, data]) => {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+DISPATCH_FILE = """([type, data]) => {
+  const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
   const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], "it.jpg", { type: "image/jpeg" }));
+  transfer.items.add(new File([bytes], "photo.jpg", { type: "image/jpeg" }));
   const details = { bubbles: true, cancelable: true };
   document.body.dispatchEvent(type === "paste"
     ? new ClipboardEvent("paste", { ...details, clipboardData: transfer })
@@ -28,35 +28,35 @@ def service(bundle: Path) -> Iterator[ServiceProcess]:
 
 @pytest.fixture
 def page(browser: Any, service: ServiceProcess) -> Iterator[Any]:
-    """The page in a browser that keeps what it asked for and what it complained of."""
+    """The page in a browser, with lists of its requests and of its errors."""
     page = browser.new_page()
     page.set_default_timeout(15_000)
-    page.asked, page.complaints = [], []
-    page.on("request", lambda request: page.asked.append(request.url))
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.requested_urls, page.errors = [], []
+    page.on("request", lambda request: page.requested_urls.append(request.url))
+    page.on("console", lambda message: page.errors.append(message.text))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.goto(service.address)
     yield page
     page.close()
 
 
-def choose(page: Any, **pictures: bytes) -> Any:
-    """Choose files; the cards once all of them are answered."""
+def choose_files(page: Any, **files: bytes) -> Any:
+    """Choose files by name, wait for all predictions and return the cards."""
     page.set_input_files(
         "#files",
-        [{"name": name, "mimeType": "image/jpeg", "buffer": content} for name, content in pictures.items()],
+        [{"name": name, "mimeType": "image/jpeg", "buffer": content} for name, content in files.items()],
     )
-    return answered(page, len(pictures))
+    return wait_for_cards(page, len(files))
 
 
-def answered(page: Any, count: int) -> Any:
-    page.locator(".answer:not(.waiting)").nth(count - 1).wait_for()
-    return page.locator(".answer")
+def wait_for_cards(page: Any, count: int) -> Any:
+    page.locator(".result:not(.pending)").nth(count - 1).wait_for()
+    return page.locator(".result")
 
 
-def test_chosen_pictures_are_shown_with_a_bar_for_every_class(page: Any, service: ServiceProcess) -> None:
-    cards = choose(page, one=encode_jpeg(), two=encode("PNG"))
-    assert page.locator("#about").inner_text() == "birds · cats · dogs — unknown below 20 %"
+def test_chosen_images_show_a_bar_per_class(page: Any, service: ServiceProcess) -> None:
+    cards = choose_files(page, one=encode_jpeg(), two=encode("PNG"))
+    assert page.locator("#model-info").inner_text() == "birds · cats · dogs — unknown below 20 %"
     assert cards.count() == 2
     for card in cards.all():
         assert card.locator(".label").inner_text() in ("birds", "cats", "dogs")
@@ -64,64 +64,64 @@ def test_chosen_pictures_are_shown_with_a_bar_for_every_class(page: Any, service
         assert widths == sorted(widths, reverse=True)
         assert len(widths) == 3
         assert card.locator("img").evaluate("image => image.naturalWidth") == 96
-    assert page.complaints == []
-    assert all(address.startswith((service.address, "blob:", "data:")) for address in page.asked)
+    assert page.errors == []
+    assert all(url.startswith((service.address, "blob:", "data:")) for url in page.requested_urls)
 
 
-def test_a_picture_that_cannot_be_read_says_why_and_the_others_are_answered(page: Any) -> None:
-    cards = choose(page, good=encode_jpeg(), broken=encode_jpeg()[:300], text=b"hello")
+def test_unreadable_image_shows_its_error_and_others_their_predictions(page: Any) -> None:
+    cards = choose_files(page, good=encode_jpeg(), broken=encode_jpeg()[:300], text=b"hello")
     assert cards.locator(".label").all_inner_texts()[1:] == [
-        "cut short: the file ends before its picture does",
+        "truncated: the file ends before the image is complete",
         "not an image: it starts like text, 'hello'",
     ]
     assert cards.nth(0).locator(".classes dt").count() == 3
     assert page.locator(".failed").count() == 2
 
 
-@pytest.mark.parametrize("way", ["paste", "drop"])
-def test_pictures_are_pasted_and_dropped(page: Any, way: str) -> None:
-    page.evaluate(PASTE, [way, base64.b64encode(encode_jpeg()).decode()])
-    assert answered(page, 1).locator(".classes dt").count() == 3
+@pytest.mark.parametrize("event_type", ["paste", "drop"])
+def test_images_can_be_pasted_and_dropped(page: Any, event_type: str) -> None:
+    page.evaluate(DISPATCH_FILE, [event_type, base64.b64encode(encode_jpeg()).decode()])
+    assert wait_for_cards(page, 1).locator(".classes dt").count() == 3
 
 
-def test_what_is_unknown_says_so(browser: Any, bundle: Path) -> None:
-    with run_service(bundle, "--threshold", "1") as unsure:
+def test_prediction_below_threshold_is_shown_as_unknown(browser: Any, bundle: Path) -> None:
+    with run_service(bundle, "--threshold", "1") as service:
         page = browser.new_page()
-        page.goto(unsure.address)
-        (card,) = choose(page, one=encode_jpeg()).all()
+        page.goto(service.address)
+        (card,) = choose_files(page, one=encode_jpeg()).all()
         assert card.locator(".label").inner_text() == "unknown"
         assert "unknown" in card.get_attribute("class")
         assert card.locator(".classes dt").count() == 3
         page.close()
 
 
-def test_what_is_unlike_all_that_it_knows_says_so(page: Any) -> None:
-    about = {"class_names": ["cats", "dogs"], "threshold": 0.5, "min_similarity": 0.9}
-    ship = {"label": "unknown", "probability": 0.95, "similarity": 0.4, "top_k": [["cats", 0.95], ["dogs", 0.05]]}
-    page.route("**/ready", lambda route: route.fulfill(json=about))
-    page.route("**/predict", lambda route: route.fulfill(json={"predictions": [ship]}))
+def test_out_of_distribution_prediction_is_shown_as_such(page: Any) -> None:
+    model_info = {"class_names": ["cats", "dogs"], "threshold": 0.5, "min_similarity": 0.9}
+    prediction = {"label": "unknown", "probability": 0.95, "similarity": 0.4, "top_k": [["cats", 0.95], ["dogs", 0.05]]}
+    page.route("**/ready", lambda route: route.fulfill(json=model_info))
+    page.route("**/predict", lambda route: route.fulfill(json={"predictions": [prediction]}))
     page.reload()
     page.get_by_text("unknown below 50 %").wait_for()
-    assert choose(page, ship=encode_jpeg()).locator(".label").inner_text() == "unknown: unlike all it knows"
+    assert choose_files(page, ship=encode_jpeg()).locator(".label").inner_text() == "unknown (out of distribution)"
 
 
-def test_a_service_that_is_gone_says_so(browser: Any, bundle: Path) -> None:
-    with run_service(bundle) as short_lived:
+def test_stopped_service_is_reported(browser: Any, bundle: Path) -> None:
+    with run_service(bundle) as service:
         page = browser.new_page()
-        page.goto(short_lived.address)
-    choose(page, one=encode_jpeg())
-    assert page.locator(".label").inner_text() == "the service cannot be reached"
+        page.goto(service.address)
+    choose_files(page, one=encode_jpeg())
+    assert page.locator(".label").inner_text() == "Cannot reach the service."
     page.close()
 
 
-def test_names_are_shown_and_never_run(page: Any) -> None:
-    cards = choose(page, **{"<img src=x onerror=alert(1)>.jpg": encode_jpeg()})
+def test_file_names_are_not_interpreted_as_html(page: Any) -> None:
+    cards = choose_files(page, **{"<img src=x onerror=alert(1)>.jpg": encode_jpeg()})
     assert cards.locator(".name").inner_text() == "<img src=x onerror=alert(1)>.jpg"
-    assert page.complaints == []
+    assert page.errors == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
-def test_nothing_sticks_out_at_any_width(page: Any, width: int) -> None:
+def test_page_does_not_overflow_horizontally(page: Any, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
-    choose(page, **{"a" * 120: encode_jpeg(), "bad": b"hello"})
+    choose_files(page, **{"a" * 120: encode_jpeg(), "bad": b"hello"})
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,1 +1,1 @@
-"""From an image file to upright uint8 pixels."""
+"""Image decoding and resizing, from a file to upright uint8 pixels."""

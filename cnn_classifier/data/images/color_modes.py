@@ -1,4 +1,4 @@
-"""Bring whatever Pillow opened to an upright picture of 8 bits a channel, in RGB or grey."""
+"""Conversion of Pillow images of any mode and orientation to upright 8-bit RGB or grayscale."""
 
 from io import BytesIO
 
@@ -7,7 +7,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from cnn_classifier.data.images.decode_errors import DECODER_ERRORS
 
-# Values of the EXIF tag Orientation (Exif 3.0, 4.6.5.1.6): what turns such a picture upright.
+# The operation that makes an image upright, by value of the EXIF tag Orientation (Exif 3.0, 4.6.5.1.6).
 EXIF_TRANSPOSE_OPS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -21,7 +21,7 @@ AXIS_SWAPPING_OPS = (EXIF_TRANSPOSE_OPS[5], EXIF_TRANSPOSE_OPS[6], EXIF_TRANSPOS
 
 
 def exif_transpose_op(image: Image.Image) -> Image.Transpose | None:
-    """What would turn the image upright; None if it is, or if its EXIF data cannot be read."""
+    """Return the operation that makes an image upright; None if it is upright or its EXIF data cannot be read."""
     try:
         return EXIF_TRANSPOSE_OPS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except DECODER_ERRORS:
@@ -29,21 +29,23 @@ def exif_transpose_op(image: Image.Image) -> Image.Transpose | None:
 
 
 def apply_exif_orientation(image: Image.Image) -> Image.Image:
-    """A loaded image as the camera was held."""
+    """Return a loaded image in upright orientation."""
     transpose_op = exif_transpose_op(image)
     return image if transpose_op is None else image.transpose(transpose_op)
 
 
 def oriented_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) that an opened image will have once it is upright."""
-    is_swapped = (
-        exif_transpose_op(image) in AXIS_SWAPPING_OPS and image.format != "TIFF"
-    )  # there, Pillow tells the upright size itself
+    """Return the upright (width, height) of an opened image."""
+    is_tiff = image.format == "TIFF"  # Pillow already returns the upright size of a TIFF
+    is_swapped = exif_transpose_op(image) in AXIS_SWAPPING_OPS and not is_tiff
     return image.size[::-1] if is_swapped else image.size
 
 
 def to_uint8(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits, or floats in [0, 1], as 8 bits; Pillow's own conversion clips, to all white or black."""
+    """Convert 16-bit, 32-bit or floating-point grayscale to 8 bits; Pillow's own conversion clips.
+
+    Floats are expected in [0, 1] or [0, 255].
+    """
     pixels = np.asarray(image)
     if image.mode == "F":
         pixels = np.nan_to_num(pixels, nan=0, posinf=0, neginf=0).clip(0, 255)
@@ -54,13 +56,13 @@ def to_uint8(image: Image.Image) -> Image.Image:
 
 
 def flatten_alpha(image: Image.Image) -> Image.Image:
-    """Without transparency: what was hidden behind it stays hidden."""
+    """Composite an image with transparency on white, so that hidden pixels stay hidden."""
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def cmyk_to_rgb(image: Image.Image) -> Image.Image:
-    """CMYK as its colour profile says it looks; without a usable one, by Pillow's plain formula."""
+    """Convert CMYK to RGB with the embedded color profile, or with Pillow's formula if there is no usable profile."""
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"]))
         converted = ImageCms.profileToProfile(

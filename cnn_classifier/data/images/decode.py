@@ -1,4 +1,4 @@
-"""Second attempts at files that Pillow alone refuses: HEIC, and a JPEG that lacks nothing but its end marker."""
+"""Opening of image files, including HEIC and JPEG files without an end marker, which Pillow alone refuses."""
 
 import re
 import stat
@@ -24,9 +24,9 @@ from cnn_classifier.data.images.decode_errors import (
 from cnn_classifier.errors import UnreadableImageError
 
 END_MARKER = b"\xff\xd9"
-# Pillow sniffs the content, not the name; formats outside this list (EPS runs Ghostscript) are never tried.
+# Pillow detects the format from the content. Other formats are never tried: EPS would run Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
-# What is looked for in a folder, and the format that such a name promises.
+# The extensions of image files, and the format that each stands for.
 EXTENSIONS = (
     dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif"], "JPEG")
     | dict.fromkeys([".tif", ".tiff"], "TIFF")
@@ -34,30 +34,31 @@ EXTENSIONS = (
     | dict.fromkeys([".heic", ".heif"], "HEIF")
     | {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF", ".jp2": "JPEG2000"}
 )
-# Large enough for the thumbnails that tell copies, so that these do not depend on the image size of a run.
+# Large enough for the thumbnails of the duplicate check, so that they do not depend on the image size of a run.
 MIN_DRAFT_SIZE = 1024
-# Pillow's remarks on EXIF data and sizes; we have words of our own for both. As `warnings.filters` holds it.
+# The filter for Pillow's warnings about EXIF data and sizes, as it is stored in `warnings.filters`. The data check
+# reports both in its own words.
 PIL_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def open_heic(source: Path | str | BinaryIO) -> ImageFile:
-    """Through pillow-heif, which Pillow does not bring along.
+    """Open a HEIC image with pillow-heif, an optional dependency.
 
     Raises:
-        UnreadableImageError: If it is not installed.
+        UnreadableImageError: If pillow-heif is not installed.
     """
     try:
         import_module("pillow_heif").register_heif_opener()
     except ImportError as error:
-        raise UnreadableImageError('HEIC needs pip install "cnn_classifier[heic]"') from error
+        raise UnreadableImageError('HEIC requires pip install "cnn_classifier[heic]"') from error
     return Image.open(source, formats=("HEIF",))
 
 
 def load_tolerantly(image: Image.Image) -> Image.Image:
-    """The image with its pixels decoded; a JPEG that lacks only its end marker is whole all the same.
+    """Decode the pixels of an opened image; a JPEG that lacks only its end marker is accepted.
 
     Raises:
-        OSError: If pixels are missing, and much else that Pillow raises.
+        OSError: If pixels are missing. Pillow raises many other exceptions, see `DECODER_ERRORS`.
     """
     try:
         image.load()
@@ -68,7 +69,8 @@ def load_tolerantly(image: Image.Image) -> Image.Image:
             raise
         file.seek(0)
         data = file.read()
-    # The decoder makes up what is missing from what follows; if nothing is missing, what follows does not matter.
+    # The decoder fills missing pixels from the bytes that follow. If two different tails give the same pixels, none are
+    # missing.
     tails = (END_MARKER, b"\x55\xaa" * 64 + END_MARKER)
     first, other = (Image.open(BytesIO(data + tail), formats=("JPEG",)) for tail in tails)
     if first.tobytes() != other.tobytes():
@@ -78,15 +80,15 @@ def load_tolerantly(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def open_image(source: Path | str | BinaryIO) -> Iterator[ImageFile]:
-    """The image as Pillow opens it: the header is read and its size is sane, the pixels are not decoded yet.
+    """Open an image: read its header and check its size, without decoding the pixels.
 
-    Whatever a decoder raises inside the block comes out as UnreadableImageError; so keep only decoding there.
+    Any decoder error inside the block is converted, so the block should contain only decoding.
 
     Args:
-        source: A file, or a seekable stream of its bytes.
+        source: A path, or a seekable stream of the file's bytes.
 
     Raises:
-        UnreadableImageError: If it cannot be decoded.
+        UnreadableImageError: If the image cannot be decoded.
     """
     if PIL_WARNINGS not in warnings.filters:
         warnings.filterwarnings("ignore", module=PIL_WARNINGS[3].pattern)
@@ -100,8 +102,9 @@ def open_image(source: Path | str | BinaryIO) -> Iterator[ImageFile]:
 
 
 def open_image_file(source: Path | str | BinaryIO) -> ImageFile:
+    """Open an image with Pillow, or with pillow-heif if the content is HEIC."""
     if isinstance(source, Path | str) and is_special(source):
-        raise UnreadableImageError("no file, but a folder, a pipe, a socket or a device")
+        raise UnreadableImageError("not a regular file, but a folder, a pipe, a socket or a device")
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError:
@@ -111,7 +114,7 @@ def open_image_file(source: Path | str | BinaryIO) -> ImageFile:
 
 
 def is_special(path: Path | str) -> bool:
-    """Whether it is no regular file: to read a pipe or a device may never end. What cannot be looked at is none."""
+    """Return whether a path exists but is not a regular file, since reading a pipe or device may never end."""
     try:
         return not stat.S_ISREG(Path(path).stat().st_mode)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Say in plain words why a file cannot be read, from what was raised and how the file begins."""
+"""Descriptions of decoding errors, from the exception and the first bytes of the file."""
 
 import struct
 from pathlib import Path
@@ -6,7 +6,9 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-# What Pillow's decoders raise on broken files, found by fuzzing them.
+from cnn_classifier.errors import single_line
+
+# The exceptions that Pillow's decoders raise for broken files, found by fuzzing.
 DECODER_ERRORS = (
     OSError,
     EOFError,
@@ -19,36 +21,37 @@ DECODER_ERRORS = (
     struct.error,
     Image.DecompressionBombError,
 )
-# Pillow itself only warns up to twice this size; a photo of 179 megapixels is no photo.
+# Pillow's limit for `DecompressionBombError`, twice the size at which it warns.
 MAX_PIXELS = 2 * 89_478_485
 TOO_LARGE = f"too large: more than {MAX_PIXELS:,} pixels"
 # The major brands of ISO/IEC 23008-12 that phones and cameras write.
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# Words in Pillow's messages.
+# Parts of Pillow's messages for truncated files.
 TRUNCATED = ("truncated", "not enough", "unexpected end", "buffer is not large enough", "unpack")
-# The first bytes of a file, in lower case -> what it is.
+# Descriptions of files by their first bytes in lower case.
 SIGNATURES = {
     b"\xff\xd8": "a damaged JPEG",
     b"\x89png": "a damaged PNG",
     b"gif8": "a damaged GIF",
-    b"riff": "a damaged WebP, or a sound or film",
+    b"riff": "a damaged WebP, or an audio or video file",
     b"ii*\0": "a damaged TIFF",
     b"mm\0*": "a damaged TIFF",
     b"<!doctype html": "not an image: it starts like a web page",
     b"<html": "not an image: it starts like a web page",
     b"<?xml": "not an image: it starts like XML",
-    b"%!ps": "PostScript, which is a program and never run",
+    b"%!ps": "PostScript, which is a program and is never run",
     b"%pdf": "not an image: it starts like a PDF",
     b"pk\3\4": "not an image: it starts like a ZIP archive",
 }
 
 
 def is_heic(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of a HEIC image."""
     return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS
 
 
 def read_head(source: Path | str | BinaryIO) -> bytes:
-    """The first bytes of a file or stream."""
+    """Return the first 256 bytes of a file or stream."""
     if isinstance(source, str | Path):
         with Path(source).open("rb") as file:
             return file.read(256)
@@ -57,7 +60,7 @@ def read_head(source: Path | str | BinaryIO) -> bytes:
 
 
 def describe_decode_error(error: Exception, source: Path | str | BinaryIO) -> str:
-    """Why Pillow raised this, without the path: that is named once, where the files are listed."""
+    """Return the reason of a decoding error without the path, which is reported with the list of files."""
     if isinstance(error, Image.DecompressionBombError):
         return TOO_LARGE
     if isinstance(error, UnidentifiedImageError):
@@ -66,19 +69,19 @@ def describe_decode_error(error: Exception, source: Path | str | BinaryIO) -> st
         return error.strerror
     message = str(error)
     if "MAX_TEXT" in message:
-        return "too large: its text alone is over 1 MB"
+        return "too large: its text chunks exceed 1 MB"
     if any(phrase in message.lower() for phrase in TRUNCATED):
-        return "cut short: the file ends before its picture does"
-    return f"cannot be decoded: {' '.join(message.split())}"
+        return "truncated: the file ends before the image is complete"
+    return f"cannot be decoded: {single_line(error)}"
 
 
 def identify_file(head: bytes) -> str:
-    """The kind of file that begins so."""
+    """Return a description of a file from its first bytes."""
     if not head:
         return "the file is empty"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in start:
-        return "an SVG drawing, which has no pixels; save it as PNG"
+        return "an SVG drawing, which has no pixels; convert it to PNG"
     for signature, kind in SIGNATURES.items():
         if start.startswith(signature):
             return kind
@@ -89,4 +92,4 @@ def identify_file(head: bytes) -> str:
     line = head.decode("latin-1").strip().split("\n")[0].strip()[:24]
     if line.isascii() and line.isprintable():
         return f"not an image: it starts like text, {line!r}"
-    return "not an image, or of a format that is not read here"
+    return "not an image, or an unsupported format"

@@ -1,7 +1,8 @@
-"""The one way from an image file to the pixels a network sees: train, evaluate and predict all come through here."""
+"""Preprocessing of images, from a file to the uint8 pixels of the model input; used in training and inference."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,20 @@ from cnn_classifier.data.images.decode import MIN_DRAFT_SIZE, load_tolerantly, o
 from cnn_classifier.errors import UnreadableImageError
 
 Pixels = npt.NDArray[np.uint8]
+ImageSource = Path | str | bytes | Image.Image | npt.NDArray[Any]
 RESIZE_POLICIES = ("stretch", "crop", "pad")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """Plain data that travels inside every checkpoint.
+    """The preprocessing parameters, which are stored as plain data in every checkpoint.
 
     Args:
-        image_size: Side in pixels of the square result.
-        channels: 3 for RGB, 1 for grey.
-        resize: `stretch` ignores the aspect ratio, `crop` keeps the centre, `pad` adds black bars.
-        mean: Subtracted from pixels in [0, 1], one value a channel.
-        std: What the rest is divided by, one value a channel.
+        image_size: The height and width of the result in pixels.
+        channels: The number of channels: 3 for RGB, 1 for grayscale.
+        resize: The resize policy: `stretch` ignores the aspect ratio, `crop` keeps the center, `pad` adds black bars.
+        mean: The mean that is subtracted from pixels in [0, 1], one value per channel.
+        std: The standard deviation that pixels are divided by, one value per channel.
     """
 
     image_size: int
@@ -37,30 +39,37 @@ class Preprocess:
     std: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Numbers, strings and lists only, so that a checkpoint stays plain data."""
+        """Return the parameters as plain data for a checkpoint: numbers, strings and lists."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
-        """The inverse of `as_dict`."""
+        """Return the `Preprocess` of a dict from `to_dict`."""
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
-    def load(self, source: Path | str | Image.Image | npt.NDArray[Any]) -> Pixels:
+    def load(self, source: ImageSource) -> Pixels:
         """Decode, orient, convert and resize one image.
 
         Args:
-            source: A file, a Pillow image, or an array of uint8 (H, W), (H, W, 3) or (H, W, 4).
+            source: The path or the bytes of a file, a Pillow image, or a uint8 array, shape (H, W), (H, W, 3) or (H, W, 4).
 
         Returns:
-            uint8 (image_size, image_size, channels)
+            uint8 array, shape (image_size, image_size, channels).
 
         Raises:
-            UnreadableImageError: If it cannot be decoded.
+            UnreadableImageError: If the image cannot be decoded.
         """
         return self.resize_image(decode(source, self.channels, min_size=self.image_size))
 
     def resize_image(self, image: Image.Image) -> Pixels:
-        """The final pixels of an upright picture in RGB or grey."""
+        """Resize an upright RGB or grayscale image.
+
+        Args:
+            image: The image, with the mode of `channels`.
+
+        Returns:
+            uint8 array, shape (image_size, image_size, channels).
+        """
         size = (self.image_size, self.image_size)
         if self.resize == "crop":
             image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
@@ -71,36 +80,34 @@ class Preprocess:
         return np.asarray(image, dtype=np.uint8).reshape(*size, self.channels)
 
 
-def decode(
-    source: Path | str | Image.Image | npt.NDArray[Any], channels: int, *, min_size: int = MIN_DRAFT_SIZE
-) -> Image.Image:
-    """The upright image in RGB or grey, at its own size; a large JPEG at a half, a quarter or an eighth of it.
+def decode(source: ImageSource, channels: int, *, min_size: int = MIN_DRAFT_SIZE) -> Image.Image:
+    """Decode an image to upright RGB or grayscale at its own size; large JPEGs are decoded at 1/2, 1/4 or 1/8 of it.
 
     Args:
-        source: As for `Preprocess.load`.
-        channels: 3 for RGB, 1 for grey.
-        least: Neither side of a large JPEG is made smaller than this, nor than 1,024 pixels.
+        source: The image, as for `Preprocess.load`.
+        channels: The number of channels: 3 for RGB, 1 for grayscale.
+        min_size: The minimum width and height in pixels of a reduced JPEG; at least `MIN_DRAFT_SIZE` is used.
 
     Raises:
-        UnreadableImageError: If it cannot be decoded.
+        UnreadableImageError: If the image cannot be decoded.
     """
     if isinstance(source, np.ndarray):
         return to_rgb_or_gray(from_array(source), channels)
     if isinstance(source, Image.Image):
         return to_rgb_or_gray(source, channels)
-    with open_image(source) as image:
+    with open_image(BytesIO(source) if isinstance(source, bytes) else source) as image:
         return convert_image(image, channels, min_size=min_size)
 
 
 def convert_image(image: ImageFile, channels: int, *, min_size: int) -> Image.Image:
-    """As `decode`, for an image that is open."""
-    # JPEG decoders reduce by powers of two for next to nothing: a photo of 12 megapixels takes a third of the time.
+    """Convert an open image file, as `decode` does."""
+    # JPEG decoders can reduce by powers of two, which cuts the decoding time of a 12-megapixel photo to a third.
     image.draft(None, (max(min_size, MIN_DRAFT_SIZE),) * 2)
     return to_rgb_or_gray(image, channels)
 
 
 def from_array(array: npt.NDArray[Any]) -> Image.Image:
-    """A Pillow image of a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+    """Return a Pillow image of a uint8 array, shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
     pixels = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
     if (
         pixels.dtype != np.uint8
@@ -108,13 +115,13 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
         or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] in (3, 4)))
     ):
         raise UnreadableImageError(
-            f"an array of {array.dtype} {array.shape} is no image; expected uint8 (H, W), (H, W, 3) or (H, W, 4)"
+            f"unsupported array {array.dtype} {array.shape}; expected uint8 (H, W), (H, W, 3) or (H, W, 4)"
         )
     return Image.fromarray(pixels)
 
 
 def to_rgb_or_gray(image: Image.Image, channels: int) -> Image.Image:
-    """Decode, turn upright, lay transparency on white, and bring every mode to RGB or grey of 8 bits."""
+    """Decode, orient, composite transparency on white, and convert any mode to 8-bit RGB or grayscale."""
     image = apply_exif_orientation(load_tolerantly(image))
     if image.mode == "F" or image.mode.startswith("I"):
         image = to_uint8(image)

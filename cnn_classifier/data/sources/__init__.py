@@ -1,1 +1,1 @@
-"""From folders, archives, URLs and tables to a `DatasetIndex`."""
+"""Data sources (folders, archives, URLs, CSV files and named datasets), each scanned into a `DatasetIndex`."""

@@ -123,8 +123,8 @@ def open_archive(archive: Path, file: IO[bytes]) -> tuple[str, int, Iterator[Mem
         file.seek(0)
     if magic not in ZIP_MAGICS:
         return digest.hexdigest(), 0, iter_tar_members(archive, file)
-    # Every entry of a zip directory starts with this signature. zipfile ignores the declared number of entries and reads
-    # all of them into memory, so they are counted before it does.
+    # zipfile ignores the declared number of entries and reads all of them into memory. They are counted by their
+    # signature before that.
     if num_entries > MAX_MEMBERS:
         raise unsafe_member_error(archive, archive.name, f"has more than {MAX_MEMBERS:,} members")
     return digest.hexdigest(), *read_zip(archive, file)

@@ -1,4 +1,4 @@
-"""Fetch a file once: it gets its name when all of it has come and its checksum is right, and not before."""
+"""Verified downloads, each stored under its name only when it is complete and its checksum matches."""
 
 import hashlib
 import os
@@ -16,19 +16,19 @@ from cnn_classifier.files import ensure_writable_dir, file_lock
 
 
 def download_file(url: str, folder: Path, *, checksum: str | None = None, mirror: str | None = None) -> Path:
-    """Download a file into a folder unless it is there, verified, and return its path.
+    """Download a file into a folder, unless it is there, and return its path.
 
     Args:
-        url: An https address (plain http on this machine alone), or a Google Drive link to a file.
-        folder: Created. Each pair of address and checksum has a subfolder of its own in it.
-        checksum: `sha256:HEX` or `md5:HEX`; if None, the file's own is told, to be pinned.
-        mirror: Where to ask for the file's name instead of at `url`: `MIRROR/NAME`; if None, what the environment
-            variable CNN_CLASSIFIER_MIRROR says. A Google Drive link names no file, so it has no mirror.
+        url: An https URL, a http URL of this machine, or a Google Drive link to a file.
+        folder: The download folder. Each pair of URL and checksum has its own subfolder.
+        checksum: The expected checksum, `sha256:HEX` or `md5:HEX`. If None, the SHA-256 is printed, to be pinned.
+        mirror: The URL of a mirror; the file is downloaded from `MIRROR/NAME` instead of `url`. Defaults to the
+            environment variable CNN_CLASSIFIER_MIRROR. Google Drive links contain no file name and ignore it.
 
     Raises:
-        ConfigError: If the checksum is malformed, or a Drive link is given without gdown.
-        DataError: If the file cannot be had, or is not the one that the checksum names.
-        StorageError: If it cannot be written.
+        ConfigError: If the checksum is malformed, or gdown is missing for a Google Drive link.
+        DataError: If the file cannot be downloaded or has another checksum.
+        StorageError: If the file cannot be written.
     """
     checksum = normalize_checksum(checksum)
     key = hashlib.sha256(f"{url} {checksum}".encode()).hexdigest()[:16]
@@ -39,7 +39,7 @@ def download_file(url: str, folder: Path, *, checksum: str | None = None, mirror
     try:
         ensure_writable_dir(path.parent)
         with file_lock(path):
-            if not path.is_file():  # otherwise another run fetched it while we waited
+            if not path.is_file():  # otherwise another process downloaded it while this one waited
                 partial = path.with_name(f"{path.name}.partial")
                 if is_drive_url(url):
                     download_from_drive(url, partial, has_checksum=checksum is not None)
@@ -49,43 +49,45 @@ def download_file(url: str, folder: Path, *, checksum: str | None = None, mirror
                 verify_checksum(partial, url, checksum)
                 partial.replace(path)
                 validator_path(partial).unlink(missing_ok=True)
-    except OSError as error:  # the network's are told from these where they happen
+    except OSError as error:  # network errors are converted where they occur
         raise StorageError(
-            f"{path.parent}: {error.strerror or error}; free space there or set CNN_CLASSIFIER_HOME"
+            f"Cannot write {path.parent}: {error.strerror or error}. Free space there or set CNN_CLASSIFIER_HOME."
         ) from error
     return path
 
 
 def normalize_checksum(checksum: str | None) -> str | None:
-    """The checksum in small letters."""
+    """Return a checksum in lower case; raise `ConfigError` if it is malformed."""
     if checksum is None:
         return None
     if not re.fullmatch(r"sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", checksum.lower()):
-        raise ConfigError(f"dataset.checksum={checksum} is malformed; expected sha256:HEX (64 digits) or md5:HEX (32)")
+        raise ConfigError(
+            f"dataset.checksum={checksum} is malformed. Expected sha256:HEX (64 digits) or md5:HEX (32 digits)."
+        )
     return checksum.lower()
 
 
 def filename_from_url(url: str) -> str:
-    """The last part of the address's path, in letters that every file system takes."""
+    """Return the last component of a URL's path, with characters that are valid on every file system."""
     basename = unquote(re.split(r"[?#]", url)[0].rpartition("/")[2])
     return re.sub(r"(?a)[^\w.-]", "_", basename)[-100:].strip(".") or "download"
 
 
 def verify_checksum(partial: Path, url: str, checksum: str | None) -> None:
-    """Check what is on the disk, and see that it is on the disk; a wrong file is removed."""
+    """Flush a downloaded file to the disk and verify its checksum; delete it if the checksum differs."""
     algorithm = checksum.partition(":")[0] if checksum else "sha256"
-    with partial.open("rb+") as file:  # Windows syncs only what is open for writing
+    with partial.open("rb+") as file:  # Windows can only sync files that are open for writing
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
         os.fsync(file.fileno())
     actual = f"{algorithm}:{digest.hexdigest()}"
     if checksum is None:
-        tqdm.write(f"{url} is {actual}; set dataset.checksum={actual} to always get this file", file=sys.stderr)
+        tqdm.write(f"{url} has checksum {actual}; set dataset.checksum={actual} to pin this file", file=sys.stderr)
     elif actual != checksum:
         partial.unlink()
         validator_path(partial).unlink(missing_ok=True)
         raise DataError(
-            f"{url}: expected {checksum}, found {actual}; it was damaged on its way or replaced at its source: "
-            "run again, or correct dataset.checksum"
+            f"Checksum mismatch for {url}: expected {checksum}, got {actual}. The file was damaged during the download "
+            "or replaced at its source. Run again, or correct dataset.checksum."
         )
 
 
@@ -94,15 +96,17 @@ def is_drive_url(url: str) -> bool:
 
 
 def download_from_drive(url: str, partial: Path, *, has_checksum: bool) -> None:
-    """Fetch what a Google Drive link shows, by the library that knows Drive's pages."""
+    """Download the file of a Google Drive link with gdown, which handles Drive's confirmation pages."""
     try:
         import gdown
         from requests import RequestException
     except ModuleNotFoundError as error:
-        raise ConfigError(f'{url} needs the drive extra: pip install "cnn_classifier[drive]"') from error
+        raise ConfigError(f'{url} requires the drive extra: pip install "cnn_classifier[drive]"') from error
     if gdown.parse_url.parse_url(url=url)[0] is None:
-        raise DataError(f"{url} is no link to a file; expected one like https://drive.google.com/file/d/ID/view")
-    if not has_checksum:  # what a killed run left may be of another version
+        raise DataError(
+            f"{url} is not a link to a file. Expected a link such as https://drive.google.com/file/d/ID/view."
+        )
+    if not has_checksum:  # a partial file of a killed run may be of another version
         for stale in partial.parent.glob(f"{partial.name}*.part"):
             stale.unlink()
     try:
@@ -117,4 +121,6 @@ def download_from_drive(url: str, partial: Path, *, has_checksum: bool) -> None:
         )
     except (gdown.exceptions.DownloadError, RequestException) as error:
         message = single_line(error)
-        raise DataError(f"{url}: {message}; share it with everyone, or give the file as dataset.source=PATH") from error
+        raise DataError(
+            f"Cannot download {url}: {message}. Share it with everyone, or pass the file as dataset.source=PATH."
+        ) from error

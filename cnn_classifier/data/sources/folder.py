@@ -1,4 +1,4 @@
-"""Find the images: walk a folder in one of the four layouts and name its classes."""
+"""Scanning of dataset folders: class folders, split folders and extracted archives."""
 
 import os
 from collections import Counter, defaultdict
@@ -29,29 +29,32 @@ from cnn_classifier.errors import DataError
 
 
 def scan_root(root: Path, key: str = "dataset.root") -> DatasetIndex:
-    """Scan `root/class`, `root/{train,test}/class` or `root/{train,val,test}/class`, also below an archive's wrapper.
+    """Index a folder with class folders, or with split folders that contain class folders.
+
+    The layouts are `root/class`, `root/{train,test}/class`, `root/{train,val}/class` and `root/{train,val,test}/class`,
+    each also below the wrapper folders of an archive.
 
     Args:
         root: The folder.
-        key: What an error calls it.
+        key: The name of the folder in error messages.
 
     Raises:
-        DataError: If there is no such folder, no class or no image in it, or its splits have other classes.
+        DataError: If the folder does not exist, has no classes or images, or its splits have different classes.
     """
     check_dataset_folder(root, key)
     root = skip_wrapper_dirs(root)
     by_split = find_split_folders(root)
     if by_split:
         unlabeled = [folder for split, folder in by_split.items() if is_unlabeled(folder, split)]
-        scan = scan_splits({split: folder for split, folder in by_split.items() if folder not in unlabeled}, root)
+        index = scan_splits({split: folder for split, folder in by_split.items() if folder not in unlabeled}, root)
         for folder in unlabeled:
-            scan.ignored[f"in {folder.name}, which has no class folders"] = sum(1 for _ in iter_image_files(folder))
-        return scan
+            index.ignored[f"in {folder.name}, which has no class folders"] = sum(1 for _ in iter_image_files(folder))
+        return index
     return scan_layout(root, {None: root}, {None: list_subfolders(root)}, count_unlabeled_in=[root])
 
 
 def scan_eval_folder(root: Path) -> DatasetIndex:
-    """Scan `root/test/class` where that is there, else `root/class`; a single class will do."""
+    """Index `root/test/class` if it exists, otherwise `root/class`; a single class is sufficient."""
     check_dataset_folder(root, "FOLDER")
     root = skip_wrapper_dirs(root)
     test_folders = [folder for folder in list_subfolders(root) if parse_split_name(folder.name) == "test"]
@@ -62,7 +65,15 @@ def scan_eval_folder(root: Path) -> DatasetIndex:
 
 
 def scan_splits(folders: Mapping[str, Path], root: Path | None) -> DatasetIndex:
-    """Scan one folder a split; each must have the same classes."""
+    """Index one folder per split; all splits must have the same classes.
+
+    Args:
+        folders: The folder of each split.
+        root: The root of the index. Defaults to the common parent of the folders.
+
+    Raises:
+        DataError: If a folder does not exist, or as for `scan_layout`.
+    """
     for split, folder in folders.items():
         check_dataset_folder(folder, f"dataset.{split}_dir")
     root = root or common_root(folders.values())
@@ -78,20 +89,20 @@ def scan_layout(
     *,
     count_unlabeled_in: Iterable[Path] = (),
 ) -> DatasetIndex:
-    """Scan the class folders of every split.
+    """Index the class folders of every split, after checking them.
 
     Args:
-        root: What everything is in.
-        folders: What an error calls each split, or what is not split; by split.
-        classes: The class folders, by split.
-        loose_in: Where files that are of no class are counted.
+        root: The root of the index.
+        folders: The folder of each split, for error messages; the key is None if there are no splits.
+        classes: The class folders of each split.
+        count_unlabeled_in: Folders in which to count the files that belong to no class.
 
     Raises:
-        DataError: If there is nothing to train on, splits look like classes, or have other classes.
+        DataError: If there is no training split, the class folders look like splits, or splits have different classes.
     """
     first_split = None if None in classes else "train"
     if first_split not in classes:
-        raise DataError(f"{root} has {', '.join(map(str, classes))} but no train; add it or give dataset.train_dir")
+        raise DataError(f"{root} has {', '.join(map(str, classes))} but no train. Add it or set dataset.train_dir.")
     class_names = get_class_names(classes[first_split], folders[first_split])
     if first_split is None:
         check_not_splits(root, classes[first_split])
@@ -104,12 +115,22 @@ def scan_layout(
 def scan_classes(
     root: Path, classes: Mapping[str | None, list[Path]], class_names: list[str], *, count_unlabeled_in: Iterable[Path]
 ) -> DatasetIndex:
-    """Every image below every class folder."""
+    """Index every image in the class folders.
+
+    Args:
+        root: The root of the index.
+        classes: The class folders of each split.
+        class_names: The sorted class names.
+        count_unlabeled_in: Folders in which to count the files that belong to no class.
+
+    Raises:
+        DataError: If two class folders are the same folder, or one contains no images.
+    """
     folder_by_real_path: dict[Path, Path] = {}
     for class_folder in chain.from_iterable(classes.values()):
         other = folder_by_real_path.setdefault(real_path(class_folder), class_folder)
-        if other is not class_folder:  # by a link, or by options
-            raise DataError(f"{class_folder} and {other} are one folder; give each split images of its own")
+        if other is not class_folder:  # through a link, or through dataset.*_dir
+            raise DataError(f"{class_folder} and {other} are the same folder. Each split needs its own images.")
     samples: list[Sample] = []
     ignored: Counter[str] = Counter()
     for folder in count_unlabeled_in:
@@ -120,13 +141,13 @@ def scan_classes(
         for class_folder in folders:
             paths = sorted(iter_image_files(class_folder, ignored, visited), key=str)
             if not paths:
-                raise DataError(f"{class_folder} holds no images; fill this class folder or remove it")
+                raise DataError(f"{class_folder} contains no images. Add images to this class folder or remove it.")
             samples += [Sample(path, labels[class_folder.name], split) for path in paths]
     return DatasetIndex(root, samples, class_names, ignored)
 
 
 def common_root(folders: Iterable[Path]) -> Path:
-    """The folder that all are in; the first of them where they lie on several drives of Windows."""
+    """Return the common parent of folders; the first folder if they are on different Windows drives."""
     absolute = [folder.absolute() for folder in folders]
     try:
         return Path(os.path.commonpath(absolute))
@@ -135,13 +156,13 @@ def common_root(folders: Iterable[Path]) -> Path:
 
 
 def scan_archives(root: Path) -> DatasetIndex:
-    """The images of `root/<archive>`: what the archives hold makes up one layout.
+    """Index the folders that several archives were extracted to as one dataset.
 
-    An archive holds split folders, or class folders, or the images of one class, which is then called like the
-    archive. Class folders in an archive that is called like a split are of that split.
+    Each archive contains split folders, class folders, or the images of one class, which is named after the archive.
+    Class folders of an archive that is named like a split belong to that split. `root` has one subfolder per archive.
 
     Raises:
-        DataError: As for `scan_root`; or if two archives hold one class, or only some of them are of a split.
+        DataError: As for `scan_root`; also if two archives contain the same class, or only some archives are splits.
     """
     folders: dict[str | None, Path] = {}
     classes: defaultdict[str | None, list[Path]] = defaultdict(list)
@@ -155,7 +176,9 @@ def scan_archives(root: Path) -> DatasetIndex:
             children = list_subfolders(folders[split])
             classes[split] += [folders[split]] if len(children) < 2 and has_images(folders[split]) else children
     if None in classes and len(classes) > 1:
-        raise DataError(f"{root}: some archives hold splits, others do not; call each train, val or test, or none")
+        raise DataError(
+            f"{root}: some archives contain splits, others do not. Name all of them train, val or test, or none."
+        )
     for class_folders in classes.values():
         class_folders.sort(key=lambda folder: folder.name)
         check_unique_class_folders(root, class_folders)
@@ -163,12 +186,13 @@ def scan_archives(root: Path) -> DatasetIndex:
 
 
 def check_unique_class_folders(root: Path, class_folders: list[Path]) -> None:
+    """Raise `DataError` if two archives contain a class folder of the same name."""
     folder_by_name: dict[str, Path] = {}
     for folder in class_folders:
         other = folder_by_name.setdefault(folder.name, folder)
         if other is not folder:
             archive_names = " and ".join(path.relative_to(root).parts[0] for path in (other, folder))
             raise DataError(
-                f"{root}: the archives {archive_names} both hold {folder.name}; call them train and test if they are splits, "
-                "or unpack them into one folder"
+                f"{root}: the archives {archive_names} both contain {folder.name}. If they are splits, name them train "
+                "and test; otherwise extract them into one folder."
             )

@@ -1,4 +1,4 @@
-"""Bring one file whole, going on where an earlier try stopped."""
+"""Resumable download of one file, with retries and a minimum speed."""
 
 import re
 import time
@@ -13,24 +13,24 @@ from cnn_classifier.errors import DataError
 from cnn_classifier.files import check_free_space
 
 MAX_ATTEMPTS = 5
-RETRY_DELAY = 2.0  # seconds before a further try
-MIN_BYTES_PER_SECOND = 1000  # bytes a second, on average over ...
-SPEED_WINDOW = 30.0  # ... so many seconds
+RETRY_DELAY = 2.0  # seconds between attempts
+MIN_BYTES_PER_SECOND = 1000  # the average over SPEED_WINDOW below which a transfer is interrupted
+SPEED_WINDOW = 30.0  # seconds
 CHUNK_BYTES = 1 << 18
 
 
 def transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
-    """Write all of what is at an address into a file.
+    """Download a URL into a file, resuming an earlier attempt.
 
     Args:
-        address: https, or plain http on this machine.
-        partial: What an earlier try left there is gone on from.
-        verifiable: Whether the caller knows the checksum. If not, we go on only from what the server says is unchanged,
-            and only take a file whose end the server marks.
+        url: An https URL, or a http URL of this machine.
+        partial: The file to write. Its content from an earlier attempt is continued.
+        has_checksum: Whether the caller verifies a checksum. Without one, an earlier attempt is continued only if the
+            server says that the file is unchanged, and the server must mark the end of the file.
 
     Raises:
-        DataError: If there is no such file, or not all of it came in `TRIES` tries.
-        StorageError: If the disk has too little space for it.
+        DataError: If there is no such file, or it is not complete after `MAX_ATTEMPTS` attempts.
+        StorageError: If the disk has too little free space.
         OSError: If the file cannot be written.
     """
     reason = ""
@@ -43,12 +43,12 @@ def transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
         else:
             return
     offset, _ = partial_state(partial, has_checksum=has_checksum)
-    hint = f"{offset:,} bytes are kept and the next run goes on from there" if offset else MANUAL_DOWNLOAD_HINT
-    raise DataError(f"{url}: {reason} (tried {MAX_ATTEMPTS} times); {hint}")
+    hint = f"{offset:,} bytes are kept; run again to resume." if offset else MANUAL_DOWNLOAD_HINT
+    raise DataError(f"Cannot download {url}: {reason} ({MAX_ATTEMPTS} attempts). {hint}")
 
 
 def attempt_transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
-    """One try: ask for what is missing and append it, or for all of it."""
+    """Request the missing bytes and append them, or request the whole file."""
     offset, validator = partial_state(partial, has_checksum=has_checksum)
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     with open_url(url, headers | ({"If-Range": validator} if validator else {})) as response:
@@ -57,7 +57,7 @@ def attempt_transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
             return
         if not is_valid_continuation(response, offset, validator):
             partial.unlink(missing_ok=True)
-            raise InterruptedTransferError(f"the server does not go on after {offset:,} bytes")
+            raise InterruptedTransferError(f"the server does not continue after {offset:,} bytes")
         offset = offset if response.status == 206 else 0
         total = None if response.length is None else offset + response.length
         append_response(response, partial, offset, total)
@@ -67,9 +67,16 @@ def attempt_transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
 
 
 def append_response(response: HTTPResponse, partial: Path, offset: int, total: int | None) -> None:
-    """Append the answer to the bytes kept, or replace what there is if none are."""
+    """Append a response to a partial file, or overwrite the file if `offset` is 0.
+
+    Args:
+        response: The response with the bytes from `offset` on.
+        partial: The file to write.
+        offset: The number of bytes to keep.
+        total: The size of the complete file in bytes; None if it is unknown.
+    """
     with partial.open("ab" if offset else "wb") as file:
-        if not offset:  # the file is empty now, so the note is never about other bytes
+        if not offset:  # the file was truncated, so the validator never belongs to other bytes
             validator_path(partial).write_text(get_validator(response), encoding="utf-8")
         check_free_space(partial.parent, (total or 0) - offset, "Free space there or set CNN_CLASSIFIER_HOME.")
         progress = {"total": total, "initial": offset, "unit": "B", "unit_scale": True}
@@ -80,41 +87,43 @@ def append_response(response: HTTPResponse, partial: Path, offset: int, total: i
 
 
 def iter_chunks(response: HTTPResponse) -> Iterator[bytes]:
-    """The content as it comes, while it comes fast enough; one that stops short ends silently, so count it."""
+    """Yield the content as it arrives; a truncated response ends without an error, so the caller checks the size."""
     window_start, num_bytes = time.monotonic(), 0
     try:
-        while chunk := response.read1(CHUNK_BYTES):  # unlike read(), which waits for all of it, however slowly it drips
+        while chunk := response.read1(CHUNK_BYTES):  # read() would wait for a full chunk
             yield chunk
             num_bytes += len(chunk)
             elapsed = time.monotonic() - window_start
             if elapsed > SPEED_WINDOW:
                 if num_bytes < MIN_BYTES_PER_SECOND * elapsed:
-                    raise InterruptedTransferError(f"slower than {MIN_BYTES_PER_SECOND:,} bytes a second")
+                    raise InterruptedTransferError(f"slower than {MIN_BYTES_PER_SECOND:,} bytes per second")
                 window_start, num_bytes = time.monotonic(), 0
     except (OSError, HTTPException) as error:
         raise InterruptedTransferError(str(error)) from error
 
 
 def check_response(response: HTTPResponse, url: str, *, has_checksum: bool) -> None:
-    """Refuse what is not the file; what the server may do better next time is an interruption."""
+    """Raise `DataError` if a response is not the file, or `InterruptedTransferError` if a retry may help."""
     if response.status >= 500:
         raise InterruptedTransferError(f"the server answered {response.status} {response.reason}")
     if response.status not in (200, 206, 416):
         raise DataError(
-            f"{url} answered {response.status} {response.reason}; correct the address, or {MANUAL_DOWNLOAD_HINT}"
+            f"Cannot download {url}: the server answered {response.status} {response.reason}. Correct the URL, or set "
+            "dataset.source=PATH or dataset.mirror."
         )
     if has_checksum or response.status == 416:
         return
     if response.headers.get_content_type() == "text/html":
-        raise DataError(f"{url} answered with a web page, not a file; give the address of the file itself")
+        raise DataError(f"{url} is a web page, not a file. Pass the URL of the file itself.")
     if response.length is None and not response.chunked:
         raise DataError(
-            f"{url} does not say how long the file is; set dataset.checksum=sha256:HEX, or {MANUAL_DOWNLOAD_HINT}"
+            f"Cannot download {url}: the server does not send its size. Set dataset.checksum=sha256:HEX, or download "
+            "it yourself and pass it as dataset.source=PATH."
         )
 
 
 def is_complete(response: HTTPResponse, offset: int, validator: str) -> bool:
-    """Whether the bytes kept are all of the file already: an earlier run was killed before it checked them."""
+    """Return whether the partial file is already complete, because an earlier run was killed before verifying it."""
     content_range = response.headers.get("Content-Range", "")
     return (
         response.status == 416 and content_range == f"bytes */{offset}" and get_validator(response) in ("", validator)
@@ -122,7 +131,7 @@ def is_complete(response: HTTPResponse, offset: int, validator: str) -> bool:
 
 
 def is_valid_continuation(response: HTTPResponse, offset: int, validator: str) -> bool:
-    """Whether the answer is all of the file, or the rest after the bytes kept, of the version that they came from."""
+    """Return whether a response is the whole file, or the rest of it after `offset`, of the same version."""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if response.status != 206 or not match:
         return response.status == 200
@@ -131,7 +140,7 @@ def is_valid_continuation(response: HTTPResponse, offset: int, validator: str) -
 
 
 def partial_state(partial: Path, *, has_checksum: bool) -> tuple[int, str]:
-    """How many bytes of an earlier try can be gone on from, and the validator of the version that they came from."""
+    """Return the number of bytes to resume from and the validator of their version; (0, "") if there are none."""
     path = validator_path(partial)
     validator = path.read_text(encoding="utf-8") if path.exists() else ""
     offset = partial.stat().st_size if partial.exists() and (has_checksum or validator) else 0
@@ -139,11 +148,11 @@ def partial_state(partial: Path, *, has_checksum: bool) -> tuple[int, str]:
 
 
 def get_validator(response: HTTPResponse) -> str:
-    """What names this version of the file, for If-Range: a strong ETag or a date (RFC 9110, 13.1.5); may be empty."""
+    """Return the version of the file for If-Range: a strong ETag or a date (RFC 9110, 13.1.5), or ""."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
 def validator_path(partial: Path) -> Path:
-    """Where the validator is kept, beside the bytes."""
+    """Return the file beside a partial file that stores the validator."""
     return partial.with_name(f"{partial.name}.validator")

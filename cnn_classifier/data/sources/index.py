@@ -1,4 +1,4 @@
-"""Find the images: walk a folder in one of the four layouts and name its classes."""
+"""The result of scanning a data source: a `DatasetIndex` of `Sample`s."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """One image file.
+    """One image file and its label.
 
     Args:
-        path: The file.
-        label: Index of its class in `class_names`.
-        split: The split whose folder it was found in; None if it is ours to assign.
-        group: What it must not be torn apart from, such as its patient; None if it stands alone.
+        path: The path of the image file.
+        label: The index of its class in `DatasetIndex.class_names`.
+        split: The split of the folder or CSV row that the image comes from: `train`, `val` or `test`. None if the
+            image is to be assigned to a split.
+        group: The name of a group, such as a patient, whose images must stay in the same split. None if the image can
+            be assigned alone.
     """
 
     path: Path
@@ -24,13 +26,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """What a folder holds.
+    """All images of a dataset, found without decoding any of them.
 
     Args:
-        root: What the paths of a `split.csv` are relative to.
-        samples: Every image, by split, class and path.
-        class_names: The names of the classes, sorted; a label is an index into them.
-        ignored: How many files were passed over, by extension.
+        root: The folder that the paths in a `split.csv` are relative to.
+        samples: The images, sorted by split, class and path.
+        class_names: The sorted class names; `Sample.label` is an index into this list.
+        ignored: The number of ignored files, by extension or reason.
     """
 
     root: Path

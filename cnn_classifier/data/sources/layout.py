@@ -1,4 +1,4 @@
-"""Tell what a folder holds: a wrapper to go through, split folders or class folders."""
+"""Detection of dataset layouts: wrapper folders, split folders and class folders."""
 
 import re
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ SPLIT_BY_FOLDER_NAME = {name: split for split, names in SPLIT_FOLDERS.items() fo
 
 
 def parse_split_name(name: str) -> str | None:
-    """train, val or test, whichever of its names is used (`Training`, `test_set`); None if it is no split's."""
+    """Return `train`, `val` or `test` for a folder name such as `Training` or `test_set`; None for other names."""
     return SPLIT_BY_FOLDER_NAME.get(re.sub(r"[ _-]?set$", "", name.lower()))
 
 
 def skip_wrapper_dirs(root: Path, split: str | None = None) -> Path:
-    """The folder that wrappers hold, such as an archive's `PetImages/`.
+    """Return the folder inside wrapper folders, such as `PetImages/` in an archive.
 
     Args:
-        root: Where to begin; also the answer where a single class is all there is.
-        split: The split that `root` is the folder of, if any; its wrapper may be called so once more.
+        root: The folder to start at, which is returned unchanged if it contains a single class.
+        split: The split that `root` belongs to, if any; a wrapper may have the name of this split.
     """
     current, children = root, list_subfolders(root)
     while len(children) == 1 and parse_split_name(children[0].name) in (None, split) and not has_images(current):
@@ -35,9 +35,12 @@ def skip_wrapper_dirs(root: Path, split: str | None = None) -> Path:
 
 
 def find_split_folders(root: Path) -> dict[str, Path]:
-    """The folders of the splits, train first; none if they are not all there is and `train` has no class folders.
+    """Return the split folders by split, train first.
 
-    Then `train` is a class of that name.
+    The result is empty if there are other folders as well and `train` has no class folders: then `train` is a class.
+
+    Raises:
+        DataError: If a split has several folders.
     """
     children = list_subfolders(root)
     matches = [folder for folder in children if parse_split_name(folder.name)]
@@ -45,12 +48,12 @@ def find_split_folders(root: Path) -> dict[str, Path]:
     if len(matches) < len(children) and not ("train" in by_split and list_subfolders(by_split["train"])):
         return {}
     if len(by_split) < len(matches):
-        raise DataError(f"{root} has {', '.join(folder.name for folder in matches)}; expected one folder a split")
+        raise DataError(f"{root} has {', '.join(folder.name for folder in matches)}. Expected one folder per split.")
     return {split: by_split[split] for split in SPLIT_FOLDERS if split in by_split}
 
 
 def is_unlabeled(folder: Path, split: str) -> bool:
-    """Whether a split holds images but no class folders, as the test images of a competition do."""
+    """Return whether a split contains images but no class folders, like the test images of a competition."""
     children = list_subfolders(folder)
     if len(children) == 1 and parse_split_name(children[0].name) == split:
         folder, children = children[0], list_subfolders(children[0])
@@ -58,21 +61,22 @@ def is_unlabeled(folder: Path, split: str) -> bool:
 
 
 def check_not_splits(root: Path, class_folders: Sequence[Path]) -> None:
-    """Raise DataError if class folders look like splits of unknown names: they hold no images, but the classes."""
+    """Raise `DataError` if class folders look like splits with unknown names, since they contain class folders."""
     split_like = [
         folder
         for folder in class_folders
         if not SPLIT_BY_FOLDER_NAME.keys().isdisjoint(re.split(r"[\W\d_]+", folder.name.lower()))
     ]
     if (len(split_like) > 1 and not any(map(has_images, split_like))) or have_same_subfolders(class_folders):
+        names = ", ".join(folder.name for folder in class_folders[:4])
         raise DataError(
-            f"{root} has {', '.join(folder.name for folder in class_folders[:4])}, which look like splits, not classes; give "
-            "dataset.train_dir=FOLDER dataset.test_dir=FOLDER, or a CSV if they are classes"
+            f"{root} has {names}, which look like splits, not classes. Set "
+            "dataset.train_dir=FOLDER dataset.test_dir=FOLDER, or pass a CSV file if they are classes."
         )
 
 
 def have_same_subfolders(folders: Sequence[Path]) -> bool:
-    """Whether every folder holds no images but folders of the same two names or more."""
+    """Return whether all folders contain no images but the same subfolders, at least two."""
     expected_names: list[str] = []
     for folder in map(skip_wrapper_dirs, folders):
         names = [subfolder.name for subfolder in list_subfolders(folder)]
@@ -83,11 +87,12 @@ def have_same_subfolders(folders: Sequence[Path]) -> bool:
 
 
 def has_images(folder: Path) -> bool:
+    """Return whether a folder directly contains images."""
     return any(is_image(entry.name) and entry.is_file() for entry in folder.iterdir())
 
 
 def check_dataset_folder(folder: Path, key: str) -> None:
-    """Raise DataError, in which the folder is called `key`, if there is none."""
+    """Raise `DataError` if a folder does not exist; `key` names it in the message."""
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise DataError(f"{key}: {folder} {problem}; expected a folder with one folder of images a class")
+        raise DataError(f"{key}: {folder} {problem}. Expected a folder with one folder of images per class.")

@@ -43,7 +43,7 @@ def detect_known_dataset(root: Path) -> DatasetIndex | None:
     """
     candidates = [root, *list_subfolders(root)]
     for candidate in candidates:
-        # Unlike `Path.is_file`, `os.path.isfile` does not raise for a locked folder; the scan reports that folder later.
+        # Unlike `Path.is_file`, `os.path.isfile` does not raise for a locked folder; the scan reports it later.
         if os.path.isfile(candidate / CIFAR_FILES["train"][0]):  # noqa: PTH113
             return scan_root(write_cifar10(candidate))
         if os.path.isfile(candidate / "annotations" / PETS_LISTS["train"]):  # noqa: PTH113

@@ -1,4 +1,4 @@
-"""From what a user names (a folder, an archive, an address, a CSV) to the images and their classes."""
+"""Resolution of a data source (folder, archive, URL, CSV file or named dataset) to a `DatasetIndex`."""
 
 import re
 from dataclasses import replace
@@ -31,36 +31,45 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 
 
 def scan_source(options: DatasetConfig) -> DatasetIndex:
-    """Find every image and its class, after downloading and unpacking what is not there yet; nothing is decoded.
+    """Index the images and classes of a dataset, after downloading and extracting it if necessary.
+
+    No image is decoded.
+
+    Args:
+        options: The dataset configuration.
 
     Raises:
-        ConfigError: If the options do not say where the images are, or call every class the same.
-        DataError: If there are no images, no classes, or splits of other classes, or a download or archive is bad.
-        StorageError: If there is no room for a download or an archive.
+        ConfigError: If the configuration names no source, or renames all classes to one.
+        DataError: If there are no images or classes, the splits' classes differ, or a download or archive is invalid.
+        StorageError: If a download or archive cannot be written.
     """
     try:
         original = scan_configured_source(options)
-    except PermissionError as error:  # of a folder on the way; those that are walked say so themselves
+    except PermissionError as error:  # of a parent folder; `listing` reports the folders below the root
         raise_unlistable(error)
-    scan = rename_classes(original, options.rename_classes)
-    if len(scan.class_names) == 1:
-        raise ConfigError(f"dataset.class_names calls every class {scan.class_names[0]!r}; expected at least two names")
-    return assign_groups(scan, options.group_pattern)
+    index = rename_classes(original, options.rename_classes)
+    if len(index.class_names) == 1:
+        raise ConfigError(
+            f"dataset.rename_classes renames every class to {index.class_names[0]!r}. Expected at least two names."
+        )
+    return assign_groups(index, options.group_pattern)
 
 
 def scan_configured_source(options: DatasetConfig) -> DatasetIndex:
-    """The scan under the folders' own names."""
+    """Index the images under their original class names."""
     if options.split_dirs:
         if "train" not in options.split_dirs:
-            raise ConfigError("dataset.train_dir is not set; give it beside dataset.val_dir and dataset.test_dir")
+            raise ConfigError(
+                "dataset.train_dir is not set. Set it together with dataset.val_dir and dataset.test_dir."
+            )
         return scan_splits(options.split_dirs, root=Path(options.root).expanduser() if options.root else None)
     if options.root:
         return scan_path(Path(options.root).expanduser(), "dataset.root")
     if not options.sources:
-        homepage_hint = f"; download it from {options.homepage}" if options.homepage else ""
+        homepage_hint = f" Download it from {options.homepage}." if options.homepage else ""
         raise ConfigError(
-            f"dataset.source is not set{homepage_hint}; say where the images of {options.name!r} are: "
-            "dataset.source=FOLDER|ZIP|TAR|CSV|URL or dataset.root=FOLDER"
+            f"dataset.source is not set for dataset {options.name!r}.{homepage_hint} Set "
+            "dataset.source=FOLDER|ZIP|TAR|CSV|URL or dataset.root=FOLDER."
         )
     if len(options.sources) > 1:
         folder = extract_all(options)
@@ -69,21 +78,23 @@ def scan_configured_source(options: DatasetConfig) -> DatasetIndex:
 
 
 def scan_path(path: Path, key: str) -> DatasetIndex:
-    """The images of a local folder, archive or CSV."""
+    """Index a local folder, archive or CSV file; `key` names it in error messages."""
     if path.is_file():
         if path.suffix.lower() in TABLE_SUFFIXES:
             return scan_csv(path)
         if is_archive(path):
             return scan_path(extract_to_cache(path), key)
-        raise DataError(f"{key}: {path} is neither a folder nor a zip or tar archive nor a CSV; give one of them")
+        raise DataError(f"{key}: {path} is not a folder, a zip or tar archive, or a CSV file. Pass one of these.")
     return (detect_known_dataset(path) if path.is_dir() else None) or scan_root(path, key)
 
 
 def scan_for_evaluation(path: Path) -> DatasetIndex:
-    """The labelled images of a folder, archive or CSV, one class being enough; where it has a test split, those alone.
+    """Index the labeled images of a folder, archive or CSV file for evaluation.
+
+    If there is a test split, only its images are returned. A single class is sufficient.
 
     Raises:
-        DataError: If there are none.
+        DataError: If there are no labeled images.
     """
     try:
         if path.is_file() and is_archive(path):
@@ -93,13 +104,13 @@ def scan_for_evaluation(path: Path) -> DatasetIndex:
             return scan_eval_folder(path)
     except PermissionError as error:
         raise_unlistable(error)
-    scan = known_dataset or scan_path(path, "FOLDER")
-    test_samples = [sample for sample in scan.samples if sample.split == "test"]
-    return replace(scan, samples=test_samples or scan.samples)
+    index = known_dataset or scan_path(path, "FOLDER")
+    test_samples = [sample for sample in index.samples if sample.split == "test"]
+    return replace(index, samples=test_samples or index.samples)
 
 
 def local_path(options: DatasetConfig) -> Path:
-    """Where the images of one `dataset.source` lie on this machine, once they are here."""
+    """Return the local path of the only `dataset.source`, after downloading or writing it if necessary."""
     source, checksum = options.sources[0], next(iter(options.checksums), None)
     if source in BUILTIN_DATASETS:
         return BUILTIN_DATASETS[source]()
@@ -111,7 +122,7 @@ def local_path(options: DatasetConfig) -> Path:
 
 
 def extract_all(options: DatasetConfig) -> Path:
-    """The folder that holds the archives of a list, each in a folder of its name."""
+    """Extract every archive of a list `dataset.source` into a subfolder of its name, and return their folder."""
     checksums: list[str | None] = [*options.checksums] or [None] * len(options.sources)
     sources = list(zip(options.sources, checksums, strict=True))
     folder = dataset_cache_dir(options.name, *(part for source in sources for part in cache_key(*source)))
@@ -125,25 +136,25 @@ def extract_all(options: DatasetConfig) -> Path:
 
 
 def cache_key(source: str, checksum: str | None) -> list[str]:
-    """What tells an address or a local archive, as it is now, from every other."""
+    """Return the cache key of a URL or of the current content of a local archive."""
     if is_url(source):
         return [source, str(checksum)]
     archive = Path(source).expanduser()
     if not archive.is_file():
-        problem = "is no file" if archive.exists() else "does not exist"
-        raise DataError(f"dataset.source: {archive} {problem}; a list is of archives and addresses of archives")
+        problem = "is not a file" if archive.exists() else "does not exist"
+        raise DataError(f"dataset.source: {archive} {problem}. A list must contain archives and URLs of archives.")
     return file_fingerprint(archive)
 
 
 def archive_stem(source: str) -> str:
-    """The name of an archive without its ending, as a folder may be called anywhere."""
+    """Return the name of an archive without its suffix, as a valid folder name on every file system."""
     name = Path(unquote(urlsplit(source).path) if is_url(source) else source).name
     suffix = next(filter(name.lower().endswith, ARCHIVE_SUFFIXES), "")
     return re.sub(r'[<>:"/\\|?*]', "_", name[: len(name) - len(suffix)]).strip(". ") or "archive"
 
 
 def fetch_and_extract(source: str, checksum: str | None, options: DatasetConfig, folder: Path) -> Path:
-    """The unpacked archive at an address or path; a download is deleted once it is unpacked."""
+    """Return the folder of the extracted archive; a downloaded archive is deleted after its extraction."""
     if not is_url(source):
         return extract_archive(Path(source).expanduser(), folder)
     if not (folder / COMPLETION_MARKER).exists():
@@ -151,19 +162,19 @@ def fetch_and_extract(source: str, checksum: str | None, options: DatasetConfig,
         try:
             extract_archive(archive, folder)
         except DataError as error:
-            archive.unlink(missing_ok=True)  # without a checksum it would be trusted next time
+            archive.unlink(missing_ok=True)  # otherwise the next run would use it again
             raise DataError(str(error).replace(str(archive), source)) from error
-        archive.unlink(missing_ok=True)  # another run may have been here first
+        archive.unlink(missing_ok=True)  # another process may have deleted it
     return folder
 
 
 def is_url(source: str) -> bool:
-    """Whether it looks like a URL; `C:\\photos` is none."""
+    """Return whether a source has a URL scheme; a Windows path such as `C:\\photos` has none."""
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source) is not None
 
 
 def source_name(source: str) -> str:
-    """What to call a folder after that holds what was found in a source."""
+    """Return a name for a folder of results about a source: its file name without suffix."""
     name = filename_from_url(source) if is_url(source) else Path(source).expanduser().resolve().name
     suffixes = [suffix for suffix in (*ARCHIVE_SUFFIXES, *TABLE_SUFFIXES) if name.lower().endswith(suffix)]
     return (name[: -len(suffixes[0])] if suffixes else name) or "images"

@@ -115,7 +115,7 @@ def test_print_colours_follow_their_profile_unless_it_is_broken() -> None:
 def test_heic_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with (
-        pytest.raises(UnreadableImageError, match=r'^HEIC needs pip install "cnn_classifier\[heic\]"$'),
+        pytest.raises(UnreadableImageError, match=r'^HEIC requires pip install "cnn_classifier\[heic\]"$'),
         open_image(BytesIO(HEIC)),
     ):
         pass

@@ -39,22 +39,22 @@ def test_the_same_images_are_left_out_for_the_same_reasons_everywhere(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *WORDS, f"dataset.root={photos}", "dataset.max_unreadable=1"]) == 0
-    assert f"left out {len(REASONS)} unreadable images" in capsys.readouterr().out
+    assert f"Skipped {len(REASONS)} unreadable images" in capsys.readouterr().out
     trained = json.loads(Path("run", "report.json").read_text(encoding="utf-8"))["data"]
     checked = printed(capsys, "data", "check", str(photos))
     evaluated = printed(capsys, "evaluate", "run", str(photos))
     predicted = printed(capsys, "predict", "run", str(photos))
 
-    left_out = {Path(bad["path"]).name: bad["reason"] for bad in trained["bad"]}
+    left_out = {Path(bad["path"]).name: bad["reason"] for bad in trained["unreadable"]}
     assert left_out.keys() == REASONS.keys()
     assert [name for name, reason in left_out.items() if REASONS[name] not in reason] == []
-    assert checked["bad"] == trained["bad"]
+    assert checked["unreadable"] == trained["unreadable"]
     assert {Path(path).name: reason for path, reason in evaluated["unreadable"].items()} == left_out
     assert {Path(answer["path"]).name: answer["error"] for answer in predicted if answer["error"]} == left_out
 
     for found in (trained, checked):
         assert found["ignored"] == IGNORED
-        assert {note: held["count"] for note, held in found["notes"].items()} == NOTES
+        assert {note: held["count"] for note, held in found["warnings"].items()} == NOTES
     with Path("run", "split.csv").open(encoding="utf-8") as file:
         used = [row["path"] for row in csv.DictReader(file)]
     plain = [f"{folder}/{index:03d}.png" for folder in ("odd", "plain") for index in range(PLAIN)]

@@ -108,8 +108,8 @@ def test_arrays_of_bytes_are_pictures() -> None:
 def test_other_arrays_are_refused_by_type_and_shape(array: np.ndarray) -> None:
     with pytest.raises(UnreadableImageError) as raised:
         preprocess().load(array)
-    told = f"an array of {array.dtype} {array.shape} is no image; expected uint8 (H, W), (H, W, 3) or (H, W, 4)"
-    assert str(raised.value) == told
+    expected = f"unsupported array {array.dtype} {array.shape}; expected uint8 (H, W), (H, W, 3) or (H, W, 4)"
+    assert str(raised.value) == expected
 
 
 def truncated_jpeg(path: Path) -> None:
@@ -122,10 +122,10 @@ def truncated_jpeg(path: Path) -> None:
     [
         (lambda path: path.write_bytes(b""), "the file is empty"),
         (lambda path: path.write_text("404 Not Found", encoding="utf-8"), "it starts like text, '404 Not Found'"),
-        (truncated_jpeg, "cut short"),
+        (truncated_jpeg, "truncated"),
         (lambda path: path.write_bytes(b"P5 20000 20000 255\n"), "more than 178,956,970 pixels"),
     ],
-    ids=["empty", "text", "cut short", "bomb"],
+    ids=["empty", "text", "truncated", "bomb"],
 )
 def test_what_is_no_picture_says_why_without_repeating_its_path(tmp_path: Path, write: Any, reason: str) -> None:
     write(tmp_path / "broken.jpg")
@@ -139,7 +139,7 @@ def test_postscript_is_never_run_whatever_its_name(tmp_path: Path) -> None:
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
     with Image.open(path) as image:
         assert image.format == "EPS"  # Pillow left alone would hand it to Ghostscript
-    with pytest.raises(UnreadableImageError, match="PostScript, which is a program and never run"):
+    with pytest.raises(UnreadableImageError, match="PostScript, which is a program and is never run"):
         preprocess().load(path)
 
 

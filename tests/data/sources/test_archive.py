@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import random
+import re
 import shutil
 import stat
 import subprocess
@@ -27,9 +28,9 @@ from cnn_classifier.errors import DataError, StorageError
 PICTURES = {"cats/0.jpg": b"", "cats/1.jpg": random.Random(0).randbytes(1_500_000), "dogs/züge/.0.jpg": b"blue"}
 OF_MACOS = {"__MACOSX/cats/0.jpg": b"", "cats/._0.jpg": b""}
 CAPS = {
-    "MAX_MEMBERS": (3, r"(has|is beyond the) (more than )?3 (members|files and folders)"),
+    "MAX_MEMBERS": (3, r"(has more than|exceeds the limit of) 3 (members|files and folders)"),
     "MAX_FILE_BYTES": (3, "is larger than 3 bytes"),
-    "MAX_TOTAL_BYTES": (7, "is beyond the 7 bytes"),
+    "MAX_TOTAL_BYTES": (7, "exceeds the limit of 7 bytes in total"),
 }
 # Stops for good once so many files are written, and says so.
 STOPPED = """
@@ -80,7 +81,7 @@ def refuse(archive: Path, folder: Path, error: type[Exception], why: str) -> Non
     before = everything(archive.parent) | {"home/images.lock": b""}
     with pytest.raises(error, match=why) as caught:
         extract_archive(archive, folder)
-    assert str(caught.value).startswith(str(archive))
+    assert re.match(rf"(Cannot (read|extract) )?{re.escape(str(archive))}\b", str(caught.value))
     assert len(str(caught.value).splitlines()) == 1
     assert everything(archive.parent) | {"home/images.lock": b""} == before
 
@@ -107,7 +108,7 @@ def test_more_than_a_cap_is_refused(
 def test_folders_count_as_members(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpacking, "MAX_MEMBERS", 3)
     zip_of("a/b/c/d")(tmp_path / "bad")
-    refuse(tmp_path / "bad", folder, DataError, "'a/b/c' is beyond the 3 files and folders")
+    refuse(tmp_path / "bad", folder, DataError, "'a/b/c' exceeds the limit of 3 files and folders")
 
 
 @pytest.mark.parametrize("make", [zip_of_pictures, tar_of_pictures(gzip.compress)], ids=["zip", "tar"])
@@ -118,7 +119,7 @@ def test_a_disk_that_is_too_small_is_not_filled(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 1_000_000))
     make(tmp_path / "good")
     refuse(
-        tmp_path / "good", folder, StorageError, r"needs \d MB more in .*home, which has 1 MB free; free space there"
+        tmp_path / "good", folder, StorageError, r"needs \d MB more in .*home, which has 1 MB free\. Free space there"
     )
 
 

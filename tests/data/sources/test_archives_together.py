@@ -68,13 +68,16 @@ def test_neither_an_archive_nor_a_split_becomes_a_class(
     [
         (
             {"one": {"a": 1, "b": 1}, "two": {"a": 1, "b": 1}},
-            "the archives one and two both hold a; call them train and",
+            "the archives one and two both contain a. If they are splits",
         ),
-        ({"train": {"a": 1, "b": 1}, "rest": {"a": 1, "b": 1}}, "some archives hold splits, others do not; call each"),
-        ({"val": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}, "has val, test but no train; add it or give"),
-        ({"train": {"a": 1, "b": 1}, "test": {"a": 1}}, "test lacks b; expected the same class folders as in"),
-        ({"one": {"cats": 1}, "two": {"cats": 1}}, "the archives one and two both hold cats"),
-        ({"cats": {"": 1}, "notes": {"empty": 0}}, "notes/empty holds no images; fill this class folder"),
+        (
+            {"train": {"a": 1, "b": 1}, "rest": {"a": 1, "b": 1}},
+            "some archives contain splits, others do not. Name all of",
+        ),
+        ({"val": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}, "has val, test but no train. Add it or set"),
+        ({"train": {"a": 1, "b": 1}, "test": {"a": 1}}, "test lacks b. Expected the same class folders as in"),
+        ({"one": {"cats": 1}, "two": {"cats": 1}}, "the archives one and two both contain cats"),
+        ({"cats": {"": 1}, "notes": {"empty": 0}}, "notes/empty contains no images. Add images to this class folder"),
     ],
 )
 def test_what_makes_no_layout_is_refused(
@@ -94,7 +97,7 @@ def test_other_archives_of_the_same_names_are_unpacked_anew(
         assert counts(["one.zip", "two.zip"]) == {(None, "cats"): images, (None, "dogs"): images}
     Path("one.zip").replace("two.zip")  # now both are gone or another
     shutil.copy(tmp_path / "mine" / "one.zip", "one.zip")
-    with pytest.raises(DataError, match="the archives one and two both hold cats"):
+    with pytest.raises(DataError, match="the archives one and two both contain cats"):
         counts(["one.zip", "two.zip"])
 
 
@@ -105,8 +108,8 @@ def test_archives_of_one_name_are_told_apart(pack: Callable[..., list[str]]) -> 
 
 def test_a_list_is_of_archives_that_are_there(pack: Callable[..., list[str]], tmp_path: Path) -> None:
     there = pack({"cats": {"": 1}})
-    for word, what in ((str(tmp_path / "none.zip"), "does not exist"), (str(tmp_path), "is no file")):
-        with pytest.raises(DataError, match=rf"^dataset\.source: .* {what}; a list is of archives and addresses of"):
+    for word, what in ((str(tmp_path / "none.zip"), "does not exist"), (str(tmp_path), "is not a file")):
+        with pytest.raises(DataError, match=rf"^dataset\.source: .* {what}\. A list must contain archives and URLs of"):
             counts([*there, word])
 
 

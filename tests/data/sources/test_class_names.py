@@ -21,16 +21,16 @@ MakeFolder = Callable[..., Path]
     [
         (
             {"Cat": 1, "cat": 1, "dog": 1},
-            "images has classes 'Cat' and 'cat', which differ only in case or in how accents are stored; make them one",
+            "images has classes 'Cat' and 'cat', which differ only in case or in the encoding of accents. Merge or",
         ),
         ({"PetImages/Cat": 1, "PetImages/cat": 1}, "PetImages has classes 'Cat' and 'cat', which differ only in case"),
         (
             {"caf\N{LATIN SMALL LETTER E WITH ACUTE}": 1, "cafe\N{COMBINING ACUTE ACCENT}": 1},
-            "which differ only in case or in how accents are stored; make them one",
+            "which differ only in case or in the encoding of accents. Merge or rename them.",
         ),
         (
             {"cats\nblack": 1, "dogs": 1},
-            r"images has a class 'cats\nblack'; expected a name in UTF-8 without line breaks",
+            r"images has a class 'cats\nblack'. Expected a UTF-8 name without line breaks",
         ),
     ],
 )
@@ -55,7 +55,7 @@ def test_classes_of_one_new_name_become_one(make_folder: MakeFolder) -> None:
     merged = rename_classes(found, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
     assert merged.class_names == ["cat", "dog"]
     assert [sample.label for sample in merged.samples] == [0, 1, 0]
-    with pytest.raises(DataError, match=r"^dataset\.class_names has classes 'Cat' and 'cat'"):
+    with pytest.raises(DataError, match=r"^dataset\.rename_classes has classes 'Cat' and 'cat'"):
         rename_classes(found, {"0": "Cat", "siamese": "cat"})
 
 
@@ -65,6 +65,6 @@ def test_one_name_for_all_is_enough_to_evaluate_on_but_not_to_learn_from(make_fo
     evaluated = rename_classes(scan_eval_folder(root), names)
     assert (evaluated.class_names, [sample.label for sample in evaluated.samples]) == (["dog"], [0, 0, 0])
     with pytest.raises(
-        ConfigError, match=r"^dataset\.class_names calls every class 'dog'; expected at least two names"
+        ConfigError, match=r"^dataset\.rename_classes renames every class to 'dog'\. Expected at least two names"
     ):
         scan_source(DatasetConfig(root=str(root), rename_classes=names))

@@ -89,7 +89,7 @@ def test_a_table_is_read_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.
 def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> None:
     path = write(tmp_path, f"path,label\na.png,cat\n{escape},dog\n")
     with pytest.raises(
-        DataError, match=r"photos\.csv, line 3: .* is not below .*, the folder of the CSV; move the CSV"
+        DataError, match=r"photos\.csv, line 3: .* is not below .*, the folder of the CSV file\. Move the CSV"
     ):
         scan_csv(path)
 
@@ -97,24 +97,27 @@ def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "photos.csv, line 1: no column path and label; expected a header such as path,label,split"),
-        ("a.png,cat\nb.png,dog\n", "line 1: no column path and label"),
-        ("path,class\na.png,cat\n", "line 1: no column label"),
-        ("path,label\n", "photos.csv lists no images; expected at least two classes"),
-        ("path,label\na.png,cat\nb.png,cat\n", "photos.csv lists one class only (cat); expected at least two classes"),
-        ("path,label\na.png,cat\n\nb.png, \n", "line 4: the label is empty; expected the name of a class"),
-        ("path,label,split\na.png,cat,holdout\n", "line 2: split 'holdout' is unknown; expected train, training, val,"),
+        ("", "photos.csv, line 1: missing column path and label. Expected a header such as path,label,split"),
+        ("a.png,cat\nb.png,dog\n", "line 1: missing column path and label"),
+        ("path,class\na.png,cat\n", "line 1: missing column label"),
+        ("path,label\n", "photos.csv lists no images. Expected at least two classes."),
+        ("path,label\na.png,cat\nb.png,cat\n", "photos.csv lists only one class (cat). Expected at least two classes."),
+        ("path,label\na.png,cat\n\nb.png, \n", "line 4: the label is empty. Expected a class name."),
+        ("path,label,split\na.png,cat,holdout\n", "line 2: unknown split 'holdout'. Expected train, training, val,"),
         (
             "path,label\na.png,cat\nb.png,dog\n./a.png,dog\n",
-            "line 4: './a.png' stands in line 2 already; list every image",
+            "line 4: './a.png' is already listed in line 2. List every image",
         ),
-        ("path,label\na.txt,cat\n", "line 2: 'a.txt' has no image's extension; expected one of .avif .bmp"),
-        ("path,label\n,cat\n", "line 2: '' has no image's extension"),
-        ("path,label\na,b.png,cat\n", "line 2: 3 cells; expected 2 as in the header, and quotes around a cell"),
+        ("path,label\na.txt,cat\n", "line 2: 'a.txt' has no image extension. Expected one of .avif .bmp"),
+        ("path,label\n,cat\n", "line 2: '' has no image extension"),
+        ("path,label\na,b.png,cat\n", "line 2: 3 cells. Expected 2 as in the header, with quotes around cells"),
         ("path,label\na.png,Cat\nb.png,cat\n", "photos.csv has classes 'Cat' and 'cat', which differ only in case"),
-        ("path,label\na.png,\u00e9t\u00e9\nb.png,e\u0301te\u0301\n", "or in how accents are stored; make them one"),
-        ('path,label\n"a.png,cat\nb.png,dog\n', "line 3: 1 cells; expected 2"),
-        (f"path,label\n{'a' * 200_000}.png,cat\n", "photos.csv cannot be read as a CSV (field larger than field limit"),
+        (
+            "path,label\na.png,\u00e9t\u00e9\nb.png,e\u0301te\u0301\n",
+            "or in the encoding of accents. Merge or rename them.",
+        ),
+        ('path,label\n"a.png,cat\nb.png,dog\n', "line 3: 1 cells. Expected 2"),
+        (f"path,label\n{'a' * 200_000}.png,cat\n", "photos.csv as CSV: field larger than field limit"),
     ],
 )
 def test_what_cannot_be_used_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -126,7 +129,7 @@ def test_what_cannot_be_used_is_named_with_its_line(tmp_path: Path, text: str, m
 
 def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
     for text, encoding in (("path,label\na.png,cat\n", "utf-16"), ("\x89PNG\r\n\x1a\n\0\0", "latin-1")):
-        with pytest.raises(DataError, match=r"line 1: no column path and label"):
+        with pytest.raises(DataError, match=r"line 1: missing column path and label"):
             scan_csv(write(tmp_path, text, encoding=encoding))
-    with pytest.raises(DataError, match=r"none\.csv cannot be read as a CSV \(.*No such file"):
+    with pytest.raises(DataError, match=r"^Cannot read .*none\.csv as CSV: .*No such file"):
         scan_csv(tmp_path / "none.csv")

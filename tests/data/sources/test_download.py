@@ -41,7 +41,7 @@ def test_a_file_is_fetched_once(site: Site, tmp_path: Path, checksum: str | None
 def test_a_file_without_checksum_tells_its_own(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     download_file(f"{site.address}/pets.zip", tmp_path)
     told = capsys.readouterr()
-    assert f"/pets.zip is {CHECKSUM}; set dataset.checksum={CHECKSUM} to always get this file\n" in told.err
+    assert f"/pets.zip has checksum {CHECKSUM}; set dataset.checksum={CHECKSUM} to pin this file\n" in told.err
     assert told.out == ""
 
 
@@ -87,7 +87,7 @@ def test_a_mirror_is_asked_by_name_and_verified(
     "checksum", ["", "sha256:", CHECKSUM[7:], CHECKSUM + "0", "sha1:" + "0" * 40, "md5:" + "g" * 32]
 )
 def test_a_malformed_checksum_is_told_before_anything_is_asked(site: Site, tmp_path: Path, checksum: str) -> None:
-    with pytest.raises(ConfigError, match=f"^dataset.checksum={checksum} is malformed; expected sha256:HEX"):
+    with pytest.raises(ConfigError, match=f"^dataset.checksum={checksum} is malformed. Expected sha256:HEX"):
         download_file(f"{site.address}/pets.zip", tmp_path, checksum=checksum)
     assert site.asked == []
     assert list(tmp_path.iterdir()) == []
@@ -95,7 +95,7 @@ def test_a_malformed_checksum_is_told_before_anything_is_asked(site: Site, tmp_p
 
 @pytest.mark.parametrize("url", ["http://example.invalid/pets.zip", "file:///etc/passwd", "ftp://example.invalid/x"])
 def test_only_https_is_asked_for(tmp_path: Path, url: str) -> None:
-    with pytest.raises(DataError, match=f"^{url} is not an https address; fetch it yourself"):
+    with pytest.raises(DataError, match=f"^{url} is not an https URL. Download it yourself"):
         download_file(url, tmp_path)
 
 
@@ -171,17 +171,17 @@ def test_a_drive_link_is_fetched_by_gdown_and_verified(
 
 def test_what_drive_brings_wrong_or_not_at_all_is_refused(drive: SimpleNamespace, tmp_path: Path) -> None:
     drive.content = b"Quota exceeded"
-    with pytest.raises(DataError, match=r"expected sha256:.* found sha256:"):
+    with pytest.raises(DataError, match=r"expected sha256:.* got sha256:"):
         download_file(DRIVE, tmp_path, checksum=CHECKSUM)
     for drive.error in (DriveError("Cannot retrieve\n\n\tthe link"), RequestError("Cannot retrieve the link")):
-        with pytest.raises(DataError, match=r": Cannot retrieve the link; share it with everyone, or give the file"):
+        with pytest.raises(DataError, match=r": Cannot retrieve the link\. Share it with everyone, or pass the file"):
             download_file(DRIVE, tmp_path)
-    with pytest.raises(DataError, match="is no link to a file; expected one like https://drive"):
+    with pytest.raises(DataError, match=r"is not a link to a file\. Expected a link such as https://drive"):
         download_file("https://drive.google.com/drive/folders/1AbC", tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
 def test_a_drive_link_without_gdown_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(ConfigError, match=r'needs the drive extra: pip install "cnn_classifier\[drive\]"$'):
+    with pytest.raises(ConfigError, match=r'requires the drive extra: pip install "cnn_classifier\[drive\]"$'):
         download_file(DRIVE, tmp_path)

@@ -69,7 +69,7 @@ def test_a_split_folder_may_be_wrapped_as_in_archives_from_kaggle(make_folder: M
     ],
 )
 def test_splits_of_unknown_names_are_no_classes(make_folder: MakeFolder, layout: dict[str, int]) -> None:
-    with pytest.raises(DataError, match=r"which look like splits, not classes; give dataset\.train_dir=FOLDER dataset"):
+    with pytest.raises(DataError, match=r"which look like splits, not classes\. Set dataset\.train_dir=FOLDER dataset"):
         scan_root(make_folder(layout))
 
 
@@ -143,33 +143,33 @@ def test_the_test_images_of_a_competition_have_no_labels_and_are_passed_over(
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        ({"cats": 2, "dogs": 0}, "images/dogs holds no images; fill this class folder or remove it"),
-        ({"cats": 2}, "images has one class only (cats); expected at least two class folders"),
-        ({"": 3}, "images holds no class folders; expected one folder of images a class, such as images/cats"),
-        ({"": 0}, "images is empty; expected one folder of images a class, such as images/cats"),
-        ({"train/cats": 1, "train/dogs": 1, "val/cats": 1}, "val lacks dogs; expected the same class folders as in "),
+        ({"cats": 2, "dogs": 0}, "images/dogs contains no images. Add images to this class folder or remove it."),
+        ({"cats": 2}, "images has only one class (cats). Expected at least two class folders."),
+        ({"": 3}, "images contains no class folders. Expected one folder of images per class, such as images/cats."),
+        ({"": 0}, "images is empty. Expected one folder of images per class, such as images/cats."),
+        ({"train/cats": 1, "train/dogs": 1, "val/cats": 1}, "val lacks dogs. Expected the same class folders as in "),
         (
             {"train/cats": 1, "train/dogs": 1, "test/cats": 1, "test/wolves": 1},
-            "test lacks dogs and also has wolves; expected the same class folders as in ",
+            "test lacks dogs and also has wolves. Expected the same class folders as in ",
         ),
-        ({"train/cats": 1, "train/dogs": 1, "test/cats": 1, "test/dogs": 0}, "test/dogs holds no images"),
+        ({"train/cats": 1, "train/dogs": 1, "test/cats": 1, "test/dogs": 0}, "test/dogs contains no images"),
         (
             {"train/cats": 1, "train/dogs": 1, "val/cats": 1, "val/dogs": 1, "val/wolves": 1},
-            "val also has wolves; expected the same class folders as in ",
+            "val also has wolves. Expected the same class folders as in ",
         ),
         (
             {"train/cats": 1, "train/dogs": 1, "test/Cats": 1, "test/dogs": 1},
-            "test lacks cats and also has Cats (some differ only in case or in how accents are stored); expected the",
+            "test lacks cats and also has Cats (some differ only in case or in the encoding of accents). Expected the",
         ),
         (
             {"train/cats": 1, "train/dogs": 1, "val/cats": 1, "val/dogs": 1, "valid/cats": 1, "valid/dogs": 1},
-            "images has train, val, valid; expected one folder a split",
+            "images has train, val, valid. Expected one folder per split.",
         ),
         (
             {"val/cats": 1, "val/dogs": 1, "test/cats": 1, "test/dogs": 1},
-            "images has val, test but no train; add it or",
+            "images has val, test but no train. Add it or",
         ),
-        ({"train": 2, "test": 2}, "train holds no class folders; expected one folder of images a class"),
+        ({"train": 2, "test": 2}, "train contains no class folders. Expected one folder of images per class"),
     ],
 )
 def test_folders_that_cannot_be_learned_from_are_named(
@@ -182,7 +182,7 @@ def test_folders_that_cannot_be_learned_from_are_named(
 
 def test_a_folder_that_is_none_is_named_with_its_key(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1})
-    with pytest.raises(DataError, match=r"^dataset\.root: .*none does not exist; expected a folder with one folder"):
+    with pytest.raises(DataError, match=r"^dataset\.root: .*none does not exist\. Expected a folder with one folder"):
         scan_root(root / "none")
     with pytest.raises(DataError, match=r"^dataset\.root: .*000\.png is a file, not a folder"):
         scan_root(root / "cats" / "000.png")
@@ -211,7 +211,7 @@ def test_a_single_class_is_no_wrapper(make_folder: MakeFolder, layout: dict[str,
     for folder in layout:
         (root / folder).mkdir(parents=True, exist_ok=True)
         (root / folder / "000.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"images has one class only \(cats\)"):
+    with pytest.raises(DataError, match=r"images has only one class \(cats\)"):
         scan_root(root)
     assert scan_eval_folder(root).class_names == ["cats"]
 
@@ -223,9 +223,9 @@ def test_a_pattern_names_the_group_of_each_image(make_folder: MakeFolder) -> Non
     assert [sample.group for sample in by_number.samples] == ["1", "1", "2", "3", None]
     assert [sample.group for sample in assign_groups(found, r"^\w+").samples] == ["ill"] * 3 + ["well"] * 2
     assert assign_groups(found, None) is found
-    with pytest.raises(ConfigError, match=r"^dataset\.group_pattern=\( is no regular expression: missing \)"):
+    with pytest.raises(ConfigError, match=r"^dataset\.group_pattern=\( is not a valid regular expression: missing \)"):
         assign_groups(found, "(")
     with pytest.raises(
-        ConfigError, match=r"^dataset\.group_pattern=case\(\\d\) names no group in any path, such as ill/"
+        ConfigError, match=r"^dataset\.group_pattern=case\(\\d\) yields no group for any image path, such as ill/"
     ):
         assign_groups(found, r"case(\d)")

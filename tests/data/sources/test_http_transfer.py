@@ -64,8 +64,8 @@ def test_a_dropped_connection_is_gone_on_from(site: Site, tmp_path: Path, checks
 def test_what_never_comes_whole_is_kept_for_the_next_run(site: Site, tmp_path: Path, checksum: str | None) -> None:
     site.faults = [stops_at_half] + [lambda visit: visit.serve(stop_after=HALF + 1000)] * 4
     told = refused(site, tmp_path, checksum)
-    assert f"closed after {HALF + 1000:,} of {len(CONTENT):,} bytes (tried 5 times)" in told
-    assert told.endswith(f"; {HALF + 1000:,} bytes are kept and the next run goes on from there")
+    assert f"closed after {HALF + 1000:,} of {len(CONTENT):,} bytes (5 attempts)" in told
+    assert told.endswith(f". {HALF + 1000:,} bytes are kept; run again to resume.")
     assert sizes(tmp_path) == [HALF + 1000]
     site.asked.clear()
 
@@ -148,7 +148,7 @@ def test_wrong_bytes_are_removed_and_the_next_run_starts_over(site: Site, tmp_pa
     site.faults = [answering(200, CONTENT[::-1])]
     found = hashlib.sha256(CONTENT[::-1]).hexdigest()
     told = refused(site, tmp_path, CHECKSUM)
-    assert f"/pets.zip: expected {CHECKSUM}, found sha256:{found}; " in told
+    assert f"/pets.zip: expected {CHECKSUM}, got sha256:{found}. " in told
     assert told.endswith("run again, or correct dataset.checksum")
     assert sizes(tmp_path) == []
     assert pets(site, tmp_path, CHECKSUM).read_bytes() == CONTENT
@@ -158,7 +158,10 @@ def test_wrong_bytes_are_removed_and_the_next_run_starts_over(site: Site, tmp_pa
 def test_a_missing_file_is_not_asked_for_twice(site: Site, tmp_path: Path, checksum: str | None) -> None:
     site.faults = [answering(404, b"<h1>Not here</h1>", Content_Type="text/html")]
     told = refused(site, tmp_path, checksum)
-    assert told.startswith(f"{site.address}/pets.zip answered 404 Not Found; correct the address, or fetch it yourself")
+    assert told == (
+        f"Cannot download {site.address}/pets.zip: the server answered 404 Not Found. Correct the URL, or set "
+        "dataset.source=PATH or dataset.mirror."
+    )
     assert len(site.asked) == 1
     assert sizes(tmp_path) == []
 
@@ -169,20 +172,20 @@ def test_an_overloaded_server_is_asked_again_but_not_for_ever(site: Site, tmp_pa
     assert len(site.asked) == 3
     site.faults = [answering(500)] * 5
     told = refused(site, tmp_path / "again")
-    assert "the server answered 500 Internal Server Error (tried 5 times); fetch it yourself" in told
+    assert "the server answered 500 Internal Server Error (5 attempts). Download it yourself" in told
 
 
 def test_a_web_page_is_no_file_unless_the_checksum_says_so(site: Site, tmp_path: Path) -> None:
     site.faults = [answering(200, b"<h1>Sign in</h1>", Content_Type="text/html; charset=utf-8")]
-    assert refused(site, tmp_path).endswith("answered with a web page, not a file; give the address of the file itself")
+    assert refused(site, tmp_path).endswith("is a web page, not a file. Pass the URL of the file itself.")
     site.faults = [answering(200, CONTENT, Content_Type="text/html")]
     assert pets(site, tmp_path, CHECKSUM).read_bytes() == CONTENT
 
 
 def test_a_file_whose_end_nobody_marks_needs_a_checksum(site: Site, tmp_path: Path) -> None:
     site.faults = [answering(200, CONTENT[:HALF], Content_Length=None)] * 2
-    assert "does not say how long the file is; set dataset.checksum=sha256:HEX" in refused(site, tmp_path)
-    assert "found sha256:" in refused(site, tmp_path, CHECKSUM)
+    assert "the server does not send its size. Set dataset.checksum=sha256:HEX" in refused(site, tmp_path)
+    assert "got sha256:" in refused(site, tmp_path, CHECKSUM)
     site.faults = [answering(200, CONTENT, Content_Length=None)]
     assert pets(site, tmp_path, CHECKSUM).read_bytes() == CONTENT
 
@@ -211,12 +214,12 @@ def test_redirects_are_followed_but_not_for_ever(site: Site, tmp_path: Path) -> 
 def test_a_redirect_to_anything_but_https_is_refused(site: Site, tmp_path: Path, target: str) -> None:
     site.faults = [answering(302, Location=target)]
     told = refused(site, tmp_path, CHECKSUM)
-    assert told.startswith(f"{site.address}/pets.zip leads to {target}, which is not an https address; ")
+    assert told.startswith(f"{site.address}/pets.zip redirects to {target}, which is not an https URL. ")
 
 
 def test_a_redirect_to_no_address_is_refused(site: Site, tmp_path: Path) -> None:
     site.faults = [answering(302, Location="http://[")]
-    assert "leads to http://[, which is no address" in refused(site, tmp_path)
+    assert "redirects to http://[, which is not a URL" in refused(site, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,7 @@ def test_a_server_that_falls_silent_is_left(
     monkeypatch.setattr(transfer, "MAX_ATTEMPTS", 2)
     site.faults = [hangs_at_half, lambda visit: visit.server.over.wait()]
     told = refused(site, tmp_path, checksum)
-    assert re.search(r"timed out.* \(tried 2 times\); 524,288 bytes are kept", told)
+    assert re.search(r"timed out.* \(2 attempts\)\. 524,288 bytes are kept", told)
 
 
 def test_a_server_that_drips_is_left(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +263,7 @@ def test_a_server_that_drips_is_left(site: Site, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(transfer, "MIN_BYTES_PER_SECOND", 10**12)
     monkeypatch.setattr(transfer, "MAX_ATTEMPTS", 2)
     site.faults = [drips] * 2
-    assert "slower than 1,000,000,000,000 bytes a second (tried 2 times); " in refused(site, tmp_path)
+    assert "slower than 1,000,000,000,000 bytes per second (2 attempts). " in refused(site, tmp_path)
 
 
 def test_an_unknown_host_is_told_at_once_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +273,9 @@ def test_an_unknown_host_is_told_at_once_with_a_way_out(tmp_path: Path, monkeypa
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", offline)
-    with pytest.raises(DataError, match=r"Name or service not known\); fetch it yourself and give it as dataset\.sour"):
+    with pytest.raises(
+        DataError, match=r"Name or service not known\. Download it yourself and pass it as dataset\.sour"
+    ):
         download_file("https://example.invalid/pets.zip", tmp_path)
 
 
@@ -278,13 +283,17 @@ def test_a_closed_port_is_tried_again_and_told(site: Site, tmp_path: Path) -> No
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        with pytest.raises(DataError, match=r"refused.* \(tried 5 times\); fetch it yourself .* or name another place"):
+        with pytest.raises(
+            DataError, match=r"refused.* \(5 attempts\)\. Download it yourself .* or set dataset\.mirror"
+        ):
             download_file(f"http://127.0.0.1:{port}/pets.zip", tmp_path)
 
 
 def test_more_than_the_disk_takes_is_refused_before_it_comes(site: Site, tmp_path: Path) -> None:
     site.faults = [answering(200, Content_Length=10**18)]
-    with pytest.raises(StorageError, match=r" has [\d,]+ bytes free, but 1,000,000,000,000,000,000 are required\. Free spac"):
+    with pytest.raises(
+        StorageError, match=r" has [\d,]+ bytes free, but 1,000,000,000,000,000,000 are required\. Free spac"
+    ):
         pets(site, tmp_path)
 
 
@@ -294,6 +303,6 @@ def test_a_disk_that_fills_up_is_told(site: Site, tmp_path: Path) -> None:
     refused(site, tmp_path)
     (folder,) = tmp_path.iterdir()
     (folder / "pets.zip.partial").symlink_to("/dev/full")
-    with pytest.raises(StorageError, match=r"No space left on device; free space there or set CNN_CLASSIFIER_HOME"):
+    with pytest.raises(StorageError, match=r"No space left on device\. Free space there or set CNN_CLASSIFIER_HOME"):
         pets(site, tmp_path)
     assert list(tmp_path.rglob("pets.zip")) == []

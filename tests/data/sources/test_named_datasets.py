@@ -128,7 +128,9 @@ def test_a_list_names_files_of_its_own_folder_only(tmp_path: Path, line: str) ->
 
 def test_half_of_the_pets_is_not_enough(tmp_path: Path) -> None:
     make_pets(tmp_path / "a", tmp_path / "b")
-    with pytest.raises(DataError, match=r"b has annotations but no images/\*\.jpg; extract images\.tar\.gz there as well"):
+    with pytest.raises(
+        DataError, match=r"b has annotations but no images/\*\.jpg; extract images\.tar\.gz there as well"
+    ):
         detect_known_dataset(tmp_path / "b")
     (tmp_path / "b" / "annotations" / "test.txt").unlink()
     with pytest.raises(DataError, match=r"test\.txt is missing; extract annotations\.tar\.gz again"):

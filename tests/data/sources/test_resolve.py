@@ -131,7 +131,9 @@ def test_a_mirror_stands_in_for_the_address(site: Site, photos: Path, by: str, m
 def test_a_wrong_checksum_leaves_nothing(site: Site, photos: Path, home: Path) -> None:
     right = served(site, packed(photos))
     wrong = f"sha256:{'0' * 64}"
-    with pytest.raises(DataError, match=rf"^{AWAY}: expected {wrong}, found {right}; it was damaged on its way"):
+    with pytest.raises(
+        DataError, match=rf"^Checksum mismatch for {AWAY}: expected {wrong}, got {right}\. The file was damaged"
+    ):
         scan_source(DatasetConfig(source=AWAY, checksum=wrong, mirror=site.address))
     assert kept(home) == []
 
@@ -140,7 +142,7 @@ def test_an_address_that_holds_no_archive_is_told_and_asked_anew(site: Site, pho
     options = DatasetConfig(source=f"{site.address}/photos.zip")
     served(site, packed(photos))
     site.faults = [answering(200, b"<html>Please log in</html>")]
-    with pytest.raises(DataError, match=rf"^{options.source} is no zip or tar archive, or a damaged one"):
+    with pytest.raises(DataError, match=rf"^Cannot read {options.source} as a zip or tar archive: "):
         scan_source(options)
     assert kept(home) == []
     assert scan_source(options).class_names == ["Cat", "Dog"]
@@ -161,10 +163,10 @@ def test_another_run_may_delete_the_archive_first(site: Site, photos: Path, monk
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"source": "here/none"}, "dataset.source: here/none does not exist; expected a folder with one folder of"),
-        ({"root": "here/none.zip"}, "dataset.root: here/none.zip does not exist; expected a folder"),
-        ({"source": "here/notes.txt"}, "dataset.source: here/notes.txt is neither a folder nor a zip or tar archive"),
-        ({"source": "http://example.invalid/photos.zip"}, "http://example.invalid/photos.zip is not an https address"),
+        ({"source": "here/none"}, "dataset.source: here/none does not exist. Expected a folder with one folder of"),
+        ({"root": "here/none.zip"}, "dataset.root: here/none.zip does not exist. Expected a folder"),
+        ({"source": "here/notes.txt"}, "dataset.source: here/notes.txt is not a folder, a zip or tar archive"),
+        ({"source": "http://example.invalid/photos.zip"}, "http://example.invalid/photos.zip is not an https URL"),
     ],
 )
 def test_what_leads_nowhere_is_told(
@@ -179,11 +181,11 @@ def test_what_leads_nowhere_is_told(
 
 
 def test_a_data_set_without_source_says_where_it_is_to_be_had() -> None:
-    ways = r"dataset\.source=FOLDER\|ZIP\|TAR\|CSV\|URL or dataset\.root=FOLDER$"
-    for name, found_at in (("animals10", "; download it from https://www.kaggle.com/.*10"), ("happy_sad", "")):
+    options_hint = r"Set dataset\.source=FOLDER\|ZIP\|TAR\|CSV\|URL or dataset\.root=FOLDER\.$"
+    for name, hint in (("animals10", r"Download it from https://www\.kaggle\.com/.*10\. "), ("happy_sad", "")):
         options = DatasetConfig(**to_container(load_config([f"dataset={name}"]).dataset))
         with pytest.raises(
-            ConfigError, match=rf"^dataset.source is not set{found_at}; say where the images of '{name}' are: {ways}"
+            ConfigError, match=rf"^dataset\.source is not set for dataset '{name}'\. {hint}{options_hint}"
         ):
             scan_source(options)
 
@@ -197,7 +199,9 @@ def test_named_folders_need_one_to_train_on(make_folder: MakeFolder) -> None:
         ("test", "cats"): 1,
         ("test", "dogs"): 2,
     }
-    with pytest.raises(ConfigError, match=r"^dataset\.train_dir is not set; give it beside dataset\.val_dir and"):
+    with pytest.raises(
+        ConfigError, match=r"^dataset\.train_dir is not set\. Set it together with dataset\.val_dir and"
+    ):
         scan_source(DatasetConfig(root=str(root), test_dir="exam"))
 
 
