@@ -1,4 +1,4 @@
-"""What goes wrong from within a training."""
+"""Callbacks that inject faults into a training, or record its progress."""
 
 import os
 import shutil
@@ -12,11 +12,12 @@ from lightning.pytorch import Callback, Trainer
 
 
 def get_global_step(trainer: Trainer) -> int:
+    """Return the index of the current training step over all epochs."""
     return trainer.fit_loop.epoch_loop.total_batch_idx
 
 
 class FolderRemover(Callback):
-    """Removes the folder of the run at a step."""
+    """A `Callback` that deletes the run directory at a given step."""
 
     def __init__(self, *, folder: str, step: int) -> None:
         self.folder, self.step = folder, step
@@ -27,14 +28,24 @@ class FolderRemover(Callback):
 
 
 class SignalSender(Callback):
-    """Sends this process signals at a step, a validation or a save, and notes when."""
+    """A `Callback` that sends signals to this process and records the time.
 
-    def __init__(self, *, at: str, step: int = 5, number: int = signal.SIGTERM, times: int = 1, note: str = "") -> None:
-        self.at, self.step, self.number, self.times, self.note_path = at, step, number, times, note
+    Args:
+        at: When to send: at the `start` of training, in a `step`, a `validation` or a `save`.
+        step: The index of the step over all epochs, for `step`.
+        number: The number of the signal.
+        times: The number of signals to send.
+        time_path: A file to write the time of the first signal to; empty for none.
+    """
+
+    def __init__(
+        self, *, at: str, step: int = 5, number: int = signal.SIGTERM, times: int = 1, time_path: str = ""
+    ) -> None:
+        self.at, self.step, self.number, self.times, self.time_path = at, step, number, times, time_path
 
     def send(self) -> None:
-        if self.note_path and not Path(self.note_path).exists():
-            Path(self.note_path).write_text(str(time.time()))
+        if self.time_path and not Path(self.time_path).exists():
+            Path(self.time_path).write_text(str(time.time()))
         for _ in range(self.times):
             os.kill(os.getpid(), self.number)
         self.times = 0
@@ -57,7 +68,7 @@ class SignalSender(Callback):
 
 
 class StepRecorder(Callback):
-    """Notes each step that is done."""
+    """A `Callback` that writes the number of completed steps to a file."""
 
     def __init__(self, *, path: str) -> None:
         self.path = path
@@ -67,7 +78,7 @@ class StepRecorder(Callback):
 
 
 class GradientPoisoner(Callback):
-    """Makes the gradients of a step no numbers, as a loss that overflows does."""
+    """A `Callback` that sets all gradients of a step to NaN, as a loss that overflows does."""
 
     def __init__(self, *, step: int) -> None:
         self.step = step
@@ -80,7 +91,7 @@ class GradientPoisoner(Callback):
 
 
 class MemoryHog(Callback):
-    """Asks for more memory than a machine has."""
+    """A `Callback` that tries to allocate 128 TiB at a given step."""
 
     def __init__(self, *, step: int) -> None:
         self.step = step
@@ -91,14 +102,19 @@ class MemoryHog(Callback):
 
 
 class FaultInjector(Callback):
-    """Gets its job into trouble as long as there is a file that says so."""
+    """A `Callback` that makes its job fail as long as a trigger file exists.
 
-    def __init__(self, *, kind: str, while_there_is: str) -> None:
-        self.kind = kind.rstrip("123") if Path(while_there_is).exists() else "none"
+    Args:
+        kind: The failure: `none`, `raises`, `killed`, `hangs` or `diverges`; a final digit is ignored.
+        trigger_path: The path of the trigger file.
+    """
+
+    def __init__(self, *, kind: str, trigger_path: str) -> None:
+        self.kind = kind.rstrip("123") if Path(trigger_path).exists() else "none"
 
     def on_after_backward(self, trainer: Trainer, pl_module: Any) -> None:
         if self.kind == "raises":
-            raise LookupError("nothing there")
+            raise LookupError("injected error")
         if self.kind == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "hangs":
@@ -108,7 +124,7 @@ class FaultInjector(Callback):
 
 
 class MemoryRecorder(Callback):
-    """Notes memory and open files after each epoch."""
+    """A `Callback` that appends the resident memory in MiB and the number of open files to a CSV file each epoch."""
 
     def __init__(self, *, path: str) -> None:
         self.path = path

@@ -1,15 +1,15 @@
-"""All that a checkpoint holds, as bytes: equal for two trainings that went the same way."""
+"""A canonical byte representation of a checkpoint, for comparing two runs."""
 
 from typing import Any
 
 import torch
 
 TIME_KEYS = ("seconds", "images_per_second")
-IGNORED_KEYS = (*TIME_KEYS, "current_score")  # which Lightning's ModelCheckpoint writes down but never reads again
+IGNORED_KEYS = (*TIME_KEYS, "current_score")  # Lightning's ModelCheckpoint saves current_score but never loads it
 
 
 def to_canonical_bytes(value: Any) -> bytes:
-    """Numbers and tensors, apart from times; words are left out, since they are paths."""
+    """Convert tensors and numbers to bytes; times are ignored, and so are strings, because they contain paths."""
     if isinstance(value, torch.Tensor):
         return value.contiguous().numpy().tobytes()
     if isinstance(value, dict):

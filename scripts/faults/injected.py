@@ -1,4 +1,4 @@
-"""Faults that a process does to itself, to happen at one exact moment; and a temporary folder elsewhere."""
+"""Functions that make the current process kill itself at an exact point of a file operation."""
 
 import os
 import shutil
@@ -12,46 +12,60 @@ from typing import Any
 KILL_POINTS = ("fsync", "replace", "after")
 
 
-def kill_within_write(name: str, count: int, point: int | str) -> None:
-    """Make this process kill itself in the `count`-th write of a file: after so many bytes, or around a call."""
+class KillingFile:
+    """A file that kills this process once more than `size` bytes are written.
+
+    Args:
+        file: The file to write to.
+        size: The number of bytes that are written before the kill.
+    """
+
+    def __init__(self, file: Any, size: int) -> None:
+        self.file, self.size, self.written = file, size, 0
+
+    def __enter__(self) -> "KillingFile":
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self.file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, data: bytes) -> int:
+        if self.written + len(data) > self.size:
+            self.file.write(data[: self.size - self.written])
+            self.file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.written += len(data)
+        return int(self.file.write(data))
+
+
+def kill_during_file_write(name: str, count: int, point: int | str) -> None:
+    """Make this process kill itself during an atomic write.
+
+    Args:
+        name: The name of the file.
+        count: The number of the write, counted from 1.
+        point: When to kill: after this number of bytes, before `fsync` or `replace`, or `after` the replace.
+    """
     original_open, original_replace, original_fsync = Path.open, Path.replace, os.fsync
     state = {"count": 0, "active": False}
 
-    class TruncatedFile:
-        def __init__(self, file: Any) -> None:
-            self.file, self.written = file, 0
-
-        def __enter__(self) -> "TruncatedFile":
-            return self
-
-        def __exit__(self, *raised: Any) -> None:
-            self.file.close()
-
-        def __getattr__(self, attribute: str) -> Any:
-            return getattr(self.file, attribute)
-
-        def write(self, data: bytes) -> int:
-            if isinstance(point, int) and self.written + len(data) > point:
-                self.file.write(data[: point - self.written])
-                self.file.flush()
-                os.kill(os.getpid(), signal.SIGKILL)
-            self.written += len(data)
-            return int(self.file.write(data))
-
-    def counting_open(path: Path, *arguments: Any, **more: Any) -> Any:
-        file = original_open(path, *arguments, **more)
+    def counting_open(path: Path, *args: Any, **kwargs: Any) -> Any:
+        file = original_open(path, *args, **kwargs)
         if path.name == f".{name}.partial":
             state["count"] += 1
             state["active"] = state["count"] == count
-            return TruncatedFile(file) if state["active"] else file
+            return KillingFile(file, point) if state["active"] and isinstance(point, int) else file
         return file
 
-    def kill_around(name_of_call: str, call: Any) -> Any:
-        def wrapper(*arguments: Any) -> Any:
-            if state["active"] and point == name_of_call:
+    def kill_around(function_name: str, function: Any) -> Any:
+        def wrapper(*args: Any) -> Any:
+            if state["active"] and point == function_name:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = call(*arguments)
-            if state["active"] and name_of_call == "replace" and point == "after":
+            result = function(*args)
+            if state["active"] and function_name == "replace" and point == "after":
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 
@@ -62,15 +76,20 @@ def kill_within_write(name: str, count: int, point: int | str) -> None:
     os.fsync = kill_around("fsync", original_fsync)
 
 
-def kill_within_copy(count: int, size: int) -> None:
-    """Make this process kill itself after so many bytes of the copy that `shutil.move` makes between two disks."""
+def kill_during_copy(count: int, size: int) -> None:
+    """Make this process kill itself during the copy that `shutil.move` makes between two disks.
+
+    Args:
+        count: The number of the copy, counted from 1.
+        size: The number of bytes to copy before the kill.
+    """
     state = {"count": 0}
     original_copyfile = shutil.copyfile
 
-    def copyfile(source: Any, target: Any, **more: Any) -> Any:
+    def copyfile(source: Any, target: Any, **kwargs: Any) -> Any:
         state["count"] += 1
         if state["count"] < count:
-            return original_copyfile(source, target, **more)
+            return original_copyfile(source, target, **kwargs)
         Path(target).write_bytes(Path(source).read_bytes()[:size])
         return os.kill(os.getpid(), signal.SIGKILL)
 
@@ -79,7 +98,7 @@ def kill_within_copy(count: int, size: int) -> None:
 
 @contextmanager
 def use_temp_dir(folder: Path) -> Iterator[None]:
-    """Temporary files go there."""
+    """Use a folder for temporary files inside the context."""
     previous = os.environ.get("TMPDIR")
     os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
     try:

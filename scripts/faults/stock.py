@@ -1,4 +1,4 @@
-"""The same training as people write it with Lightning alone, to have the same faults done to it."""
+"""A stock Lightning training script, as a baseline for the same faults."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,8 @@ from workload import BATCH, EPOCHS
 
 
 class Net(LightningModule):
+    """A small convolutional network for two classes."""
+
     def __init__(self) -> None:
         super().__init__()
         self.net = nn.Sequential(
@@ -35,7 +37,7 @@ class Net(LightningModule):
 
 
 class RecordingImageFolder(ImageFolder):
-    """Notes which images are taken."""
+    """An `ImageFolder` that records the indices of the images it loads."""
 
     used_indices: ClassVar[list[int]] = []
 
@@ -47,10 +49,17 @@ class RecordingImageFolder(ImageFolder):
 def train(
     images: Path, folder: Path, *callbacks: Callback, resume: Path | None = None, every_n_steps: int | None = None
 ) -> int:
-    """Fit with `save_last`; `every` so many steps, too.
+    """Fit with `ModelCheckpoint(save_last=True)`.
+
+    Args:
+        images: The dataset folder.
+        folder: The folder for checkpoints.
+        *callbacks: Additional callbacks.
+        resume: The checkpoint to resume from; None to start from scratch.
+        every_n_steps: The number of steps between checkpoints; None to save once per epoch.
 
     Returns:
-        What a script's process exits with when nothing is raised.
+        The exit code of the script, 0.
     """
     seed_everything(1)
     transform = v2.Compose([v2.ToImage(), v2.Resize((16, 16)), v2.ToDtype(torch.float32, scale=True)])

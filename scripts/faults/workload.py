@@ -1,4 +1,4 @@
-"""The training that everything is done to: 64 small pictures, three epochs of eight steps, a second or two."""
+"""The training run that faults are injected into: 72 small images, three epochs of eight steps, one or two seconds."""
 
 import hashlib
 import os
@@ -36,13 +36,13 @@ SetupFn = Callable[[], None]
 
 @dataclass(frozen=True)
 class FaultResult:
-    """What came of a fault.
+    """The result of one fault.
 
     Args:
-        fault: Its number and what was done.
-        figure: What was measured.
-        passed: Whether that is what is promised.
-        stock: The same done to a stock Lightning script.
+        fault: The id and description of the fault.
+        figure: The measured outcome.
+        passed: Whether the outcome is the expected one.
+        stock: The outcome for a stock Lightning script; empty if it was not measured.
     """
 
     fault: str
@@ -52,7 +52,7 @@ class FaultResult:
 
 
 def make_images(root: Path) -> Path:
-    """Two classes of noise around two colours: 56 to train with, 8 to validate and test."""
+    """Write images of two classes, noise around two colors: 56 for training, 8 each for validation and test."""
     for label, color in enumerate(((190, 60, 50), (50, 70, 190))):
         for split, count in (("train", 28), ("val", 4), ("test", 4)):
             folder = root / split / f"class{label}"
@@ -65,7 +65,7 @@ def make_images(root: Path) -> Path:
 
 
 def train_arguments(images: Path, run_dir: Path, *overrides: str) -> list[str]:
-    """Of a training's command; later words win, so that a fault can change what it likes."""
+    """Return the command-line arguments of a training; the given overrides replace the defaults."""
     defaults = [
         override
         for override in DEFAULT_OVERRIDES
@@ -75,12 +75,18 @@ def train_arguments(images: Path, run_dir: Path, *overrides: str) -> list[str]:
 
 
 def start(command: Sequence[str], log: Path, setup: SetupFn | None = None) -> int:
-    """Run a command of ours in a fork of this process, which has everything imported; its process number."""
+    """Run a `cnn-classifier` command in a fork of this process, where torch is already imported; return its pid."""
     return start_function(lambda: main(list(command)), log, setup)
 
 
 def start_function(function: Callable[[], Any], log: Path, setup: SetupFn | None = None) -> int:
-    """Run a function in a fork; what it returns is the exit code."""
+    """Run a function in a fork of this process and return its pid.
+
+    Args:
+        function: The function; its return value is the exit code of the fork.
+        log: The file for the output of the fork.
+        setup: A function to call in the fork first.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -92,7 +98,7 @@ def start_function(function: Callable[[], Any], log: Path, setup: SetupFn | None
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        Figure.savefig = lambda *arguments, **more: None  # type: ignore[method-assign]  # no fault is about pictures
+        Figure.savefig = lambda *args, **kwargs: None  # type: ignore[method-assign]  # figures only cost time
         if setup is not None:
             setup()
         code = int(function() or 0)
@@ -107,23 +113,24 @@ def start_function(function: Callable[[], Any], log: Path, setup: SetupFn | None
 
 
 def wait(pid: int) -> int:
-    """The exit code of a fork; the negative number of the signal that killed it."""
+    """Return the exit code of a fork, or the negative number of the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def run(command: Sequence[str], log: Path, setup: SetupFn | None = None) -> int:
+    """Run a `cnn-classifier` command in a fork and return its exit code."""
     return wait(start(command, log, setup))
 
 
 def kill_after(pid: int, seconds: float) -> int:
-    """Kill a fork some time after it began, unless it has ended before."""
+    """Kill a fork after a number of seconds, unless it has ended, and return its exit code."""
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
     return wait(pid)
 
 
 def checkpoint_digest(run_dir: Path) -> str:
-    """Of all that the last checkpoint holds, apart from times and paths."""
+    """Return the SHA-256 of all values of the last checkpoint, apart from times and paths."""
     content = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")
     return hashlib.sha256(
         to_canonical_bytes({key: value for key, value in content.items() if key != "hyper_parameters"})
@@ -131,13 +138,20 @@ def checkpoint_digest(run_dir: Path) -> str:
 
 
 def has_intact_checkpoints(run_dir: Path) -> bool:
-    """Whether every checkpoint that there is can be read; hidden ones are of writes that were cut off."""
+    """Check that every checkpoint can be read, except hidden files of interrupted writes.
+
+    Returns:
+        True.
+
+    Raises:
+        CheckpointError: If a checkpoint is damaged.
+    """
     for path in (run_dir / "checkpoints").glob("[!.]*.ckpt"):
         read_checkpoint(path)
     return True
 
 
 def count_completed_steps(run_dir: Path) -> int:
-    """How many steps the last checkpoint has done; 0 without one."""
+    """Return the global step of the last checkpoint; 0 if there is none."""
     path = run_dir / "checkpoints" / "last.ckpt"
     return int(read_checkpoint(path)["global_step"]) if path.exists() else 0
