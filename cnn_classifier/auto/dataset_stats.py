@@ -1,4 +1,4 @@
-"""What a scan tells of the images before any is decoded: how many there will be, and how large they are."""
+"""Dataset statistics that are available before decoding: the number of training images and their size."""
 
 import statistics
 from collections import Counter
@@ -8,21 +8,25 @@ from typing import Any
 
 from cnn_classifier.data.images.decode import open_image
 from cnn_classifier.data.sources.index import DatasetIndex
+from cnn_classifier.data.splits.split import remaining_val_fraction
 from cnn_classifier.errors import UnreadableImageError
 
-SAMPLED_IMAGES = 100
-DEFAULT_IMAGE_SIZE = 128  # where none of the samples can be read
+MAX_SAMPLED_IMAGES = 100
+DEFAULT_IMAGE_SIZE = 128  # if none of the sampled images can be read
 
 
-def estimate_train_size(config: Mapping[str, Any], scan: DatasetIndex) -> int:
-    """About how many images there will be to train on, as `split_samples` divides them.
+def estimate_train_size(config: Mapping[str, Any], index: DatasetIndex) -> int:
+    """Estimate the number of training images that `split_samples` returns.
+
+    The result is exact up to the rounding per class, groups and unreadable files. Computing the split itself would take
+    0.2 s for 10,000 images.
 
     Args:
-        values: The plain configuration.
-        scan: What the folder holds.
+        config: The configuration as plain values.
+        index: The dataset.
     """
     options = config["dataset"]
-    class_counts = Counter((sample.split, sample.label) for sample in scan.samples)
+    class_counts = Counter((sample.split, sample.label) for sample in index.samples)
     split_counts: Counter[str] = Counter()
     for (split, _), num_images in class_counts.items():
         split_counts[split or "train"] += min(num_images, options["max_per_class"] or num_images)
@@ -31,16 +35,17 @@ def estimate_train_size(config: Mapping[str, Any], scan: DatasetIndex) -> int:
         held_out = "val" if split_counts["test"] else "test"
         train_size = (train_size + split_counts[held_out]) * (1 - 1 / options["folds"])
         split_counts[held_out] = 1
-    val_fraction = options["val_fraction"] / (1 if split_counts["test"] else 1 - options["test_fraction"])
-    train_size *= 1 if split_counts["test"] else 1 - options["test_fraction"]
-    train_size *= 1 if split_counts["val"] else 1 - val_fraction
+    has_test = bool(split_counts["test"])
+    train_size *= 1 if has_test else 1 - options["test_fraction"]
+    if not split_counts["val"]:
+        train_size *= 1 - remaining_val_fraction(options["val_fraction"], options["test_fraction"], has_test=has_test)
     return max(1, round(train_size))
 
 
-def median_image_size(scan: DatasetIndex) -> int:
-    """The median of the shorter sides of some images, in pixels."""
+def median_image_size(index: DatasetIndex) -> int:
+    """Return the median shorter side of up to about 100 evenly sampled images, in pixels."""
     sizes = []
-    for sample in scan.samples[:: max(1, len(scan.samples) // SAMPLED_IMAGES)]:
+    for sample in index.samples[:: max(1, len(index.samples) // MAX_SAMPLED_IMAGES)]:
         with suppress(UnreadableImageError), open_image(sample.path) as image:
             sizes.append(min(image.size))
     return int(statistics.median(sizes)) if sizes else DEFAULT_IMAGE_SIZE

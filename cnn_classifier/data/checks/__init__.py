@@ -1,1 +1,1 @@
-"""Checks of a dataset: unreadable files, duplicates, leaks and suggestions."""
+"""Dataset checks: unreadable files, duplicates, leaks and suggestions."""

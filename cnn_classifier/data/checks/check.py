@@ -1,4 +1,4 @@
-"""Check every image once: which cannot be read, and which are copies of each other."""
+"""Inspection of image files: digests, decode errors, and exact and near duplicates."""
 
 import hashlib
 from collections import defaultdict
@@ -17,18 +17,18 @@ from cnn_classifier.data.loading.pixel_cache import PixelCacheWriter
 from cnn_classifier.data.parallel import parallel_map
 from cnn_classifier.errors import DataError
 
-# A check that is interrupted goes on from the last so many images.
+# An interrupted check resumes from the last save.
 SAVE_EVERY_N_IMAGES = 2000
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found in a set of files.
+    """The result of inspecting a set of files.
 
     Args:
-        digests: The SHA-256 of each file's bytes.
-        inspections: What each content holds, by digest.
-        decoded: How many files were decoded for it; the others are copies, or known from an earlier check.
+        digests: The SHA-256 digest of each file's bytes.
+        image_infos: The `ImageInfo` of each distinct content, by digest.
+        num_decoded: The number of files decoded by this check. The others are duplicates or were cached.
     """
 
     digests: Mapping[Path, str] = field(default_factory=dict)
@@ -46,27 +46,30 @@ class CheckResult:
         )
 
     def get_warnings(self, path: Path) -> list[str]:
-        """What is odd about a file and yet handled; its name is no part of its content."""
+        """Return the warnings for a readable file, including `misnamed`, which depends on the path."""
         info = self[path]
         return [*info.warnings, *["misnamed"] * is_misnamed(info.format, path)] if not info.decode_error else []
 
     @cached_property
     def unreadable(self) -> dict[Path, str]:
-        """The files that cannot be read, and why."""
-        reasons = {path: self[path].decode_error for path in self.digests}
-        return {path: reason for path, reason in reasons.items() if reason}
+        """The files that cannot be decoded, with the reason."""
+        errors = {path: self[path].decode_error for path in self.digests}
+        return {path: error for path, error in errors.items() if error}
 
 
 def inspect_files(paths: Sequence[Path], cache_writer: PixelCacheWriter | None = None) -> CheckResult:
-    """Inspect every file that is not known from an earlier check.
+    """Inspect files; results of earlier checks are reused.
 
     Args:
-        paths: The files.
-        packing: Where the pixels of what is decoded here go, so that nothing need be decoded twice.
+        paths: The files to inspect.
+        cache_writer: The writer that receives the pixels of every file decoded here, so that no file is decoded twice.
+
+    Returns:
+        The result for all files. Files with identical bytes are decoded once.
 
     Raises:
-        DataError: If a process that decodes dies.
-        StorageError: If the memory of earlier checks is damaged, or the packing's folder cannot be written.
+        DataError: If a decoding process dies.
+        StorageError: If the check cache is damaged, or the directory of the pixel cache cannot be written.
     """
     with open_check_cache() as check_cache:
         digests = read_digests(paths, check_cache)
@@ -74,8 +77,9 @@ def inspect_files(paths: Sequence[Path], cache_writer: PixelCacheWriter | None =
         image_infos = check_cache.get_image_infos(unique_digests)
         if cache_writer and len(image_infos) < len(unique_digests):
             cache_writer.acquire(unique_digests)
-            image_infos = check_cache.get_image_infos(unique_digests)  # while we waited another run may have found them
-        first_path: dict[str, Path] = {}  # copies are decoded once
+            # Another run may have inspected these files while this one waited for the lock.
+            image_infos = check_cache.get_image_infos(unique_digests)
+        first_path: dict[str, Path] = {}
         for path, digest in digests.items():
             if digest not in image_infos:
                 first_path.setdefault(digest, path)
@@ -97,7 +101,7 @@ def inspect_files(paths: Sequence[Path], cache_writer: PixelCacheWriter | None =
 
 
 def read_digests(paths: Sequence[Path], check_cache: CheckCache) -> dict[Path, str]:
-    """The digest of every file: remembered where the file has not changed since, else from its bytes."""
+    """Return the digest of every file, from the cache if the file has not changed, otherwise from its bytes."""
     digests = check_cache.get_digests(paths)
     new_states = {path: file_state(path) for path in paths if path not in digests}
     if new_states:
@@ -108,11 +112,15 @@ def read_digests(paths: Sequence[Path], check_cache: CheckCache) -> dict[Path, s
 
 
 def find_duplicates(check_result: CheckResult, paths: Iterable[Path]) -> list[tuple[str, list[Path]]]:
-    """Groups of readable files that show the same picture.
+    """Group readable files that show the same image.
+
+    Args:
+        check_result: The result of `inspect_files` for these files.
+        paths: The files to compare.
 
     Returns:
-        For each group its kind and its files: `exact` for the same bytes; `near` for the same picture encoded anew,
-        resized or mirrored, together with exact copies of it.
+        A pair (kind, files) for each group. The kind is `exact` for files with identical bytes, and `near` for an image
+        that was re-encoded, resized or mirrored; a `near` group also contains the exact duplicates of its files.
     """
     paths_by_digest: defaultdict[str, list[Path]] = defaultdict(list)
     for path in sorted(paths, key=str):
@@ -129,7 +137,15 @@ def find_duplicates(check_result: CheckResult, paths: Iterable[Path]) -> list[tu
 
 
 def find_near_duplicates(check_result: CheckResult, first_path: Mapping[str, Path]) -> list[list[str]]:
-    """Groups of digests of different contents that show the same picture, searched for once a set of contents."""
+    """Group distinct contents that show the same image; the groups are cached for each set of contents.
+
+    Args:
+        check_result: The result of `inspect_files`, which holds the thumbnails.
+        first_path: One file for each digest to compare.
+
+    Returns:
+        The digests of each group.
+    """
     digests = sorted(first_path)
     if len(digests) < 2:
         return []
@@ -138,21 +154,21 @@ def find_near_duplicates(check_result: CheckResult, first_path: Mapping[str, Pat
         cached = check_cache.get_duplicate_groups(digests_hash)
     if cached is not None:
         return cached
-    gray = b"".join(check_result.image_infos[digest].thumbnail for digest in digests)
-    thumbnails = np.frombuffer(gray, np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    thumbnail_bytes = b"".join(check_result.image_infos[digest].thumbnail for digest in digests)
+    thumbnails = np.frombuffer(thumbnail_bytes, np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     preprocess = Preprocess(image_size=64, channels=3, resize="stretch", mean=(0.0,), std=(1.0,))
 
-    failed: list[int] = []
+    failed_indices: list[int] = []
 
     def load(index: int) -> Pixels:
         try:
             return preprocess.load(first_path[digests[index]])
         except DataError:
-            failed.append(index)
+            failed_indices.append(index)
             raise
 
     groups = [[digests[index] for index in group] for group in group_near_duplicates(thumbnails, load)]
-    if not failed:  # otherwise a file that can be read tomorrow would never be compared
+    if not failed_indices:  # a cached result would exclude these files from all later comparisons
         with open_check_cache() as check_cache:
             check_cache.add_duplicate_groups(digests_hash, groups)
     return groups

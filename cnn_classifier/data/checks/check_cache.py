@@ -1,4 +1,4 @@
-"""Remember what was found in which file, so that the next check of the same files costs nothing."""
+"""The SQLite cache of image checks: digests, image information and near-duplicate groups."""
 
 import json
 import os
@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.data.checks.image_info import UNREADABLE_PREFIX, ImageInfo
+from cnn_classifier.data.parallel import batch_slices
 from cnn_classifier.errors import StorageError
 from cnn_classifier.files import cache_dir
 
-# Part of the file's name: raise it when an inspection or the search for copies changes.
+# Part of the file name. Increment it when `read_image_info` or the duplicate search changes.
 CHECK_CACHE_VERSION = 3
-TIMEOUT = 60.0  # seconds to wait for another run, which writes for a moment only
+TIMEOUT = 60.0  # seconds to wait for a lock held by another run; writes normally take milliseconds
+MAX_QUERY_KEYS = 500  # SQLite builds accept at least 999 parameters in a statement
 FileState = tuple[int, int, int]
 SCHEMA = """
 create table if not exists files
@@ -28,43 +30,58 @@ create table if not exists copies (digests text primary key, groups text) withou
 
 
 class CheckCache:
-    """A file's digest by its path, size and times; its inspection by its digest; groups of copies by all digests.
+    """A cache of file digests, image information and near-duplicate groups.
 
-    Unreadable files are not kept: a new decoder may read them tomorrow. Where the memory cannot be read or written,
-    everything is new or nothing is kept: that costs time, no run.
+    Digests are stored by path, size and timestamps; `ImageInfo` by digest; near-duplicate groups by a hash of all
+    digests. Unreadable files are not stored, because a newer decoder may read them. If the database cannot be read or
+    written, the check runs without it and prints one warning.
+
+    Args:
+        connection: The open database.
+        path: The database file, named in warnings.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection, self.path, self.writable = connection, path, True
 
     def get_digests(self, paths: Sequence[Path]) -> dict[Path, str]:
-        """The digests of those files that have not changed since they were read."""
+        """Return the digests of the files that have not changed since they were cached."""
         path_by_key = {encode_path(path): path for path in paths}
         rows = self._select("select path, digest, size, mtime, ctime from files where path in", path_by_key)
         return {
-            path_by_key[name]: digest
-            for name, digest, *saved_state in rows
-            if file_state(path_by_key[name]) == tuple(saved_state)
+            path_by_key[key]: digest
+            for key, digest, *saved_state in rows
+            if file_state(path_by_key[key]) == tuple(saved_state)
         }
 
     def get_image_infos(self, digests: Iterable[str]) -> dict[str, ImageInfo]:
-        """What is known of these contents."""
+        """Return the cached image information by digest."""
         columns = "digest, format, width, height, notes, thumbnail"
         rows = self._select(f"select {columns} from contents where digest in", digests)
         return {
             digest: ImageInfo(
-                format=image_format, width=width, height=height, warnings=tuple(notes.split()), thumbnail=thumbnail
+                format=image_format, width=width, height=height, warnings=tuple(warnings.split()), thumbnail=thumbnail
             )
-            for digest, image_format, width, height, notes, thumbnail in rows
+            for digest, image_format, width, height, warnings, thumbnail in rows
         }
 
     def get_duplicate_groups(self, digests_hash: str) -> list[list[str]] | None:
-        """The groups of near copies found earlier among exactly these contents."""
+        """Return the cached near-duplicate groups of a set of contents, or None if there is no entry.
+
+        Args:
+            digests_hash: The hash of the sorted digests of the set.
+        """
         rows = self._select("select groups from copies where digests in", [digests_hash])
         return json.loads(rows[0][0]) if rows else None
 
     def add_digests(self, digests: Mapping[Path, str], states: Mapping[Path, FileState]) -> None:
-        """Of files in these states, which must be older than the digests; a change in between shows next time."""
+        """Store the digests of readable files.
+
+        Args:
+            digests: The digest of each file.
+            states: The state of each file from before its digest was computed, so that a change during the computation
+                is detected by the next check.
+        """
         rows = [
             (encode_path(path), *states[path], digest)
             for path, digest in digests.items()
@@ -73,6 +90,7 @@ class CheckCache:
         self._insert("files", rows)
 
     def add_image_infos(self, image_infos: Mapping[str, ImageInfo]) -> None:
+        """Store the image information of readable contents by digest."""
         rows = [
             (digest, info.format, info.width, info.height, " ".join(info.warnings), info.thumbnail)
             for digest, info in image_infos.items()
@@ -81,14 +99,15 @@ class CheckCache:
         self._insert("contents", rows)
 
     def add_duplicate_groups(self, digests_hash: str, groups: Sequence[Sequence[str]]) -> None:
+        """Store the near-duplicate groups of a set of contents; see `get_duplicate_groups`."""
         self._insert("copies", [(digests_hash, json.dumps(groups))])
 
     def _select(self, statement: str, keys: Iterable[str]) -> list[Any]:
         values, rows = list(keys), []
         try:
-            for start in range(0, len(values), 500):  # SQLite takes 999 values at least
-                block = values[start : start + 500]
-                rows += self.connection.execute(f"{statement} ({', '.join('?' * len(block))})", block).fetchall()
+            for batch in batch_slices(len(values), MAX_QUERY_KEYS):
+                placeholders = ", ".join("?" * len(values[batch]))
+                rows += self.connection.execute(f"{statement} ({placeholders})", values[batch]).fetchall()
         except sqlite3.OperationalError as error:
             warn_once(self.path, describe_error(error))
         return rows
@@ -107,25 +126,27 @@ class CheckCache:
 
 @contextmanager
 def open_check_cache() -> Iterator[CheckCache]:
-    """The ledger in the cache folder, which several runs may use at once; what is added is kept from then on.
+    """Open the check cache in the cache directory; several processes can use it at the same time.
 
     Raises:
-        StorageError: If it is damaged.
+        StorageError: If the database is damaged.
     """
     path = cache_dir() / f"checks-{CHECK_CACHE_VERSION}.sqlite"
     try:
         with closing(connect(path)) as connection:
             yield CheckCache(connection, path)
     except sqlite3.Error as error:
-        raise StorageError(f"{path}: {error}; delete this file, it is only a memory of earlier checks") from error
+        raise StorageError(
+            f"Cannot read the check cache {path}: {error}. Delete this file; it is recreated by the next check."
+        ) from error
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The memory of earlier checks, to read if it cannot be written; an empty one if it can be neither."""
+    """Connect to the database; if it cannot be opened, print a warning and connect to an empty one in memory."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            path.touch()  # whoever may write into the folder may write this: SQLite's own mode leaves others out
+            path.touch()  # SQLite would create the file without group write permission
         return create_tables(path)
     except (OSError, sqlite3.OperationalError) as error:
         warn_once(path, describe_error(error))
@@ -146,25 +167,27 @@ def describe_error(error: OSError | sqlite3.OperationalError) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-    return f"another run has held it for {TIMEOUT:g} seconds" if is_busy else str(error)
+    return f"locked by another process for {TIMEOUT:g} seconds" if is_busy else str(error)
 
 
 @cache
 def warn_once(path: Path, reason: str) -> None:
-    """Say it once a run."""
-    print(f"warning: {path}: {reason}; what is found in this run is not remembered for the next", file=sys.stderr)
+    """Print a warning once for each path and reason."""
+    print(
+        f"warning: cannot use the check cache {path}: {reason}. Results of this check are not cached.", file=sys.stderr
+    )
 
 
 def encode_path(path: Path) -> str:
-    """The path as text that SQLite can hold, also where it is no UTF-8."""
+    """Return an absolute path as text that SQLite can store, even if the path is not valid UTF-8."""
     return os.fsencode(path.absolute()).decode("latin-1")
 
 
 def file_state(path: Path) -> FileState:
-    """Size in bytes, and in ns the times of the last change of the content and of anything else.
+    """Return the size in bytes, mtime and ctime in nanoseconds; -1 for all three if the file cannot be accessed.
 
-    A file that is copied or unpacked may bring the first time along, never the second; on Windows that is when the file
-    was made. The inode would add nothing, and some network drives give a file another one each time.
+    Copying or extracting a file can preserve its mtime but not its ctime. On Windows `st_ctime` is the creation time.
+    The inode is not included, because some network file systems report a different one on each access.
     """
     try:
         stat_result = path.stat()

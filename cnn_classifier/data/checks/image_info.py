@@ -1,4 +1,4 @@
-"""Name what is odd about an image that can be read, and say what is done about it."""
+"""Properties of an image file: digest, format, size, thumbnail and warnings."""
 
 import hashlib
 import os
@@ -14,38 +14,38 @@ from cnn_classifier.data.images.decode import EXTENSIONS, is_special, open_image
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess, convert_image
 from cnn_classifier.errors import UnreadableImageError
 
-# What `notes_of` can say -> what is done.
+# The warnings of `find_warnings`, each with the treatment of such images.
 WARNINGS = {
     "animated": "the first frame is used",
     "multi-page": "the first page is used",
-    "cmyk": "converted to RGB, by its colour profile if it has one",
-    "16-bit": "more than 8 bits a channel are scaled to 8",
+    "cmyk": "converted to RGB, with the embedded color profile if there is one",
+    "16-bit": "more than 8 bits per channel are scaled to 8",
     "float": "values in [0, 1] or [0, 255] are scaled to 8 bits",
-    "1-bit": "becomes pure black and pure white",
-    "palette": "every index is replaced by its colour",
-    "transparent": "laid on white",
-    "exif-rotated": "turned upright",
-    "misnamed": "read by its content, whatever its extension says",
-    "tiny": "a side under 16 pixels, enlarged to the image size",
-    "extreme-aspect": "one side is over 10 times the other; dataset.resize says how it becomes a square",
-    "huge": "over 50 megapixels, reduced to the image size",
+    "1-bit": "converted to black and white pixels",
+    "palette": "palette indices are replaced by their colors",
+    "transparent": "composited onto a white background",
+    "exif-rotated": "rotated upright",
+    "misnamed": "decoded by content; the file extension is ignored",
+    "tiny": "a side is shorter than 16 pixels; enlarged to the image size",
+    "extreme-aspect": "one side is over 10 times the other; resized as set by dataset.resize",
+    "huge": "over 50 megapixels; reduced to the image size",
 }
 TINY_SIZE = 16
 EXTREME_ASPECT_RATIO = 10
 HUGE_NUM_PIXELS = 50_000_000
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-# Photos with several pictures in them, of which phones show the first, are JPEGs to everyone.
+# Pillow reports JPEG files with several images, as saved by some phones, as MPO.
 FORMAT_ALIASES = {"MPO": "JPEG"}
-# How the digest of a file begins whose bytes cannot be read.
+# The prefix of the digest of a file whose bytes cannot be read.
 UNREADABLE_PREFIX = "unread "
 
 
 def find_warnings(image: ImageFile, source: Path | None = None) -> tuple[str, ...]:
-    """What is odd about an image, though it is read all the same: keys of `TREATMENTS`, in their order.
+    """Return the unusual properties of a readable image: keys of `WARNINGS`, in that order.
 
     Args:
-        image: As Pillow opened it. Ask before anything else is asked of it: what is decoded has forgotten its depth.
-        source: The file, for its extension; without it nothing is misnamed.
+        image: The image as opened by Pillow, not yet decoded. Decoding discards the original bit depth.
+        source: The path, whose extension is compared with the format. None disables the warning `misnamed`.
     """
     is_multi_frame, high_bit_depth = getattr(image, "is_animated", False), is_high_bit_depth(image)
     flags = {
@@ -61,38 +61,42 @@ def find_warnings(image: ImageFile, source: Path | None = None) -> tuple[str, ..
         "tiny": min(image.size) < TINY_SIZE,
         "extreme-aspect": max(image.size) > EXTREME_ASPECT_RATIO * min(image.size),
         "huge": image.width * image.height > HUGE_NUM_PIXELS,
-        "transparent": image.mode[0] not in "IF" and is_transparent(image),  # last: it decodes the pixels
+        "transparent": image.mode[0] not in "IF" and is_transparent(image),  # last, because it decodes the image
     }
     return tuple(warning for warning in WARNINGS if flags[warning])
 
 
 def is_high_bit_depth(image: ImageFile) -> bool:
-    """Whether a channel has more than 8 bits; Pillow cuts those of colour while decoding, so ask its decoder."""
+    """Return whether a channel has more than 8 bits.
+
+    Pillow reduces color channels to 8 bits while decoding, so the bit depth is read from the decoder settings.
+    """
     return image.mode.startswith("I") or any(f";16{order}" in str(tile[3]) for tile in image.tile for order in "BLN")
 
 
 def is_misnamed(image_format: str, source: Path) -> bool:
-    """Whether the extension promises another format than the content has."""
-    expected = EXTENSIONS.get(source.suffix.lower())
-    return expected not in (None, FORMAT_ALIASES.get(image_format, image_format))
+    """Return whether the file extension belongs to a format other than that of the content."""
+    expected_format = EXTENSIONS.get(source.suffix.lower())
+    return expected_format not in (None, FORMAT_ALIASES.get(image_format, image_format))
 
 
 def is_transparent(image: ImageFile) -> bool:
-    """Whether any pixel lets the ground through; many pictures carry an alpha channel that is opaque all over."""
+    """Return whether any pixel is transparent; many images have an alpha channel that is opaque throughout."""
     return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageInfo:
-    """What a file turned out to hold.
+    """The properties of an image file's content.
 
     Args:
-        reason: Why it cannot be read; None if it can.
-        format: As Pillow names it, from the content: `JPEG`.
-        width: In pixels, upright.
-        height: In pixels, upright.
-        notes: What is odd about it and yet handled: keys of `oddities.TREATMENTS`, but for its name.
-        thumbnail: Grey bytes (16 * 16) to tell copies by; empty if it cannot be read.
+        decode_error: The reason why the file cannot be decoded, or None if it can.
+        format: The format name that Pillow detects from the content, such as `JPEG`.
+        width: The width in pixels after EXIF rotation.
+        height: The height in pixels after EXIF rotation.
+        warnings: The keys of `WARNINGS` that apply, without `misnamed`, which depends on the path.
+        thumbnail: The 16 x 16 grayscale thumbnail as 256 bytes, for the duplicate search. Empty if the file cannot be
+            decoded.
     """
 
     decode_error: str | None = None
@@ -104,7 +108,10 @@ class ImageInfo:
 
 
 def compute_digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes; a name of its own where they cannot be read, which its inspection will say."""
+    """Return the SHA-256 digest of a file's bytes, or a unique placeholder if the file cannot be read.
+
+    `read_image_info` then reports the reason.
+    """
     if not is_special(path):
         with suppress(OSError), path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -112,10 +119,15 @@ def compute_digest(path: Path) -> str:
 
 
 def read_image_info(path: Path, *, preprocess: Preprocess | None = None) -> tuple[ImageInfo, Pixels | None]:
-    """What the file holds and, if asked for, its final pixels: both from decoding it once.
+    """Decode a file once and return its properties and, with `preprocess`, its preprocessed pixels.
+
+    Args:
+        path: The image file.
+        preprocess: The preprocessing of the pixels to return. None returns no pixels.
 
     Returns:
-        The inspection, and uint8 (image_size, image_size, channels) where `preprocess` is given and the file readable.
+        The `ImageInfo`, and the uint8 pixels of shape (image_size, image_size, channels), or None without `preprocess`
+        or if the file cannot be decoded.
     """
     channels, min_size = (preprocess.channels, preprocess.image_size) if preprocess else (3, 1)
     try:

@@ -1,7 +1,8 @@
-"""Find pictures that are in a set of files more than once: encoded anew, resized, a little brighter, or mirrored.
+"""Near-duplicate search: images that were re-encoded, resized, slightly brightened or mirrored.
 
-A perceptual hash of real numbers: pictures are alike where their correlation is high and what differs is faint. That is
-asked of bounds first, of grey thumbnails next, and at last of the pixels, so that little has to be decoded again.
+Two images are near-duplicates if their correlation is high and the standard deviation of their difference is low. This
+is tested first on upper bounds from low frequencies, then on grayscale thumbnails and finally on the pixels, so that
+few images are decoded a second time.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,69 +14,73 @@ from PIL import Image
 from tqdm import tqdm
 
 from cnn_classifier.data.images.preprocess import Pixels
-from cnn_classifier.data.parallel import map_in_threads
+from cnn_classifier.data.parallel import batch_slices, map_in_threads
 from cnn_classifier.errors import DataError
 
 FloatArray = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-Pair = tuple[int, int, bool]  # two indices, and whether one of the pictures is mirrored
+Pair = tuple[int, int, bool]  # two image indices, and whether one image is mirrored
 
 THUMBNAIL_SIZE = 16
-# Measured: 99.4 % of photos at 0.4 to 1.6 times their size, by the coarsest filter and then as JPEG, are within both.
-# Of 60,000 CIFAR-10 images 67 pairs are, all of one picture to the eye; of 1,797 handwritten digits one pair is.
+# Measured: both limits accept 99.4 % of photos that were resized by 0.4 to 1.6 with the coarsest filter and saved as
+# JPEG. They accept 67 pairs of 60,000 CIFAR-10 images, all of which are visually identical, and one pair of 1,797
+# handwritten digits.
 MIN_CORRELATION = 0.98
-MAX_DIFFERENCE = 10.0  # standard deviation of the difference, in grey levels
-# Fog and plain paper all look alike. Of 5,000 photos the faintest has 11 grey levels, of 60,000 CIFAR-10 images 3.
-MIN_CONTRAST = 5.0  # standard deviation of a thumbnail, in grey levels
-# The low spatial frequencies (down, across), without the mean: most of what a thumbnail holds.
-FREQUENCIES = [(down, across) for down in range(6) for across in range(6) if 0 < down + across <= 5]
-# Mirrored left to right, a cosine of odd frequency changes its sign; the last entry is what the cosines leave over.
-MIRROR_SIGNS = np.array([(-1) ** across for _, across in FREQUENCIES] + [1], np.float32)
-# Compared at a time: bounds the memory, whatever the number of pictures.
+MAX_DIFFERENCE = 10.0  # standard deviation of the difference, in gray levels
+# Low-contrast images, such as fog or blank paper, all correlate. The lowest contrast among 5,000 photos is 11 gray
+# levels, among 60,000 CIFAR-10 images 3.
+MIN_CONTRAST = 5.0  # standard deviation of a thumbnail, in gray levels
+# The low spatial frequencies (vertical, horizontal) without the mean, which hold most of a thumbnail's energy.
+FREQUENCIES = [
+    (vertical, horizontal) for vertical in range(6) for horizontal in range(6) if 0 < vertical + horizontal <= 5
+]
+# A horizontal flip negates cosines of odd horizontal frequency. The last feature is the residual norm.
+MIRROR_SIGNS = np.array([(-1) ** horizontal for _, horizontal in FREQUENCIES] + [1], np.float32)
+# The block sizes of the pairwise comparison, which bound its memory.
 ROW_BLOCK_SIZE, COLUMN_BLOCK_SIZE = 1024, 8192
-PIXELS_CACHE_SIZE = 512  # pictures kept while their pairs are compared
+PIXELS_CACHE_SIZE = 512  # decoded images
 
 
 def make_thumbnail(image: Image.Image) -> Pixels:
-    """What `near_duplicates` compares first.
+    """Return the grayscale thumbnail of an image, which `group_near_duplicates` compares first.
 
-    The triangle filter, not the box: Pillow's box takes whole pixels, so that the thumbnails of a 200 px photo and of
-    its resized copy lie four times as far apart (measured).
+    The bilinear filter is used because Pillow's box filter rounds to whole pixels: with it, the thumbnails of a 200 px
+    photo and of its resized copy are four times as far apart (measured).
 
     Args:
-        picture: Upright, RGB or grey.
+        image: An upright RGB or grayscale image.
 
     Returns:
-        uint8 (16, 16), grey, squashed: neither size nor aspect ratio counts.
+        The uint8 thumbnail of shape (16, 16). The aspect ratio is not preserved.
     """
     gray = image.convert("L").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR)
     return np.asarray(gray, dtype=np.uint8)
 
 
 def group_near_duplicates(thumbnails: Pixels, load: Callable[[int], Pixels]) -> list[tuple[int, ...]]:
-    """Groups of pictures that are the same to the eye.
+    """Group images that look the same.
 
-    A group holds every picture that is linked to another of it by a chain of likenesses. Pictures without contrast are
-    in none. A crop or a rotation is another picture.
+    The groups are the connected components of the graph of similar pairs. Images of low contrast are in no group. Crops
+    and rotations are not detected.
 
     Args:
-        thumbnails: uint8 (N, 16, 16), of different contents.
-        load: The RGB pixels of a picture, uint8 (64, 64, 3), by its index: called from threads, and only for what the
-            thumbnails cannot tell apart. Where it raises DataError the picture is not compared.
+        thumbnails: The uint8 thumbnails of shape (N, 16, 16), of distinct contents.
+        load: A function that returns the RGB pixels of an image, uint8 of shape (64, 64, 3), by index. It is called
+            from threads, and only for pairs with similar thumbnails. A pair is skipped if it raises `DataError`.
 
     Returns:
-        Sorted indices of each group, in the order of their first.
+        The sorted indices of each group, ordered by the first index.
     """
     pairs = sorted(pair for block in find_similar_pairs(thumbnails) for pair in block)
     compare = partial(confirm_pair, load=lru_cache(PIXELS_CACHE_SIZE)(load))
-    confirmations = tqdm(map_in_threads(compare, pairs), "comparing copies", len(pairs), disable=None, leave=False)
+    confirmations = tqdm(map_in_threads(compare, pairs), "confirming duplicates", len(pairs), disable=None, leave=False)
     return connected_components(
         (first, second) for (first, second, _), is_match in zip(pairs, confirmations, strict=True) if is_match
     )
 
 
 def find_similar_pairs(thumbnails: Pixels) -> Iterator[list[Pair]]:
-    """Pairs whose thumbnails are alike, each as it is or with the second mirrored."""
+    """Yield pairs of images with similar thumbnails, where the second may be mirrored."""
     contrasts, features = dct_features(thumbnails)
     candidates = np.flatnonzero(contrasts >= MIN_CONTRAST)
     for rows, columns, mirrored in candidate_pairs(features[candidates]):
@@ -85,18 +90,26 @@ def find_similar_pairs(thumbnails: Pixels) -> Iterator[list[Pair]]:
 
 
 def dct_features(thumbnails: Pixels) -> tuple[FloatArray, FloatArray]:
-    """The contrast of each thumbnail (N,), and its features (N, F): the product of two bounds their correlation.
+    """Compute the contrast and the low-frequency features of thumbnails.
 
-    The features are the low frequencies of the thumbnail without its mean, at length 1, and the length of the rest.
-    The rests of two can at most agree, so that the product of the features is never below that of the thumbnails.
+    The features of a thumbnail are the low-frequency coefficients of its discrete cosine transform and the norm of the
+    residual, normalized to unit length. By the Cauchy-Schwarz inequality, the dot product of two feature vectors is an
+    upper bound of the correlation of the thumbnails.
+
+    Args:
+        thumbnails: The uint8 thumbnails of shape (N, 16, 16).
+
+    Returns:
+        The contrasts, shape (N,), and the features, shape (N, F).
     """
     grid = np.pi * (np.arange(THUMBNAIL_SIZE) + 0.5) / THUMBNAIL_SIZE
-    waves = [np.outer(np.cos(down * grid), np.cos(across * grid)).ravel() for down, across in FREQUENCIES]
-    basis = np.array([wave / np.linalg.norm(wave) for wave in waves], np.float32).T
+    cosines = [
+        np.outer(np.cos(vertical * grid), np.cos(horizontal * grid)).ravel() for vertical, horizontal in FREQUENCIES
+    ]
+    basis = np.array([cosine / np.linalg.norm(cosine) for cosine in cosines], np.float32).T
     contrasts = np.zeros(len(thumbnails), np.float32)
     features = np.zeros((len(thumbnails), len(MIRROR_SIGNS)), np.float32)
-    for start in range(0, len(thumbnails), COLUMN_BLOCK_SIZE):
-        block = slice(start, start + COLUMN_BLOCK_SIZE)
+    for block in batch_slices(len(thumbnails), COLUMN_BLOCK_SIZE):
         gray = thumbnails[block].reshape(-1, THUMBNAIL_SIZE**2).astype(np.float32)
         contrasts[block] = gray.std(axis=1)
         features[block, :-1] = gray @ basis / np.maximum(contrasts[block, None] * THUMBNAIL_SIZE, 1)
@@ -105,16 +118,23 @@ def dct_features(thumbnails: Pixels) -> tuple[FloatArray, FloatArray]:
 
 
 def candidate_pairs(features: FloatArray) -> Iterator[tuple[Indices, Indices, bool]]:
-    """For each picture, in each block of those after it, the one whose bound is highest, if that is high enough.
+    """Yield, for each image and each block of later images, the pair with the highest bound if it reaches the minimum.
 
-    Features of length 1 with such a product lie within a radius, and so does each of their entries: sorted by one that
-    mirroring leaves alone, only a band is to be compared. One a block is enough to chain any number of copies together.
+    Unit vectors with a dot product of at least `MIN_CORRELATION` are within a fixed distance, and so is each of their
+    entries. Sorted by an entry that is invariant to mirroring, only a band needs to be compared. One pair per block is
+    enough to connect any number of duplicates.
+
+    Args:
+        features: The unit vectors of `dct_features`, shape (N, F).
+
+    Yields:
+        The indices of the first images, those of the second images, and whether the second images are mirrored.
     """
     sort_column = FREQUENCIES.index((1, 0))
     order = np.argsort(features[:, sort_column], kind="stable")
     features = features[order]
     radius = np.sqrt(2 * (1 - MIN_CORRELATION)) + 1e-3
-    for start in tqdm(range(0, len(features), ROW_BLOCK_SIZE), "searching copies", disable=None, leave=False):
+    for start in tqdm(range(0, len(features), ROW_BLOCK_SIZE), "finding duplicates", disable=None, leave=False):
         rows = features[start : start + ROW_BLOCK_SIZE]
         stop = int(np.searchsorted(features[:, sort_column], rows[-1, sort_column] + radius, side="right"))
         for left in range(start, stop, COLUMN_BLOCK_SIZE):
@@ -122,7 +142,7 @@ def candidate_pairs(features: FloatArray) -> Iterator[tuple[Indices, Indices, bo
             for mirrored in (False, True):
                 bounds = (rows * MIRROR_SIGNS if mirrored else rows) @ columns.T
                 if left == start:
-                    bounds[np.tril_indices(len(rows))] = -1  # itself, and those that it was compared with before
+                    bounds[np.tril_indices(len(rows))] = -1  # the image itself, and pairs compared before
                 best = bounds.argmax(axis=1)
                 matches = np.flatnonzero(bounds[np.arange(len(rows)), best] >= MIN_CORRELATION - 1e-3)
                 if len(matches):
@@ -130,30 +150,38 @@ def candidate_pairs(features: FloatArray) -> Iterator[tuple[Indices, Indices, bo
 
 
 def is_similar(first: Pixels, second: Pixels) -> npt.NDArray[np.bool_]:
-    """Whether pictures are the same but for their brightness and some noise, (N,); of both (N, ...) of one shape."""
-    one, other = (pixels.reshape(len(pixels), -1).astype(np.float32) for pixels in (first, second))
-    one, other = (gray - gray.mean(axis=1, keepdims=True) for gray in (one, other))
-    dot_products, norms = (one * other).sum(axis=1), np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return (dot_products >= MIN_CORRELATION * norms) & ((one - other).std(axis=1) <= MAX_DIFFERENCE)
+    """Return whether images are equal up to brightness and noise, elementwise.
+
+    Args:
+        first: The first images, uint8 of shape (N, ...).
+        second: The second images, of the same shape.
+
+    Returns:
+        A boolean array of shape (N,).
+    """
+    a, b = (pixels.reshape(len(pixels), -1).astype(np.float32) for pixels in (first, second))
+    a, b = (values - values.mean(axis=1, keepdims=True) for values in (a, b))
+    dot_products, norms = (a * b).sum(axis=1), np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return (dot_products >= MIN_CORRELATION * norms) & ((a - b).std(axis=1) <= MAX_DIFFERENCE)
 
 
 def flip(images: Pixels) -> Pixels:
-    """Each of (N, H, W, ...) mirrored left to right."""
+    """Flip images of shape (N, H, W, ...) horizontally."""
     return images[:, :, ::-1]
 
 
 def confirm_pair(pair: Pair, *, load: Callable[[int], Pixels]) -> bool:
-    """Whether the pixels are alike, too."""
+    """Return whether the pixels of a pair are similar; False if an image cannot be loaded."""
     first, second, mirrored = pair
     try:
-        one, other = load(first)[None], load(second)[None]
+        first_pixels, second_pixels = load(first)[None], load(second)[None]
     except DataError:
         return False
-    return bool(is_similar(one, flip(other) if mirrored else other)[0])
+    return bool(is_similar(first_pixels, flip(second_pixels) if mirrored else second_pixels)[0])
 
 
 def connected_components(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """The connected components of these pairs."""
+    """Return the connected components of a graph given by its edges, each sorted, ordered by the first node."""
     group_by_index: dict[int, list[int]] = {}
     for first, second in pairs:
         larger, smaller = sorted((group_by_index.setdefault(i, [i]) for i in (first, second)), key=len, reverse=True)

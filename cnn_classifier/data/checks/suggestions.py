@@ -1,100 +1,118 @@
-"""What to say of a set of images: advice after a check, and the lines that a training prints."""
+"""Messages about a dataset: the suggestions of `data check` and the warnings printed before training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-# A centre crop of an image this much longer than wide loses more than a quarter of it.
+# A center crop removes more than a quarter of the area above this aspect ratio.
 MAX_CROP_ASPECT_RATIO = 4 / 3
 SMALL_IMAGE_SIZE = 64  # pixels, the shorter side
-MIN_INPUT_SIZE = 32  # pixels: the default networks halve an image four times
-# One image for each of train, val and test.
-MIN_IMAGES_PER_CLASS = 3
+MIN_INPUT_SIZE = 32  # pixels; the default models downsample four times
+MIN_IMAGES_PER_CLASS = 3  # one each for train, val and test
+LEAK_CONSEQUENCE = "They make the test metrics too optimistic."
 
 
 def small_class_warnings(summary: Mapping[str, Any], readable: Mapping[str, int]) -> list[str]:
-    """The classes that cannot be split, where that is to be done."""
+    """Return a message that names the classes with too few readable images for a split, if no split is given.
+
+    Args:
+        summary: The summary of the dataset, as returned by `summarize`.
+        readable: The number of readable images of each class.
+    """
     class_names = [name for name in summary["classes"] if readable.get(name, 0) < MIN_IMAGES_PER_CLASS]
     if summary["splits"] or not class_names:
         return []
-    return [f"classes with fewer than {MIN_IMAGES_PER_CLASS} images: {', '.join(class_names)}; add some"]
+    return [f"Classes with fewer than {MIN_IMAGES_PER_CLASS} images: {', '.join(class_names)}. Add images."]
 
 
 def suggest_fixes(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) -> list[str]:
-    """What a careful person would do about it, with the option that does it."""
+    """Return a suggestion for each problem of a dataset, with the option that addresses it.
+
+    Args:
+        summary: The summary of the dataset, as returned by `summarize`.
+        sizes: The width and height of each readable image, in pixels.
+    """
     messages = []
     if summary["leaks"]:
         messages.append(
-            f"pictures in more than one split: {summary['leaks']}; the test is easier than it looks: "
-            "remove the copies, or put all images into root/class folders and let the split be made"
+            f"Images in more than one split: {summary['leaks']}. {LEAK_CONSEQUENCE} Remove the duplicates, "
+            "or put all images into root/class folders so that the split is created automatically."
         )
     if summary["group_leaks"]:
-        messages.append(f"groups in more than one split: {summary['group_leaks']}; keep each on one side")
-    if summary["scenes"]:
+        messages.append(f"Groups in more than one split: {summary['group_leaks']}. Move each group into one split.")
+    if summary["oversized_groups"]:
         messages.append(
-            f"near copies that are a large part of a class: {pluralize(summary['scenes'], 'group')}, such as frames of a "
-            "camera; split as different pictures: test on another scene, or tie them with dataset.group_pattern"
+            "Near-duplicates that make up a large part of a class, such as the frames of a video: "
+            f"{pluralize(summary['oversized_groups'], 'group')}. They are split as different images. "
+            "Test on images from another recording, or keep them in one split with dataset.group_pattern."
         )
     if summary["conflicts"]:
-        messages.append(f"pictures in more than one class: {summary['conflicts']}; keep the right copy of each")
+        messages.append(
+            f"Images in more than one class: {summary['conflicts']}. Keep only the correctly labeled file of each."
+        )
     if summary["imbalance"] > 1.5:
         messages.append(
-            f"the largest class is {summary['imbalance']:g} times the smallest: "
-            "use loss.class_weights=balanced or dataset.sampler=balanced"
+            f"The largest class has {summary['imbalance']:g} times as many images as the smallest. "
+            "Use loss.class_weights=balanced or dataset.sampler=balanced."
         )
     long_fraction = sum(max(size) > MAX_CROP_ASPECT_RATIO * min(size) for size in sizes) / max(1, len(sizes))
     if long_fraction > 0.25:
         messages.append(
-            f"{long_fraction:.0%} of images would lose more than a quarter to a centre crop: use dataset.resize=pad or stretch"
+            f"A center crop would remove more than a quarter of the area of {long_fraction:.0%} of the images. "
+            "Use dataset.resize=pad or dataset.resize=stretch."
         )
     if sizes and np.median([min(size) for size in sizes]) < SMALL_IMAGE_SIZE:
         image_size = max(MIN_INPUT_SIZE, int(np.median([max(size) for size in sizes])))
         messages.append(
-            f"half of the images have no side over {image_size} pixels: dataset.image_size={image_size} shows all there is"
+            f"Half of the images have no side longer than {image_size} pixels. "
+            f"dataset.image_size={image_size} keeps all their detail."
         )
-    if summary["bad"]:
-        messages.append(f"files that cannot be read: {len(summary['bad'])}; they are left out until they are mended")
+    if summary["unreadable"]:
+        messages.append(f"Unreadable files: {len(summary['unreadable'])}. They are skipped. Repair or remove them.")
     return messages
 
 
 def training_warnings(summary: Mapping[str, Any]) -> list[str]:
-    """The lines a training prints: only what is wrong."""
+    """Return the problems of a dataset, to be printed before training.
+
+    Args:
+        summary: The summary of the dataset, as returned by `summarize`.
+    """
     messages = []
-    if unreadable := summary["bad"]:
+    if unreadable := summary["unreadable"]:
         example = f"{unreadable[0]['path']}: {unreadable[0]['reason']}"
         messages.append(
-            f"left out {pluralize(len(unreadable), 'unreadable image')} (all in report.json), such as {example}"
+            f"Skipped {pluralize(len(unreadable), 'unreadable image')} (all listed in report.json), such as {example}"
         )
     num_exact = sum(len(group["paths"]) - 1 for group in summary["duplicates"] if group["kind"] == "exact")
     num_near = sum(len(group["paths"]) - 1 for group in merge_duplicate_groups(summary["duplicates"])) - num_exact
     if num_exact or num_near:
-        messages.append(f"found {num_exact} exact and {num_near} near copies")
+        messages.append(f"Found {pluralize(num_exact, 'exact duplicate')} and {pluralize(num_near, 'near-duplicate')}.")
     if summary["conflicts"]:
-        messages.append(f"pictures in more than one class: {summary['conflicts']}")
+        messages.append(f"Images in more than one class: {summary['conflicts']}.")
     if summary["leaks"]:
-        messages.append(f"pictures in more than one split folder: {summary['leaks']}; the test is easier than it looks")
+        messages.append(f"Images in more than one split folder: {summary['leaks']}. {LEAK_CONSEQUENCE}")
     if summary["group_leaks"]:
+        messages.append(f"Groups in more than one split folder: {summary['group_leaks']}. {LEAK_CONSEQUENCE}")
+    if summary["oversized_groups"]:
         messages.append(
-            f"groups in more than one split folder: {summary['group_leaks']}; the test is easier than it looks"
-        )
-    if summary["scenes"]:
-        messages.append(
-            f"near copies too many to keep together: {pluralize(summary['scenes'], 'group')}, split as different pictures"
+            "Near-duplicate groups too large to keep in one split: "
+            f"{summary['oversized_groups']:,}. They are split as different images."
         )
     if summary["ignored"]:
         files = ", ".join(f"{count} {extension}" for extension, count in summary["ignored"].items())
-        messages.append(f"passed over files that are no images or in no class: {files}")
+        messages.append(f"Ignored files that are not images or not in a class folder: {files}.")
     return messages
 
 
 def merge_duplicate_groups(duplicates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """One group a picture: exact copies within a group of near ones are told there."""
+    """Return one group per image: without the exact duplicate groups that are part of a near-duplicate group."""
     near_paths = {path for group in duplicates if group["kind"] == "near" for path in group["paths"]}
     return [group for group in duplicates if group["kind"] == "near" or group["paths"][0] not in near_paths]
 
 
 def pluralize(count: int, noun: str) -> str:
-    """`1 class`, `1,200 classes`."""
+    """Return a count with its noun: `1 class`, `1,200 classes`."""
     suffix = "" if count == 1 else "es" if noun.endswith("s") else "s"
     return f"{count:,} {noun}{suffix}"

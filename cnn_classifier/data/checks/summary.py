@@ -1,4 +1,4 @@
-"""What a check of the data found, as plain values for the table, the page and JSON."""
+"""Summary of a dataset check as plain values, for the terminal table, the HTML page and JSON."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -18,34 +18,37 @@ from cnn_classifier.data.splits.split_csv import relative_name
 DuplicateGroups = Sequence[tuple[str, list[Path]]]
 MAX_EXAMPLES = 5
 MAX_SHAPES = 2000
-UNASSIGNED = "to be split"
+UNASSIGNED = "unassigned"
 
 
-def summarize(scan: DatasetIndex, check_result: CheckResult, duplicate_groups: DuplicateGroups) -> dict[str, Any]:
-    """Everything that was found, in numbers, strings and lists; paths are below the scanned folder.
+def summarize(index: DatasetIndex, check_result: CheckResult, duplicate_groups: DuplicateGroups) -> dict[str, Any]:
+    """Summarize a dataset check in JSON-serializable values; paths are relative to the dataset folder.
 
     Args:
-        scan: The images.
-        audit: What each holds.
-        copies: Groups of files that show one picture.
+        index: The dataset.
+        check_result: The result of `inspect_files` for all samples.
+        duplicate_groups: The duplicate groups of `find_duplicates`.
+
+    Returns:
+        The counts by class and split, unreadable files, warnings, duplicates, leaks, image sizes and suggestions.
     """
-    split_by_path = {sample.path: sample.split for sample in scan.samples}
+    split_by_path = {sample.path: sample.split for sample in index.samples}
     classes_by_path: defaultdict[Path, list[str]] = defaultdict(list)
-    for sample in scan.samples:
-        classes_by_path[sample.path].append(scan.class_names[sample.label])
+    for sample in index.samples:
+        classes_by_path[sample.path].append(index.class_names[sample.label])
     duplicates = [
         {
             "kind": kind,
-            "paths": [relative_name(path, scan) for path in files],
+            "paths": [relative_name(path, index) for path in files],
             "classes": sorted({name for path in files for name in classes_by_path[path]}),
             "splits": sorted({split_by_path[path] or "" for path in files} - {""}),
         }
         for kind, files in duplicate_groups
     ]
     distinct_groups = merge_duplicate_groups(duplicates)
-    class_counts = Counter(scan.class_names[sample.label] for sample in scan.samples)
+    class_counts = Counter(index.class_names[sample.label] for sample in index.samples)
     readable_counts = Counter(
-        scan.class_names[sample.label] for sample in scan.samples if not check_result[sample.path].decode_error
+        index.class_names[sample.label] for sample in index.samples if not check_result[sample.path].decode_error
     )
     sizes = [
         (check_result[path].width, check_result[path].height)
@@ -53,48 +56,52 @@ def summarize(scan: DatasetIndex, check_result: CheckResult, duplicate_groups: D
         if not check_result[path].decode_error
     ]
     summary = {
-        "source": str(scan.root),
-        "images": len(scan.samples),
-        "classes": {name: class_counts[name] for name in scan.class_names},
-        "splits": count_by_split(scan),
+        "source": str(index.root),
+        "images": len(index.samples),
+        "classes": {name: class_counts[name] for name in index.class_names},
+        "splits": count_by_split(index),
         "imbalance": round(
             max(readable_counts.values(), default=1) / max(1, min(readable_counts[name] for name in class_counts)), 2
         ),
-        "bad": [
-            {"path": relative_name(path, scan), "reason": reason} for path, reason in check_result.unreadable.items()
+        "unreadable": [
+            {"path": relative_name(path, index), "reason": reason} for path, reason in check_result.unreadable.items()
         ],
-        "notes": collect_warnings(scan, check_result),
+        "warnings": collect_warnings(index, check_result),
         "duplicates": duplicates,
         "conflicts": sum(len(group["classes"]) > 1 for group in distinct_groups),
         "leaks": sum(len(group["splits"]) > 1 for group in distinct_groups),
-        "group_leaks": count_group_leaks(scan),
-        "scenes": len(oversized_groups(duplicate_groups, scan.samples)),
-        "ignored": dict(scan.ignored.most_common()),
+        "group_leaks": count_group_leaks(index),
+        "oversized_groups": len(oversized_groups(duplicate_groups, index.samples)),
+        "ignored": dict(index.ignored.most_common()),
         **describe_sizes(sizes),
     }
     return summary | {"suggestions": [*small_class_warnings(summary, readable_counts), *suggest_fixes(summary, sizes)]}
 
 
-def count_group_leaks(scan: DatasetIndex) -> int:
-    """How many groups, such as patients, have images in more than one split folder."""
+def count_group_leaks(index: DatasetIndex) -> int:
+    """Count the groups, such as patients, that have images in more than one split folder."""
     splits_by_group: defaultdict[str, set[str]] = defaultdict(set)
-    for sample in scan.samples:
+    for sample in index.samples:
         if sample.group is not None and sample.split:
             splits_by_group[sample.group].add(sample.split)
     return sum(len(splits) > 1 for splits in splits_by_group.values())
 
 
-def count_by_split(scan: DatasetIndex) -> dict[str, dict[str, int]]:
-    """The images of each class in each given split, and of those in none; empty where no split is given."""
-    counts = Counter((sample.split or UNASSIGNED, sample.label) for sample in scan.samples)
+def count_by_split(index: DatasetIndex) -> dict[str, dict[str, int]]:
+    """Count the images by split folder and class; images outside the split folders are `unassigned`.
+
+    Returns:
+        The counts, or an empty dict if the dataset has no split folders.
+    """
+    counts = Counter((sample.split or UNASSIGNED, sample.label) for sample in index.samples)
     splits = [split for split in (*SPLIT_NAMES, UNASSIGNED) if any(sample_split == split for sample_split, _ in counts)]
     if splits == [UNASSIGNED]:
         return {}
-    return {split: {name: counts[split, label] for label, name in enumerate(scan.class_names)} for split in splits}
+    return {split: {name: counts[split, label] for label, name in enumerate(index.class_names)} for split in splits}
 
 
-def collect_warnings(scan: DatasetIndex, check_result: CheckResult) -> dict[str, dict[str, Any]]:
-    """The odd files that are used all the same, by what is odd and how it is treated."""
+def collect_warnings(index: DatasetIndex, check_result: CheckResult) -> dict[str, dict[str, Any]]:
+    """Collect the warnings with the number of files, the treatment and examples, the most frequent first."""
     paths_by_warning: defaultdict[str, list[Path]] = defaultdict(list)
     for path in check_result.digests:
         for warning in check_result.get_warnings(path):
@@ -103,25 +110,33 @@ def collect_warnings(scan: DatasetIndex, check_result: CheckResult) -> dict[str,
         warning: {
             "count": len(paths),
             "treatment": WARNINGS[warning],
-            "examples": [relative_name(path, scan) for path in paths[:MAX_EXAMPLES]],
+            "examples": [relative_name(path, index) for path in paths[:MAX_EXAMPLES]],
         }
         for warning, paths in sorted(paths_by_warning.items(), key=lambda item: -len(item[1]))
     }
 
 
 def describe_sizes(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """The spread of widths, heights and aspect ratios (width / height)."""
+    """Compute the range and median of widths and heights, the size counts, and a histogram of aspect ratios.
+
+    Args:
+        sizes: The width and height of each image, in pixels.
+
+    Returns:
+        `sizes`: minimum, median and maximum by side; `shapes`: the most frequent sizes as [width, height, count];
+        `aspect_ratios`: the bin edges and counts of width / height.
+    """
     if not sizes:
         return {"sizes": {}, "shapes": [], "aspect_ratios": {"edges": [], "counts": []}}
     widths, heights = np.array(sizes).T
     edges = np.geomspace(0.25, 4, 25)
     counts, _ = np.histogram((widths / heights).clip(0.25, 4), edges)
-    spread = {
+    ranges = {
         name: {"min": int(values.min()), "median": float(np.median(values)), "max": int(values.max())}
         for name, values in (("width", widths), ("height", heights))
     }
     return {
-        "sizes": spread,
+        "sizes": ranges,
         "shapes": [[*size, count] for size, count in Counter(sizes).most_common(MAX_SHAPES)],
         "aspect_ratios": {"edges": edges.round(3).tolist(), "counts": counts.tolist()},
     }

@@ -1,1 +1,1 @@
-"""From pixels to augmented batches."""
+"""The pixel cache, batch loaders and augmentation on the training device."""

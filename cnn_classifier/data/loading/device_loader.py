@@ -1,4 +1,4 @@
-"""Images that live on the GPU: batches are cut there, and nothing crosses the bus in a step."""
+"""Batch loading from pixels in GPU memory, without a host-to-device copy per step."""
 
 from collections.abc import Iterator
 
@@ -8,36 +8,44 @@ from torch import Tensor
 
 from cnn_classifier.data.loading.image_store import CachedImages, ImageStore
 from cnn_classifier.data.loading.loader import Batch, BatchLoader
+from cnn_classifier.data.parallel import batch_slices
 
-# Of the GPU's free memory; the rest is for the network and its activations.
+# The fraction of free GPU memory available to the pixels; the rest is for the model and its activations.
 MAX_MEMORY_FRACTION = 0.4
-COPY_CHUNK_SIZE = 4096  # images that are copied at a time
+COPY_BATCH_SIZE = 4096  # images per host-to-device copy
 
 
 def pixels_on_device(store: ImageStore, device: torch.device) -> Tensor | None:
-    """All pixels of a store on the GPU, uint8 (N, H, W, C); None where there is none, or too little room on it."""
+    """Copy all pixels of a store to the GPU.
+
+    Args:
+        store: The image store.
+        device: The training device.
+
+    Returns:
+        The uint8 pixels of shape (N, H, W, C), or None if the device is not a GPU, the store is not cached, or the
+        pixels exceed `MAX_MEMORY_FRACTION` of the free memory.
+    """
     if not isinstance(store, CachedImages) or device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)
     if store.pixels.nbytes > MAX_MEMORY_FRACTION * free:
         return None
     pixels = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device)
-    for start in range(0, len(pixels), COPY_CHUNK_SIZE):
-        pixels[start : start + COPY_CHUNK_SIZE] = torch.from_numpy(
-            np.array(store.pixels[start : start + COPY_CHUNK_SIZE])
-        )
+    for batch in batch_slices(len(pixels), COPY_BATCH_SIZE):
+        pixels[batch] = torch.from_numpy(np.array(store.pixels[batch]))
     return pixels
 
 
 class DeviceLoader:
-    """The batches of a loader, in its order, cut from pixels on the device.
+    """A loader that yields the batches of a `BatchLoader`, sliced from pixels on the device.
 
     Args:
-        loader: Decides the order.
-        pixels: Uint8 (N, H, W, C), the rows of the loader's store.
+        loader: The loader that determines the order and the batch size.
+        pixels: The uint8 pixels of the loader's store on the device, shape (N, H, W, C).
     """
 
-    batch_sampler = None  # Lightning looks for it beside `sampler`, whose epoch it sets
+    batch_sampler = None  # Lightning reads this attribute before it calls `sampler.set_epoch`
 
     def __init__(self, loader: BatchLoader, pixels: Tensor) -> None:
         self.loader, self.pixels = loader, pixels

@@ -1,11 +1,14 @@
-"""The final pixels of a set of images by row: packed, or decoded from the files each time."""
+"""Stores of preprocessed pixels, addressed by row: cached, or decoded from the files on each access."""
 
+import json
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,22 +22,50 @@ Rows = npt.NDArray[np.int64]
 
 
 class ImageStore(Protocol):
-    """Final pixels by row."""
+    """A store of preprocessed pixels, addressed by row."""
 
     def get_rows(self, paths: Sequence[Path]) -> Rows:
-        """The rows (N,) of these files."""
+        """Return the row of each file, int64 of shape (N,)."""
         ...
 
     def iter_batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
-        """Uint8 (B, H, W, C) for each of these sets of rows."""
+        """Yield the pixels of each batch of rows, uint8 of shape (B, H, W, C)."""
         ...
 
 
 class CachedImages:
-    """All images decoded, in one memory-mapped file or in memory; a content that several files share is kept once."""
+    """Decoded images in a memory-mapped file or in memory; files with identical bytes share a row.
+
+    Args:
+        pixels: The uint8 pixels of shape (N, H, W, C).
+        row_by_digest: The row of each content, by digest.
+        digests: The digest of each file.
+    """
 
     def __init__(self, pixels: Pixels, row_by_digest: Mapping[str, int], digests: Mapping[Path, str]) -> None:
         self.pixels, self.row_by_digest, self.digests = pixels, row_by_digest, digests
+
+    @classmethod
+    def open(cls, folder: Path, digests: Mapping[Path, str]) -> Self | None:
+        """Open the pixel cache of an earlier run.
+
+        Args:
+            folder: The cache directory.
+            digests: The digest of each file that it must contain.
+
+        Returns:
+            The store, or None if the cache does not exist or is damaged.
+        """
+        try:
+            row_by_digest = json.loads((folder / "rows.json").read_text(encoding="utf-8"))
+            pixels = np.load(folder / "images.npy", mmap_mode="r")
+        except (FileNotFoundError, EOFError, ValueError):
+            return None
+        if any(row_by_digest.get(digest, len(pixels)) >= len(pixels) for digest in digests.values()):
+            return None
+        with suppress(OSError):  # the directory can belong to another user
+            os.utime(folder)  # the last use shown by `cnn-classifier cache`
+        return cls(pixels, row_by_digest, digests)
 
     def get_rows(self, paths: Sequence[Path]) -> Rows:
         return np.array([self.row_by_digest[self.digests[path]] for path in paths], np.int64)
@@ -44,7 +75,12 @@ class CachedImages:
 
 
 class StreamedImages:
-    """The same pixels, decoded from the files each time they are asked for: for data too large to pack."""
+    """Images that are decoded from the files on each access, for datasets that are too large for the cache.
+
+    Args:
+        paths: The image files; the index of a path is its row.
+        preprocess: The preprocessing of each image.
+    """
 
     def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
         self.paths, self.load = list(paths), partial(reload_image, preprocess=preprocess)
@@ -55,7 +91,7 @@ class StreamedImages:
         return np.array([self.row_by_path[path] for path in paths], np.int64)
 
     def iter_batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
-        """The next batches are decoded while the first is in use."""
+        """Yield the pixels of each batch of rows; the next batches are decoded in the background."""
         pending: deque[list[Future[Pixels]]] = deque()
         for batch_rows in rows:
             pending.append([self.pool.submit(self.load, self.paths[row]) for row in batch_rows])
@@ -66,12 +102,14 @@ class StreamedImages:
 
 
 def reload_image(path: Path, *, preprocess: Preprocess) -> Pixels:
-    """The final pixels of a file that could be read when it was checked.
+    """Return the preprocessed pixels of a file that was readable when it was checked.
 
     Raises:
-        DataError: If it no longer can.
+        DataError: If the file can no longer be read.
     """
     try:
         return preprocess.load(path)
     except UnreadableImageError as error:
-        raise DataError(f"{path} could be read when it was checked, but not now: {error}; put it back") from error
+        raise DataError(
+            f"Cannot read {path}: {error}. The file was readable when it was checked; restore it and start again."
+        ) from error

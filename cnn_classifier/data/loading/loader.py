@@ -1,4 +1,4 @@
-"""Batches without a DataLoader: slices of a store of pixels, in an order that a seed and an epoch decide."""
+"""Batch loading by slicing an image store, in an order derived from the seed and the epoch."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,21 +8,23 @@ import torch
 from torch import Tensor
 
 from cnn_classifier.data.loading.image_store import ImageStore
+from cnn_classifier.data.parallel import batch_slices
 
 Batch = tuple[Tensor, Tensor]
 Indices = npt.NDArray[np.int64]
 
 
 class EpochSampler:
-    """The order of an epoch, derived from (seed, epoch) alone; Lightning calls `set_epoch`.
+    """A sampler whose order is derived from (seed, epoch) alone; Lightning calls `set_epoch`.
 
     Args:
-        labels: The class of each sample.
-        seed: What else decides the order.
-        sampler: None for the order of the samples; `shuffle` for each once; `balanced` for as many of every class,
-            those of rare classes several times and those of frequent ones by turns.
-        rank: Of this process; every process has another part of the order.
-        world_size: How many processes there are.
+        labels: The label of each sample, shape (N,).
+        seed: The seed of the order.
+        mode: None for sequential order; `shuffle` for a random permutation; `balanced` for the same number of samples
+            of every class, which repeats samples of rare classes and takes a different subset of frequent classes in
+            each epoch.
+        rank: The rank of this process. Each rank receives a disjoint part of the order.
+        world_size: The number of processes.
     """
 
     def __init__(self, labels: Indices, *, seed: int, mode: str | None, rank: int = 0, world_size: int = 1) -> None:
@@ -34,53 +36,62 @@ class EpochSampler:
 
     @property
     def total_size(self) -> int:
-        """How many samples all processes have: in training each as many, or they would wait for each other."""
+        """The number of samples over all ranks; in training a multiple of `world_size`, so that no rank waits."""
         return len(self.labels) // self.world_size * self.world_size if self.mode else len(self.labels)
 
     def set_epoch(self, epoch: int) -> None:
+        """Set the epoch whose order `indices` returns."""
         self.epoch = epoch
 
     def indices(self) -> Indices:
-        """Of this process: together, a step's batches are what one process would see in a larger batch."""
+        """Return the indices of this rank.
+
+        In each step, the batches of all ranks together equal the batch of one process with a batch size multiplied by
+        `world_size`.
+        """
         return self.global_indices()[: self.total_size][self.rank :: self.world_size]
 
     def global_indices(self) -> Indices:
+        """Return the indices of all ranks."""
         if self.mode is None:
             return np.arange(len(self.labels))
         generator = np.random.default_rng([self.seed, self.epoch])
         if self.mode == "shuffle":
             return generator.permutation(len(self.labels))
         classes = [np.flatnonzero(self.labels == label) for label in np.unique(self.labels)]
-        quota = -(-len(self.labels) // len(classes))
+        num_per_class = -(-len(self.labels) // len(classes))
         sampled = [
-            np.concatenate([generator.permutation(members) for _ in range(-(-quota // len(members)))])[:quota]
+            np.concatenate([generator.permutation(members) for _ in range(-(-num_per_class // len(members)))])[
+                :num_per_class
+            ]
             for members in classes
         ]
         return generator.permutation(np.concatenate(sampled))[: len(self.labels)]
 
 
 class BatchLoader:
-    """Batches of images uint8 (B, C, H, W) and labels int64 (B,), sliced from a store in an epoch's order.
+    """A loader of batches of images, uint8 (B, C, H, W), and labels, int64 (B,).
 
-    The store keeps channels last, and so do the batches' strides: convolutions are faster that way.
+    The images have channels-last strides, because the store is channels last and convolutions are faster with it.
 
-    Training leaves out the last, smaller batch: batch normalisation cannot learn from a single image, and the order
-    of the next epoch leaves out others.
+    In training the last batch is dropped if it is incomplete, because batch normalization requires more than one image
+    per batch; other samples are dropped in the next epoch. A single incomplete batch is not dropped.
 
     Args:
-        images: The store.
-        rows: Each sample's row in it.
-        labels: Each sample's class.
-        batch_size: Images a batch.
-        seed: Decides the order of every epoch.
-        sampler: As for `EpochOrder`.
-        rank: Likewise.
-        world_size: Likewise.
-        done: How many batches of the epoch were seen before the run was interrupted; asked when an epoch begins.
+        images: The image store.
+        rows: The row of each sample in the store, shape (N,).
+        labels: The label of each sample, shape (N,).
+        batch_size: The number of images per batch.
+        seed: The seed of the order of every epoch.
+        sampler: The `mode` of `EpochSampler`. Not None means training.
+        rank: The rank of this process.
+        world_size: The number of processes.
+        batches_done: A function that returns the number of batches of the epoch that were processed before the run was
+            interrupted. It is called at the start of each epoch.
     """
 
-    pin_memory = False  # a GPU fetches batches from page-locked memory while it computes
-    batch_sampler = None  # Lightning looks for it beside `sampler`, whose epoch it sets
+    pin_memory = False  # set for GPUs, which copy page-locked memory asynchronously
+    batch_sampler = None  # Lightning reads this attribute before it calls `sampler.set_epoch`
 
     def __init__(
         self,
@@ -104,14 +115,14 @@ class BatchLoader:
         return num_full if num_full and self.sampler.mode else num_full + (remainder > 0)
 
     def batch_indices(self) -> list[Indices]:
-        """The samples of each batch of the epoch."""
+        """Return the sample indices of each batch of the epoch."""
         order = self.sampler.indices()
-        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)][: len(self)]
+        return [order[batch] for batch in batch_slices(len(order), self.batch_size)][: len(self)]
 
     def __iter__(self) -> Iterator[Batch]:
         batches = self.batch_indices()[self.batches_done() :]
         pixel_batches = self.images.iter_batches(self.rows[indices] for indices in batches)
         for indices, pixels in zip(batches, pixel_batches, strict=False):
             batch = torch.from_numpy(pixels), torch.from_numpy(self.labels[indices])
-            images, labels = (part.pin_memory() for part in batch) if self.pin_memory else batch
+            images, labels = (tensor.pin_memory() for tensor in batch) if self.pin_memory else batch
             yield images.permute(0, 3, 1, 2), labels

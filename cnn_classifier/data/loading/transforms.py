@@ -1,6 +1,7 @@
-"""Random changes that treat a whole batch: torchvision v2 transforms that draw once an image.
+"""Batched random transforms with independent parameters for each image.
 
-torchvision's own draw once a call, so that all images of a batch would get one angle.
+torchvision's transforms draw their parameters once per call, so that all images of a batch would be rotated by the same
+angle.
 """
 
 import math
@@ -10,18 +11,27 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms import v2
 
-
-class PerSampleTransform(v2.Transform):
-    """A transform that draws its parameters for each image of a batch: images (B, C, H, W) in [0, 1] -> the same."""
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        raise NotImplementedError
+from cnn_classifier.data.loading.per_sample import (
+    PerSampleTransform,
+    check_argument,
+    check_probability,
+    check_range,
+    pixel_centers,
+    sample_uniform,
+)
 
 
 class RandomHorizontalFlip(PerSampleTransform):
-    """Mirror each image left to right, with probability `p`."""
+    """Flip each image horizontally with probability `p`.
+
+    Shape:
+        - Input: float images of shape (B, C, H, W) in [0, 1].
+        - Output: float images of shape (B, C, H, W) in [0, 1].
+
+    Args:
+        p: The probability of a flip, in [0, 1].
+    """
 
     def __init__(self, *, p: float = 0.5) -> None:
         super().__init__()
@@ -36,18 +46,24 @@ class RandomHorizontalFlip(PerSampleTransform):
 
 
 class RandomAffineCrop(PerSampleTransform):
-    """Rotate, zoom, crop and shift each image; what comes into view from outside is the image mirrored.
+    """Crop, rotate, scale, translate and resize each image in a single interpolation.
+
+    Regions outside the image are filled by reflection. Pure translations use integer offsets, which avoids
+    interpolation blur on small images.
+
+    Shape:
+        - Input: float images of shape (B, C, H, W) in [0, 1].
+        - Output: float images of shape (B, C, `size`, `size`) in [0, 1]; (B, C, H, W) if `size` is None.
 
     Args:
-        degrees: Largest angle, to either side.
-        zoom: Smallest and largest magnification about the centre.
-        crop: Smallest and largest share of the image's area that is kept, from anywhere in it.
-        translate: Largest shift, as a share of the image's side, in each direction. An image that is only shifted is
-            so by whole pixels, and stays sharp: on tiny images between pixels it would be seen blurred throughout.
+        degrees: The maximum rotation angle in degrees. Angles are drawn from [-degrees, degrees].
+        scale: The minimum and maximum scale factor about the center, above 0. Factors above 1 magnify.
+        crop_area: The minimum and maximum area of the random crop, as a fraction of the image area, in (0, 1].
+        translate: The maximum absolute translation in each direction, as a fraction of the side length.
     """
 
-    # Side of what comes out, in pixels; that of the image if None. To crop and to shrink in one go keeps more detail
-    # than to shrink first, and costs no more than the smaller image.
+    # The side length of the output in pixels; None keeps that of the input. Cropping and downsampling in one step keeps
+    # more detail than downsampling first, at the cost of the smaller image.
     size: int | None = None
 
     def __init__(
@@ -59,45 +75,38 @@ class RandomAffineCrop(PerSampleTransform):
         translate: float = 0.0,
     ) -> None:
         super().__init__()
-        check_argument(degrees >= 0, f"`degrees`={degrees} is out of range; expected at least 0")
-        check_argument(translate >= 0, f"`translate`={translate} is out of range; expected at least 0")
-        check_argument(
-            len(scale) == 2 and 0 < scale[0] <= scale[1],
-            f"`zoom`={list(scale)} is out of range; expected [smallest, largest] above 0",
-        )
-        check_argument(
-            len(crop_area) == 2 and 0 < crop_area[0] <= crop_area[1] <= 1,
-            f"`crop`={list(crop_area)} is out of range; expected [smallest, largest] share from 0 to 1",
-        )
+        check_argument(degrees >= 0, f"`degrees`={degrees} is out of range: expected at least 0.")
+        check_argument(translate >= 0, f"`translate`={translate} is out of range: expected at least 0.")
+        check_range("scale", scale)
+        check_range("crop_area", crop_area, upper=1)
         self.degrees, self.scale, self.crop_area, self.translate = degrees, tuple(scale), tuple(crop_area), translate
         self.is_translation_only = degrees == 0 and self.scale == self.crop_area == (1.0, 1.0)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         images = flat_inputs[0]
         angle = sample_uniform(images, -self.degrees, self.degrees) * (math.pi / 180)
-        crop_side = sample_uniform(images, *self.crop_area).sqrt()  # of the side
+        crop_side = sample_uniform(images, *self.crop_area).sqrt()  # as a fraction of the side length
         scale = crop_side / sample_uniform(images, *self.scale)
         cosine, sine = angle.cos() * scale, angle.sin() * scale
-        # grid_sample's coordinates span -1 to 1, so that a share of the side counts twice.
-        right, down = (
+        # The coordinates of grid_sample range from -1 to 1: a side has length 2.
+        shift_x, shift_y = (
             2 * sample_uniform(images, -self.translate, self.translate)
             + sample_uniform(images, -1, 1) * (1 - crop_side)
             for _ in range(2)
         )
         if self.is_translation_only:
-            right, down = (
-                (shift * n / 2).round() * 2 / n for shift, n in ((right, images.shape[-1]), (down, images.shape[-2]))
-            )
-        return {"across": (cosine, -sine, right), "down": (sine, cosine, down)}
+            height, width = images.shape[-2:]
+            shift_x, shift_y = ((shift * n / 2).round() * 2 / n for shift, n in ((shift_x, width), (shift_y, height)))
+        return {"x": (cosine, -sine, shift_x), "y": (sine, cosine, shift_y)}  # rows of the 2 x 3 affine matrix
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         height, width = inpt.shape[-2:] if self.size is None else (self.size, self.size)
         x, y = 2 * pixel_centers(width, inpt) - 1, (2 * pixel_centers(height, inpt) - 1).view(-1, 1)
-        # As functional.affine_grid, in a third of its time: what is the same in a row or a column is computed once.
+        # Equivalent to functional.affine_grid in a third of its time: products are computed once per row and column.
         grid = torch.stack(
             [
                 by_x.view(-1, 1, 1) * x + (by_y.view(-1, 1, 1) * y + shift.view(-1, 1, 1))
-                for by_x, by_y, shift in (params["across"], params["down"])
+                for by_x, by_y, shift in (params["x"], params["y"])
             ],
             dim=-1,
         )
@@ -105,14 +114,27 @@ class RandomAffineCrop(PerSampleTransform):
 
 
 class RandomColorJitter(PerSampleTransform):
-    """Change brightness, contrast and saturation of each image by up to these shares."""
+    """Change the brightness, contrast and saturation of each image by independent random factors.
+
+    Each factor is drawn from [1 - value, 1 + value]. Results are clamped to [0, 1].
+
+    Shape:
+        - Input: float images of shape (B, C, H, W) in [0, 1].
+        - Output: float images of shape (B, C, H, W) in [0, 1].
+
+    Args:
+        brightness: The maximum relative change of brightness, in [0, 1].
+        contrast: The maximum relative change of contrast about the image mean, in [0, 1].
+        saturation: The maximum relative change of saturation, in [0, 1].
+    """
 
     def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0) -> None:
         super().__init__()
         bounds = min(brightness, contrast, saturation), max(brightness, contrast, saturation)
         check_argument(
             bounds[0] >= 0 and bounds[1] <= 1,
-            f"`brightness`={brightness}, `contrast`={contrast}, `saturation`={saturation}: expected shares from 0 to 1",
+            f"`brightness`={brightness}, `contrast`={contrast} or `saturation`={saturation} is out of range: "
+            "expected values in [0, 1].",
         )
         self.brightness, self.contrast, self.saturation = brightness, contrast, saturation
 
@@ -125,7 +147,7 @@ class RandomColorJitter(PerSampleTransform):
         }
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        gray = inpt.mean(1, keepdim=True)  # which a change of saturation leaves alone
+        gray = inpt.mean(1, keepdim=True)  # invariant under changes of saturation
         center = gray.mean((2, 3), keepdim=True)
         colored = torch.lerp(gray, inpt, params["saturation"])
         scale = params["contrast"] * params["brightness"]
@@ -133,12 +155,18 @@ class RandomColorJitter(PerSampleTransform):
 
 
 class RandomCutout(PerSampleTransform):
-    """Cover a rectangle of each image with its mean colour, with probability `p` (arXiv:1708.04896).
+    """Replace a random rectangle of each image by the mean color of the image, with probability `p`.
+
+    A variant of random erasing (arXiv:1708.04896).
+
+    Shape:
+        - Input: float images of shape (B, C, H, W) in [0, 1].
+        - Output: float images of shape (B, C, H, W) in [0, 1].
 
     Args:
-        p: Probability.
-        scale: Smallest and largest share of the image's area.
-        ratio: Smallest and largest height of the rectangle divided by its width.
+        p: The probability of replacing a rectangle, in [0, 1].
+        scale: The minimum and maximum area of the rectangle, as a fraction of the image area, in (0, 1].
+        ratio: The minimum and maximum aspect ratio of the rectangle, height / width, above 0.
     """
 
     def __init__(
@@ -146,21 +174,15 @@ class RandomCutout(PerSampleTransform):
     ) -> None:
         super().__init__()
         check_probability(p)
-        check_argument(
-            len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1,
-            f"`scale`={list(scale)} is out of range; expected [smallest, largest] share from 0 to 1",
-        )
-        check_argument(
-            len(ratio) == 2 and 0 < ratio[0] <= ratio[1],
-            f"`ratio`={list(ratio)} is out of range; expected [smallest, largest] above 0",
-        )
+        check_range("scale", scale, upper=1)
+        check_range("ratio", ratio)
         self.p, self.scale, self.ratio = p, tuple(scale), tuple(ratio)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         images = flat_inputs[0]
         area = sample_uniform(images, *self.scale).view(-1, 1)
-        shape = sample_uniform(images, *map(math.log, self.ratio)).exp().view(-1, 1)
-        sides = [(area * shape).sqrt().clamp(max=1), (area / shape).sqrt().clamp(max=1)]
+        ratio = sample_uniform(images, *map(math.log, self.ratio)).exp().view(-1, 1)
+        sides = [(area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)]
         starts = [sample_uniform(images, 0, 1).view(-1, 1) * (1 - side) for side in sides]
         rows, columns = (
             (start <= centers) & (centers < start + side)
@@ -169,29 +191,8 @@ class RandomCutout(PerSampleTransform):
             )
         )
         selected = sample_uniform(images, 0, 1) < self.p
-        return {
-            "covered": (rows & selected.view(-1, 1)).view(len(images), 1, -1, 1) & columns.view(len(images), 1, 1, -1)
-        }
+        rows = rows & selected.view(-1, 1)
+        return {"mask": rows.view(len(images), 1, -1, 1) & columns.view(len(images), 1, 1, -1)}
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        return torch.where(params["covered"], inpt.mean((2, 3), keepdim=True), inpt)
-
-
-def pixel_centers(length: int, like: Tensor) -> Tensor:
-    """Where the centres of `length` pixels lie, as shares of the side (length,)."""
-    return (torch.arange(length, device=like.device) + 0.5) / length
-
-
-def sample_uniform(images: Tensor, low: float, high: float) -> Tensor:
-    """One number an image, (B,)."""
-    return torch.empty(len(images), device=images.device).uniform_(low, high)
-
-
-def check_argument(condition: bool, message: str) -> None:
-    """Raise ValueError unless a constructor's value is in its range."""
-    if not condition:
-        raise ValueError(message)
-
-
-def check_probability(p: float) -> None:
-    check_argument(0 <= p <= 1, f"`p`={p} is out of range; expected a probability from 0 to 1")
+        return torch.where(params["mask"], inpt.mean((2, 3), keepdim=True), inpt)

@@ -1,1 +1,1 @@
-"""Train, validation and test splits."""
+"""Train, validation and test splits: assignment, groups of samples that stay together, and `split.csv`."""

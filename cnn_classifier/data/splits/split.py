@@ -1,4 +1,4 @@
-"""Assign images to train, val and test: stratified, seeded, copies and groups kept together."""
+"""Stratified, seeded and grouped train/val/test splits."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
@@ -14,53 +14,76 @@ Splits = dict[str, list[Sample]]
 
 
 def split_samples(
-    scan: DatasetIndex, options: DatasetConfig, seed: int, linked: Iterable[Collection[Path]] = ()
+    index: DatasetIndex, config: DatasetConfig, seed: int, linked: Iterable[Collection[Path]] = ()
 ) -> Splits:
-    """The samples of train, val and test.
+    """Assign the samples of a dataset to train, val and test.
 
-    Splits that came as folders stay as they are. What has no folder is taken from the training images, class by
-    class. With `folds`, part number `fold` becomes the test split, or the validation split where a test folder exists.
+    Splits that exist as folders are used unchanged. A missing split is taken from the training images, stratified by
+    class. With `folds`, fold number `fold` becomes the test split, or the validation split if there is a test folder.
 
     Args:
-        scan: The images; all of them are used.
-        options: The fractions, or the fold.
-        seed: Together with the files' names below the scanned folder it decides who goes where.
-        ties: Files that must not be torn apart, such as copies of one picture; samples of one group never are.
+        index: The dataset; all of its samples are used.
+        config: The fractions, or the number of folds and the fold.
+        seed: The seed. The assignment depends on the seed and on the file paths relative to `index.root`.
+        linked: Sets of files that must be in the same split, such as duplicates. Samples of one group always are.
+
+    Returns:
+        The samples of each split.
 
     Raises:
-        DataError: If a class has too few images to be in every split.
+        DataError: If a split has no image of a class.
     """
-    samples = sorted(scan.samples, key=shuffle_key(scan.root, seed))
+    samples = sorted(index.samples, key=shuffle_key(index.root, seed))
     splits: Splits = {
         "train": [sample for sample in samples if sample.split in (None, "train")],
         "val": [sample for sample in samples if sample.split == "val"],
         "test": [sample for sample in samples if sample.split == "test"],
     }
     linked = [*linked, *collect_groups(samples)]
-    if options.folds:
+    if config.folds:
         held_out = "val" if splits["test"] else "test"
         pool = merge_linked((sample for sample in samples if sample.split in (None, "train", held_out)), linked)
-        splits["train"], splits[held_out] = split_fold(pool, options.folds, options.fold)
-    # Fractions are of all images: validation must not shrink because the test split was taken first.
-    val_fraction = options.val_fraction / (1 if splits["test"] else 1 - options.test_fraction)
+        splits["train"], splits[held_out] = split_fold(pool, config.folds, config.fold)
+    val_fraction = remaining_val_fraction(config.val_fraction, config.test_fraction, has_test=bool(splits["test"]))
     if not splits["test"]:
-        splits["train"], splits["test"] = split_fraction(merge_linked(splits["train"], linked), options.test_fraction)
+        splits["train"], splits["test"] = split_fraction(merge_linked(splits["train"], linked), config.test_fraction)
     if not splits["val"]:
         splits["train"], splits["val"] = split_fraction(merge_linked(splits["train"], linked), val_fraction)
-    check_class_coverage(splits, scan.class_names)
+    check_class_coverage(splits, index.class_names)
     return splits
 
 
+def remaining_val_fraction(val_fraction: float, test_fraction: float, *, has_test: bool) -> float:
+    """Convert the validation fraction from all images to the images left after the test split is taken from them.
+
+    Args:
+        val_fraction: The fraction of all images for validation.
+        test_fraction: The fraction of all images for testing.
+        has_test: Whether a test split exists already, so that none is taken.
+    """
+    return val_fraction / (1 if has_test else 1 - test_fraction)
+
+
 def limit_per_class(
-    scan: DatasetIndex, max_per_class: int | None, seed: int, exclude: Container[Path] = ()
+    index: DatasetIndex, max_per_class: int | None, seed: int, exclude: Container[Path] = ()
 ) -> list[Sample]:
-    """At most so many images of each class from each folder, others in place of those that are left out."""
-    samples = [sample for sample in scan.samples if sample.path not in exclude]
+    """Select at most `max_per_class` images of each class in each split folder.
+
+    Args:
+        index: The dataset.
+        max_per_class: The maximum number of images. None selects all.
+        seed: The seed of the selection.
+        exclude: Files that are not selected, such as unreadable ones. Other images take their place.
+
+    Returns:
+        The selected samples.
+    """
+    samples = [sample for sample in index.samples if sample.path not in exclude]
     if max_per_class is None:
         return samples
     counts: Counter[tuple[str | None, int]] = Counter()
     selected = []
-    for sample in sorted(samples, key=shuffle_key(scan.root, seed)):
+    for sample in sorted(samples, key=shuffle_key(index.root, seed)):
         counts[sample.split, sample.label] += 1
         if counts[sample.split, sample.label] <= max_per_class:
             selected.append(sample)
@@ -68,23 +91,37 @@ def limit_per_class(
 
 
 def shuffle_key(root: Path, seed: int) -> Callable[[Sample], bytes]:
-    """A key that sorts samples as if drawn by lot, whatever order they came in and wherever the folder lies.
+    """Return a sort key for a pseudorandom order of samples.
 
-    The lot of an image depends on its name and the seed alone, so that more images hardly move the others.
+    The key is a hash of the seed and the path relative to `root`. The order is therefore independent of the listing
+    order and of the location of the dataset, and adding images changes the assignment of few others.
+
+    Args:
+        root: The root folder of the dataset.
+        seed: The seed of the order.
     """
     root_prefix = f"{root.absolute().as_posix()}/"
     cwd_prefix = f"{Path.cwd().as_posix()}/"
 
-    def rank(sample: Sample) -> bytes:
+    def key(sample: Sample) -> bytes:
         path = sample.path
         name = (path.as_posix() if path.is_absolute() else cwd_prefix + path.as_posix()).removeprefix(root_prefix)
         return blake2b(f"{seed} {name}".encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
-    return rank
+    return key
 
 
 def split_fraction(pool: Sequence[list[Sample]], fraction: float) -> tuple[list[Sample], list[Sample]]:
-    """The samples that stay, and this share of every class: at least one image, as near as whole units allow."""
+    """Split off a fraction of every class.
+
+    Args:
+        pool: The units of samples that must stay together, in random order.
+        fraction: The fraction to split off. It is matched as closely as whole units allow, with at least one image per
+            class.
+
+    Returns:
+        The remaining samples, and those that were split off.
+    """
     class_counts = Counter(sample.label for unit in pool for sample in unit)
     target_counts = {label: max(1, round(count * fraction)) for label, count in class_counts.items()}
     held_out: list[list[Sample]] = []
@@ -94,7 +131,7 @@ def split_fraction(pool: Sequence[list[Sample]], fraction: float) -> tuple[list[
         if all(held_out_counts[label] + count / 2 <= target_counts[label] for label, count in unit_counts.items()):
             held_out.append(unit)
             held_out_counts += unit_counts
-    for label in class_counts.keys() - held_out_counts.keys():  # units too large for the share: the smallest will do
+    for label in class_counts.keys() - held_out_counts.keys():  # all units of the class exceed its target
         held_out.append(min((unit for unit in pool if label in {sample.label for sample in unit}), key=len))
     held_out_ids = {id(unit) for unit in held_out}
     return (
@@ -104,15 +141,24 @@ def split_fraction(pool: Sequence[list[Sample]], fraction: float) -> tuple[list[
 
 
 def split_fold(pool: Sequence[list[Sample]], folds: int, fold: int) -> tuple[list[Sample], list[Sample]]:
-    """The samples that stay, and the given one of so many parts, each with an even share of every class."""
+    """Split off one of `folds` parts, over which the samples of every class are distributed evenly.
+
+    Args:
+        pool: The units of samples that must stay together, in random order.
+        folds: The number of parts.
+        fold: The index of the part to split off.
+
+    Returns:
+        The remaining samples, and those of the part.
+    """
     parts: list[list[Sample]] = [[] for _ in range(folds)]
     part_counts = [Counter[int]() for _ in range(folds)]
-    for unit in sorted(pool, key=len, reverse=True):  # the large ones first, while there is room to even them out
+    for unit in sorted(pool, key=len, reverse=True):  # large units first, so that small ones can even out the parts
         unit_counts = Counter(sample.label for sample in unit)
-        crowding = [sum(count * part[label] for label, count in unit_counts.items()) for part in part_counts]
-        smallest = min(range(folds), key=lambda index: (crowding[index], len(parts[index])))
-        parts[smallest] += unit
-        part_counts[smallest] += unit_counts
+        class_load = [sum(count * part[label] for label, count in unit_counts.items()) for part in part_counts]
+        target = min(range(folds), key=lambda index: (class_load[index], len(parts[index])))
+        parts[target] += unit
+        part_counts[target] += unit_counts
     return [sample for index, part in enumerate(parts) if index != fold for sample in part], parts[fold]
 
 
@@ -123,6 +169,6 @@ def check_class_coverage(splits: Splits, class_names: list[str]) -> None:
         for label, name in enumerate(class_names):
             if label not in present:
                 raise DataError(
-                    f"class {name!r} has too few images to be in the {split} split (copies and groups count as one); "
-                    "add images, or lower dataset.folds or dataset.val_fraction and test_fraction"
+                    f"Class {name!r} has too few images for the {split} split (duplicates and groups count as one). "
+                    "Add images, or lower dataset.folds, dataset.val_fraction or dataset.test_fraction."
                 )

@@ -1,4 +1,4 @@
-"""A split written down, `split.csv`, and taken up again."""
+"""Reading and writing of splits as CSV files, `split.csv`."""
 
 import csv
 from dataclasses import replace
@@ -13,57 +13,84 @@ from cnn_classifier.files import write_csv
 COLUMNS = ("path", "label", "split")
 
 
-def write_split(path: Path, splits: Splits, scan: DatasetIndex) -> None:
-    """Write one line an image."""
-    write_csv(path, [COLUMNS, *build_split_rows(splits, scan)])
+def write_split(path: Path, splits: Splits, index: DatasetIndex) -> None:
+    """Write splits as CSV, one row per image.
+
+    Args:
+        path: The file to write.
+        splits: The samples of each split.
+        index: The dataset, for the class names and the root of the relative paths.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    write_csv(path, [COLUMNS, *build_split_rows(splits, index)])
 
 
-def build_split_rows(splits: Splits, scan: DatasetIndex) -> list[tuple[str, str, str]]:
-    """Path below the scanned folder, class name and split of each image."""
+def build_split_rows(splits: Splits, index: DatasetIndex) -> list[tuple[str, str, str]]:
+    """Return the relative path, class name and split of each image, sorted by path within each split."""
     return [
-        (relative_name(sample.path, scan), scan.class_names[sample.label], split)
+        (relative_name(sample.path, index), index.class_names[sample.label], split)
         for split, samples in splits.items()
         for sample in sorted(samples, key=lambda sample: sample.path.as_posix())
     ]
 
 
-def read_split(path: Path, scan: DatasetIndex) -> Splits:
-    """The splits of a `split.csv`; images that it does not name are left out.
+def read_split(path: Path, index: DatasetIndex) -> Splits:
+    """Read the splits of a dataset from CSV; images that are not listed are omitted.
+
+    Args:
+        path: The file, as written by `write_split`.
+        index: The dataset.
+
+    Returns:
+        The samples of each split.
 
     Raises:
-        DataError: If it is missing, malformed, names an image twice, or one that the folder does not hold.
+        DataError: If the file cannot be read or is malformed, if it lists an image twice or one that is not in the
+            dataset, or if a split has no image of a class.
     """
-    remaining = {relative_name(sample.path, scan): sample for sample in scan.samples}
+    remaining = {relative_name(sample.path, index): sample for sample in index.samples}
     splits: Splits = {name: [] for name in SPLIT_NAMES}
     for line, (name, label, split) in read_split_rows(path):
         sample = remaining.pop(name, None)
         if sample is None:
             raise DataError(
-                f"{path}, line {line}: {name} is named twice, or not below {scan.root}; give the folder it is of"
+                f"{path}, line {line}: {name} is listed twice or is not in {index.root}. "
+                "Use the dataset from which the split was created."
             )
-        if label != scan.class_names[sample.label] or split not in splits:
+        if label != index.class_names[sample.label] or split not in splits:
             raise DataError(
-                f"{path}, line {line}: label {label!r}, split {split!r}; "
-                f"expected label {scan.class_names[sample.label]!r} and a split of {', '.join(SPLIT_NAMES)}"
+                f"{path}, line {line}: Label {label!r} or split {split!r} is invalid. "
+                f"Expected label {index.class_names[sample.label]!r} and one of the splits {', '.join(SPLIT_NAMES)}."
             )
         splits[split].append(replace(sample, split=split))
-    check_class_coverage(splits, scan.class_names)
+    check_class_coverage(splits, index.class_names)
     return splits
 
 
 def read_split_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The line number and the cells of every row but the first."""
+    """Read the line number and the cells of every row after the header.
+
+    Raises:
+        DataError: If the file cannot be read, or does not have the columns of a `split.csv`.
+    """
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names may be no UTF-8
+        # File names are not always valid UTF-8.
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.reader(file)
             rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, csv.Error) as error:
-        raise DataError(f"dataset.split_file: {path} cannot be read ({error}); give the split.csv of a run") from error
+        raise DataError(
+            f"Cannot read the split file {path}: {error}. dataset.split_file expects the split.csv of a run."
+        ) from error
     if not rows or tuple(rows[0][1]) != COLUMNS or any(len(row) != len(COLUMNS) for _, row in rows):
-        raise DataError(f"dataset.split_file: {path} has other columns; expected {','.join(COLUMNS)} on every line")
+        raise DataError(
+            f"The split file {path} has invalid columns. dataset.split_file expects {','.join(COLUMNS)} in every row."
+        )
     return rows[1:]
 
 
-def relative_name(path: Path, scan: DatasetIndex) -> str:
-    """A file's path below the scanned folder, or whole if it lies elsewhere; forward slashes on every system."""
-    return path.absolute().as_posix().removeprefix(f"{scan.root.absolute().as_posix()}/")
+def relative_name(path: Path, index: DatasetIndex) -> str:
+    """Return a path relative to the dataset root, or the absolute path of a file outside it, with forward slashes."""
+    return path.absolute().as_posix().removeprefix(f"{index.root.absolute().as_posix()}/")

@@ -1,4 +1,4 @@
-"""One look at a file tells what it holds, what is odd about it, and its pixels."""
+"""Tests of the properties, warnings, pixels and digest of an image file."""
 
 import hashlib
 import os
@@ -19,20 +19,20 @@ def root(make_folder: Callable[..., Path]) -> Path:
     return make_folder({"cats": 3, "dogs": 3})
 
 
-def test_a_file_says_its_format_its_upright_size_and_what_is_odd_about_it(tmp_path: Path) -> None:
+def test_image_info_has_format_upright_size_and_warnings(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
-    Image.new("RGB", (40, 20)).save(tmp_path / "turned.png", "JPEG", exif=exif)
-    found = inspect_files([tmp_path / "turned.png"])
-    inspection = found[tmp_path / "turned.png"]
-    assert (inspection.format, inspection.width, inspection.height) == ("JPEG", 20, 40)
-    assert (inspection.decode_error, len(inspection.thumbnail)) == (None, 256)
-    assert inspection.warnings == ("exif-rotated",)
-    assert found.get_warnings(tmp_path / "turned.png") == ["exif-rotated", "misnamed"]
-    assert found.unreadable == {}
+    exif[0x0112] = 6  # rotate 90 degrees clockwise
+    Image.new("RGB", (40, 20)).save(tmp_path / "rotated.png", "JPEG", exif=exif)
+    result = inspect_files([tmp_path / "rotated.png"])
+    info = result[tmp_path / "rotated.png"]
+    assert (info.format, info.width, info.height) == ("JPEG", 20, 40)
+    assert (info.decode_error, len(info.thumbnail)) == (None, 256)
+    assert info.warnings == ("exif-rotated",)
+    assert result.get_warnings(tmp_path / "rotated.png") == ["exif-rotated", "misnamed"]
+    assert result.unreadable == {}
 
 
-def test_its_pixels_come_with_the_inspection(root: Path) -> None:
+def test_read_image_info_returns_preprocessed_pixels(root: Path) -> None:
     preprocess = Preprocess(image_size=8, channels=1, resize="pad", mean=(0.0,), std=(1.0,))
     path = root / "cats" / "000.png"
     _, pixels = read_image_info(path, preprocess=preprocess)
@@ -40,22 +40,22 @@ def test_its_pixels_come_with_the_inspection(root: Path) -> None:
     assert read_image_info(path)[1] is None
 
 
-def test_a_file_that_cannot_be_read_says_why_and_nothing_else(root: Path) -> None:
+def test_unreadable_file_has_only_a_decode_error(root: Path) -> None:
     broken = root / "cats" / "000.png"
     broken.write_bytes(b"")
-    found = inspect_files(sorted(root.rglob("*.png")))
-    assert found.unreadable == {broken: "the file is empty"}
-    assert (found[broken], found.get_warnings(broken)) == (ImageInfo(decode_error="the file is empty"), [])
+    result = inspect_files(sorted(root.rglob("*.png")))
+    assert result.unreadable == {broken: "the file is empty"}
+    assert (result[broken], result.get_warnings(broken)) == (ImageInfo(decode_error="the file is empty"), [])
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on Windows")
-def test_a_pipe_that_a_table_lists_is_told_and_never_waited_on(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="requires named pipes")
+def test_named_pipe_is_unreadable_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    found = inspect_files([tmp_path / "a.png"])
-    assert found.unreadable == {tmp_path / "a.png": "no file, but a folder, a pipe, a socket or a device"}
+    result = inspect_files([tmp_path / "a.png"])
+    assert result.unreadable == {tmp_path / "a.png": "not a regular file, but a folder, a pipe, a socket or a device"}
 
 
-def test_a_file_is_hashed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digest_is_computed_without_loading_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "large.png").write_bytes(b"no photo")
-    monkeypatch.delattr(Path, "read_bytes")  # a file of 20 GB must not be loaded whole
+    monkeypatch.delattr(Path, "read_bytes")
     assert compute_digest(tmp_path / "large.png") == hashlib.sha256(b"no photo").hexdigest()

@@ -1,4 +1,4 @@
-"""Batches cut on the device are those that would have been sent there."""
+"""Tests of the loader that slices batches on the device."""
 
 from pathlib import Path
 
@@ -6,43 +6,43 @@ import numpy as np
 import pytest
 import torch
 
-from cnn_classifier.data.loading import device_loader as resident
+from cnn_classifier.data.loading import device_loader
 from cnn_classifier.data.loading.device_loader import DeviceLoader, pixels_on_device
 from cnn_classifier.data.loading.image_store import CachedImages
 from cnn_classifier.data.loading.loader import BatchLoader
 
 
-def packed() -> CachedImages:
+def make_store() -> CachedImages:
     pixels = np.random.default_rng(1).integers(0, 256, (10, 4, 4, 3), np.uint8)
     return CachedImages(pixels, {}, {})
 
 
 @pytest.mark.parametrize("sampler", [None, "shuffle", "balanced"])
-def test_the_batches_are_the_same_in_every_epoch(sampler: str | None) -> None:
-    store = packed()
-    rows, labels = np.arange(9)[::-1].copy(), np.array([0, 1, 1, 0, 1, 1, 1, 0, 1])
-    sent = BatchLoader(store, rows, labels, batch_size=4, seed=3, sampler=sampler)
-    cut = DeviceLoader(
-        BatchLoader(store, rows, labels, batch_size=4, seed=3, sampler=sampler), torch.from_numpy(store.pixels)
+def test_device_loader_yields_the_batches_of_the_batch_loader(sampler: str | None) -> None:
+    store = make_store()
+    rows, all_labels = np.arange(9)[::-1].copy(), np.array([0, 1, 1, 0, 1, 1, 1, 0, 1])
+    batch_loader = BatchLoader(store, rows, all_labels, batch_size=4, seed=3, sampler=sampler)
+    loader = DeviceLoader(
+        BatchLoader(store, rows, all_labels, batch_size=4, seed=3, sampler=sampler), torch.from_numpy(store.pixels)
     )
     for epoch in range(3):
-        sent.sampler.set_epoch(epoch)
-        cut.sampler.set_epoch(epoch)
-        pairs = list(zip(sent, cut, strict=True))
-        assert len(pairs) == len(cut) == len(sent)
-        for (images, classes), (same_images, same_classes) in pairs:
-            assert torch.equal(images, same_images)
-            assert images.stride() == same_images.stride()
-            assert torch.equal(classes, same_classes)
+        batch_loader.sampler.set_epoch(epoch)
+        loader.sampler.set_epoch(epoch)
+        pairs = list(zip(batch_loader, loader, strict=True))
+        assert len(pairs) == len(loader) == len(batch_loader)
+        for (expected_images, expected_labels), (images, labels) in pairs:
+            assert torch.equal(images, expected_images)
+            assert images.stride() == expected_images.stride()
+            assert torch.equal(labels, expected_labels)
 
 
-def test_a_cpu_needs_no_copy_and_streamed_images_cannot_stay(tmp_path: Path) -> None:
-    assert pixels_on_device(packed(), torch.device("cpu")) is None
+def test_pixels_on_device_is_none_on_cpu_and_for_uncached_images(tmp_path: Path) -> None:
+    assert pixels_on_device(make_store(), torch.device("cpu")) is None
     assert pixels_on_device(object(), torch.device("cuda")) is None
 
 
-def test_images_stay_off_a_gpu_that_they_would_fill(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = packed()
+def test_pixels_on_device_is_none_if_gpu_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store()
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (store.pixels.nbytes, 10**12))
     assert pixels_on_device(store, torch.device("cuda")) is None
-    assert resident.MAX_MEMORY_FRACTION < 1
+    assert device_loader.MAX_MEMORY_FRACTION < 1

@@ -1,4 +1,4 @@
-"""Images are decoded once, whatever happens to the disk; packed or streamed they are the same pixels."""
+"""Tests of the pixel cache and the image stores: reuse, limits, damaged files, full disks and concurrent runs."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cnn_classifier.data.images.preprocess import Preprocess
-from cnn_classifier.data.loading import pixel_cache as cache
+from cnn_classifier.data.loading import pixel_cache
 from cnn_classifier.data.loading.image_store import PREFETCH_BATCHES, CachedImages, ImageStore, StreamedImages
 from cnn_classifier.data.loading.pixel_cache import PixelCacheWriter, cache_key
 from cnn_classifier.errors import ConfigError, DataError, StorageError
@@ -25,7 +25,7 @@ from cnn_classifier.files import file_lock
 pytestmark = pytest.mark.usefixtures("home")
 
 PREPROCESS = Preprocess(image_size=8, channels=3, resize="stretch", mean=(0.5,) * 3, std=(0.25,) * 3)
-SIZE_GB = 6 * 8 * 8 * 3 / 1e9  # of the six images below
+SIZE_GB = 6 * 8 * 8 * 3 / 1e9  # the pixels of the six images of `digests`
 Digests = dict[Path, str]
 
 
@@ -38,13 +38,13 @@ def digests_of(root: Path) -> Digests:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*.png"))}
 
 
-def packing(*, cache: str = "auto", cache_limit_gb: float = 1.0, capacity: int = 6) -> PixelCacheWriter:
+def make_writer(*, cache: str = "auto", cache_limit_gb: float = 1.0, capacity: int = 6) -> PixelCacheWriter:
     return PixelCacheWriter(PREPROCESS, capacity=capacity, cache=cache, cache_limit_gb=cache_limit_gb)
 
 
 def store(digests: Digests, **options: object) -> ImageStore:
-    with packing(**options) as place:
-        return place.finalize(digests)
+    with make_writer(**options) as writer:
+        return writer.finalize(digests)
 
 
 def pixels_of(store: ImageStore, paths: list[Path]) -> np.ndarray:
@@ -52,162 +52,160 @@ def pixels_of(store: ImageStore, paths: list[Path]) -> np.ndarray:
     return pixels
 
 
-def left_in(home: Path) -> list[Path]:
-    """What is in the cache's folder but locks, which stay."""
+def cache_entries(home: Path) -> list[Path]:
+    """Return the entries of the cache directory except the lock files."""
     return [entry for entry in (home / "packed").iterdir() if entry.suffix != ".lock"]
 
 
-def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def simulate_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
 
 
 @pytest.mark.parametrize("cache", ["auto", "disk", "ram"])
-def test_packed_pixels_equal_streamed_ones_in_any_order(digests: Digests, cache: str) -> None:
-    packed, streamed = store(digests, cache=cache), store(digests, cache="none")
-    assert (type(packed), type(streamed)) == (CachedImages, StreamedImages)
+def test_cached_and_streamed_pixels_are_equal_in_any_order(digests: Digests, cache: str) -> None:
+    cached, streamed = store(digests, cache=cache), store(digests, cache="none")
+    assert (type(cached), type(streamed)) == (CachedImages, StreamedImages)
     paths = list(digests)
-    wanted = [paths[5], paths[0], paths[0], paths[3]]
-    pixels = pixels_of(packed, wanted)
+    selected = [paths[5], paths[0], paths[0], paths[3]]
+    pixels = pixels_of(cached, selected)
     assert (pixels.shape, pixels.dtype) == ((4, 8, 8, 3), np.uint8)
-    assert np.array_equal(pixels, pixels_of(streamed, wanted))
+    assert np.array_equal(pixels, pixels_of(streamed, selected))
     assert np.array_equal(pixels[0], PREPROCESS.load(paths[5]))
 
 
-def test_streaming_far_ahead_keeps_the_order(digests: Digests) -> None:
+def test_streamed_batches_keep_their_order(digests: Digests) -> None:
     streamed, paths = store(digests, cache="none"), list(digests)
     rows = [streamed.get_rows([paths[step % 6], paths[step % 5]]) for step in range(3 * PREFETCH_BATCHES)]
     pixels = list(streamed.iter_batches(iter(rows)))
     assert len(pixels) == len(rows)
-    for step, pair in enumerate(pixels):
-        assert np.array_equal(pair, [PREPROCESS.load(paths[step % 6]), PREPROCESS.load(paths[step % 5])])
+    for step, batch in enumerate(pixels):
+        assert np.array_equal(batch, [PREPROCESS.load(paths[step % 6]), PREPROCESS.load(paths[step % 5])])
     assert list(streamed.iter_batches([])) == []
 
 
-def test_a_later_run_finds_them_packed(digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_run_loads_pixels_from_the_cache(digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pixels_of(store(digests), list(digests))
     monkeypatch.delattr(Image, "open")
     assert np.array_equal(pixels_of(store(digests), list(digests)), first)
-    assert len(left_in(home)) == 1
+    assert len(cache_entries(home)) == 1
 
 
-def test_what_was_added_is_not_decoded_again(digests: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_added_pixels_are_not_decoded_again(digests: Digests, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = np.stack([PREPROCESS.load(path) for path in digests])
-    with packing() as place:
-        place.acquire(digests.values())
+    with make_writer() as writer:
+        writer.acquire(digests.values())
         for digest, pixels in zip(digests.values(), expected, strict=True):
-            place.add(digest, pixels)
+            writer.add(digest, pixels)
         monkeypatch.delattr(Image, "open")
-        assert np.array_equal(pixels_of(place.finalize(digests), list(digests)), expected)
+        assert np.array_equal(pixels_of(writer.finalize(digests), list(digests)), expected)
 
 
 @pytest.mark.parametrize("cache", ["auto", "ram"])
-def test_a_content_of_several_files_is_kept_once(digests: Digests, cache: str) -> None:
+def test_files_with_identical_bytes_share_a_row(digests: Digests, cache: str) -> None:
     first, *_, last = digests
     shutil.copy(first, last)
-    same = digests_of(first.parent.parent)
-    packed = store(same, cache=cache)
-    assert packed.get_rows([first]).tolist() == packed.get_rows([last]).tolist()
-    assert len(packed.row_by_digest) == 5
-    assert np.array_equal(pixels_of(packed, [last]), [PREPROCESS.load(first)])
+    digests = digests_of(first.parent.parent)
+    cached = store(digests, cache=cache)
+    assert cached.get_rows([first]).tolist() == cached.get_rows([last]).tolist()
+    assert len(cached.row_by_digest) == 5
+    assert np.array_equal(pixels_of(cached, [last]), [PREPROCESS.load(first)])
 
 
-def test_the_key_knows_contents_and_pixels_but_neither_names_nor_what_comes_later(digests: Digests) -> None:
+def test_cache_key_depends_on_contents_and_resize_but_not_on_normalization(digests: Digests) -> None:
     def key(**values: object) -> str:
         return cache_key(digests.values(), Preprocess(**{**PREPROCESS.to_dict(), **values}))
 
     contents = list(digests.values())
     assert key() == key(mean=(0.0,) * 3, std=(1.0,) * 3)
     assert key() == cache_key([*contents[::-1], contents[0]], PREPROCESS)
-    others = [key(image_size=9), key(channels=1), key(resize="crop"), cache_key(contents[1:], PREPROCESS)]
-    assert len({key(), *others}) == 5
+    other_keys = [key(image_size=9), key(channels=1), key(resize="crop"), cache_key(contents[1:], PREPROCESS)]
+    assert len({key(), *other_keys}) == 5
 
 
-def test_more_than_the_limit_is_streamed_and_nothing_is_written(digests: Digests, home: Path) -> None:
+def test_images_above_the_size_limit_are_streamed(digests: Digests, home: Path) -> None:
     assert isinstance(store(digests, cache_limit_gb=0.99 * SIZE_GB), StreamedImages)
     assert not home.exists()
     assert isinstance(store(digests, cache_limit_gb=1.01 * SIZE_GB), CachedImages)
     assert isinstance(store(digests, cache="ram", cache_limit_gb=0.99 * SIZE_GB), CachedImages)
 
 
-def test_what_is_not_kept_is_not_written_either(digests: Digests, home: Path) -> None:
-    with packing(cache="none") as place:
-        place.add("a digest", np.zeros((8, 8, 3), np.uint8))
-        assert isinstance(place.finalize(digests), StreamedImages)
+def test_disabled_cache_writes_nothing(digests: Digests, home: Path) -> None:
+    with make_writer(cache="none") as writer:
+        writer.add("a digest", np.zeros((8, 8, 3), np.uint8))
+        assert isinstance(writer.finalize(digests), StreamedImages)
         assert not home.exists()
 
 
-def test_without_room_on_the_disk_auto_streams_and_disk_says_what_to_do(
+def test_full_disk_streams_with_auto_and_raises_with_disk(
     digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    no_room(monkeypatch)
+    simulate_full_disk(monkeypatch)
     assert isinstance(store(digests), StreamedImages)
-    with pytest.raises(StorageError, match=r"packed: 0\.0 GB of pixels do not fit; free space there .*cache=none$"):
+    with pytest.raises(
+        StorageError, match=r"^Cannot write 0\.0 GB of pixels to .*packed: not enough free space\..*cache=none\.$"
+    ):
         store(digests, cache="disk")
     assert isinstance(store(digests, cache="ram"), CachedImages)
-    assert left_in(home) == []
+    assert cache_entries(home) == []
 
 
 @pytest.mark.parametrize("cache", ["auto", "disk"])
-def test_what_is_packed_already_needs_no_more_room(
-    digests: Digests, monkeypatch: pytest.MonkeyPatch, cache: str
-) -> None:
+def test_complete_cache_is_used_on_a_full_disk(digests: Digests, monkeypatch: pytest.MonkeyPatch, cache: str) -> None:
     store(digests)
-    no_room(monkeypatch)
+    simulate_full_disk(monkeypatch)
     assert isinstance(store(digests, cache=cache), CachedImages)
 
 
-def test_a_disk_that_fills_up_ends_no_run_that_may_stream_and_leaves_nothing_behind(
+def test_disk_that_fills_up_during_writing_disables_the_cache(
     digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*_: object) -> None:
+    def raise_no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     expected = pixels_of(store(digests, cache="none"), list(digests))
-    for name in ("write_json", "np.lib.format.open_memmap"):  # the last thing to be written, and the first
+    for name in ("write_json", "np.lib.format.open_memmap"):  # the last and the first file written
         with monkeypatch.context() as patch:
-            patch.setattr(f"cnn_classifier.data.loading.pixel_cache.{name}", full)
+            patch.setattr(f"cnn_classifier.data.loading.pixel_cache.{name}", raise_no_space)
             streamed = store(digests)
-            told = f"warning: {home / 'packed'}: No space left on device; free space there or set CNN_CLASSIFIER_HOME"
-            assert capfd.readouterr().err == f"{told}; for now images are decoded each time they are used\n"
-            with pytest.raises(StorageError, match=r"packed: No space left on device; free space there or set CNN_CL"):
+            assert capfd.readouterr().err == (
+                f"warning: images are decoded on each access, without a cache: Cannot write to {home / 'packed'}: "
+                "No space left on device. Free space there or set CNN_CLASSIFIER_HOME.\n"
+            )
+            with pytest.raises(StorageError, match=r"packed: No space left on device\. Free space there or set CNN_CL"):
                 store(digests, cache="disk")
         assert isinstance(streamed, StreamedImages)
         assert np.array_equal(pixels_of(streamed, list(digests)), expected)
-        assert left_in(home) == []
+        assert cache_entries(home) == []
 
 
 @pytest.mark.parametrize("cache", ["auto", "none", "ram"])
-def test_a_cache_folder_that_cannot_be_is_an_error_only_where_it_is_asked_for(
-    digests: Digests, home: Path, cache: str
-) -> None:
-    home.write_text("no folder", encoding="utf-8")
-    images = store(digests, cache=cache)
-    assert type(images) is (CachedImages if cache == "ram" else StreamedImages)
-    assert len(pixels_of(images, list(digests))) == 6
+def test_unusable_cache_directory_raises_only_with_disk(digests: Digests, home: Path, cache: str) -> None:
+    home.write_text("not a folder", encoding="utf-8")
+    result = store(digests, cache=cache)
+    assert type(result) is (CachedImages if cache == "ram" else StreamedImages)
+    assert len(pixels_of(result, list(digests))) == 6
     with pytest.raises(StorageError, match=r"packed: "):
         store(digests, cache="disk")
 
 
-@pytest.mark.parametrize("damaged", ["rows.json", "images.npy"])
-@pytest.mark.parametrize("damage", ["gone", "empty", "cut"])
-def test_damaged_pixels_are_decoded_again(digests: Digests, home: Path, damaged: str, damage: str) -> None:
+@pytest.mark.parametrize("file_name", ["rows.json", "images.npy"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])
+def test_damaged_cache_is_rebuilt(digests: Digests, home: Path, file_name: str, damage: str) -> None:
     expected = pixels_of(store(digests), list(digests))
-    [folder] = left_in(home)
-    content = (folder / damaged).read_bytes()
-    (folder / damaged).unlink()
-    if damage != "gone":
-        (folder / damaged).write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
+    [folder] = cache_entries(home)
+    content = (folder / file_name).read_bytes()
+    (folder / file_name).unlink()
+    if damage != "missing":
+        (folder / file_name).write_bytes(content[: len(content) // 2 if damage == "truncated" else 0])
     for _ in range(2):
         assert np.array_equal(pixels_of(store(digests, cache="disk"), list(digests)), expected)
-    assert left_in(home) == [folder]
-    assert (folder / damaged).read_bytes() == content
+    assert cache_entries(home) == [folder]
+    assert (folder / file_name).read_bytes() == content
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has other permissions")
-def test_whoever_shares_the_cache_may_read_it_though_not_touch_it(
-    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def denied(*_: object) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="requires POSIX permissions")
+def test_cache_of_another_user_is_readable(digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_permission_error(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     before = os.umask(0o027)
@@ -215,87 +213,83 @@ def test_whoever_shares_the_cache_may_read_it_though_not_touch_it(
         store(digests)
     finally:
         os.umask(before)
-    [folder] = left_in(home)
+    [folder] = cache_entries(home)
     assert [oct(path.stat().st_mode & 0o777) for path in (folder, folder / "images.npy")] == ["0o750", "0o640"]
-    monkeypatch.setattr(os, "utime", denied)
+    monkeypatch.setattr(os, "utime", raise_permission_error)
     assert isinstance(store(digests), CachedImages)
 
 
 @pytest.mark.parametrize("cache", ["auto", "disk"])
-def test_what_is_packed_serves_whoever_may_not_write_there(
+def test_complete_cache_is_used_without_write_permission(
     digests: Digests, monkeypatch: pytest.MonkeyPatch, cache: str
 ) -> None:
-    def denied(folder: Path) -> Path:
-        raise StorageError(f"{folder} cannot be written")
+    def raise_storage_error(folder: Path) -> Path:
+        raise StorageError(f"Cannot write to {folder}.")
 
     store(digests)
-    monkeypatch.setattr("cnn_classifier.data.loading.pixel_cache.ensure_writable_dir", denied)
-    with packing(cache=cache) as place:
-        place.acquire(["a file that cannot be read is looked at each time"])
-        assert isinstance(place.finalize(digests), CachedImages)
+    monkeypatch.setattr("cnn_classifier.data.loading.pixel_cache.ensure_writable_dir", raise_storage_error)
+    with make_writer(cache=cache) as writer:
+        writer.acquire(["the digest of an unreadable file"])
+        assert isinstance(writer.finalize(digests), CachedImages)
 
 
-def test_what_a_killed_run_left_goes_when_the_next_one_packs_and_what_a_live_one_makes_stays(
-    digests: Digests, home: Path
-) -> None:
+def test_partial_directory_of_killed_run_is_removed_and_of_live_run_kept(digests: Digests, home: Path) -> None:
     for name in ("killed", "alive"):
         (home / "packed" / f".partial-{name}").mkdir(parents=True)
         (home / "packed" / f"{name}.lock").touch()
     with file_lock(home / "packed" / "alive"):
         store(digests)
-    assert [entry.name for entry in left_in(home) if entry.name.startswith(".")] == [".partial-alive"]
+    assert [entry.name for entry in cache_entries(home) if entry.name.startswith(".")] == [".partial-alive"]
 
 
-def test_of_two_runs_that_start_together_the_second_waits_and_decodes_nothing(
+def test_concurrent_run_waits_for_the_cache_and_decodes_nothing(
     digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", said)
-    with ThreadPoolExecutor() as pool, packing() as first:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with ThreadPoolExecutor() as pool, make_writer() as first:
         first.acquire(digests.values())
         second = pool.submit(store, digests)
-        while "waiting for another run" not in said.getvalue():
+        while "waiting for another run" not in stderr.getvalue():
             assert not second.done()
             time.sleep(0.01)
         expected = pixels_of(first.finalize(digests), list(digests))
         monkeypatch.delattr(Image, "open")
         first.__exit__()
         assert np.array_equal(pixels_of(second.result(), list(digests)), expected)
-    assert len(left_in(home)) == 1
+    assert len(cache_entries(home)) == 1
 
 
-def test_a_run_that_ends_early_leaves_nothing_behind(digests: Digests, home: Path) -> None:
+def test_failed_run_leaves_no_partial_directory(digests: Digests, home: Path) -> None:
     list(digests)[-1].unlink()
     with pytest.raises(DataError):
         store(digests)
-    assert left_in(home) == []
+    assert cache_entries(home) == []
 
 
-def test_of_two_runs_that_pack_the_same_in_spite_of_that_the_first_wins(
-    digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_json = cache.write_json
+def test_cache_published_by_another_run_is_used(digests: Digests, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json = pixel_cache.write_json
 
-    def meanwhile(path: Path, content: object) -> None:
+    def write_json_and_publish(path: Path, content: object) -> None:
         write_json(path, content)
         shutil.copytree(path.parent, home / "packed" / cache_key(digests.values(), PREPROCESS))
 
-    monkeypatch.setattr(cache, "write_json", meanwhile)
-    late = store(digests)
-    assert np.array_equal(pixels_of(late, list(digests)), [PREPROCESS.load(path) for path in digests])
-    assert len(left_in(home)) == 1
+    monkeypatch.setattr(pixel_cache, "write_json", write_json_and_publish)
+    result = store(digests)
+    assert np.array_equal(pixels_of(result, list(digests)), [PREPROCESS.load(path) for path in digests])
+    assert len(cache_entries(home)) == 1
 
 
 @pytest.mark.parametrize("cache", ["auto", "none"])
-def test_a_file_that_is_gone_since_it_was_checked_is_named(digests: Digests, cache: str) -> None:
-    gone = next(iter(digests))
-    gone.unlink()
-    with pytest.raises(DataError, match=r"000\.png could be read when it was checked, but not now: No such file or"):
+def test_file_deleted_after_the_check_raises_data_error(digests: Digests, cache: str) -> None:
+    deleted = next(iter(digests))
+    deleted.unlink()
+    with pytest.raises(DataError, match=r"^Cannot read .*000\.png: No such file or directory\. The file was readable"):
         pixels_of(store(digests, cache=cache), list(digests))
 
 
-def test_pixels_that_do_not_fit_into_memory_are_one_clear_line() -> None:
+def test_ram_cache_larger_than_memory_raises_config_error() -> None:
     with pytest.raises(
-        ConfigError, match=r"^dataset.cache=ram: 192\d+\.\d GB do not fit into memory; expected auto or"
+        ConfigError, match=r"^dataset\.cache=ram requires 192\d+\.\d GB, more than the available memory\. Use"
     ):
-        packing(cache="ram", capacity=10**15).add("digest", np.zeros((8, 8, 3), np.uint8))
+        make_writer(cache="ram", capacity=10**15).add("digest", np.zeros((8, 8, 3), np.uint8))

@@ -1,4 +1,4 @@
-"""`split.csv` brings a split back, wherever the folder lies, and says where it does not fit."""
+"""Tests of reading and writing `split.csv`."""
 
 import sys
 from collections import Counter
@@ -16,8 +16,8 @@ HEADER = "path,label,split\n"
 SPLITS = ("train", "val", "test")
 
 
-def pictures(*class_names: str, root: Path = Path("/pictures"), count: int = 2) -> DatasetIndex:
-    """So many images of each class; nothing is read, paths are enough."""
+def dataset(*class_names: str, root: Path = Path("/images"), count: int = 2) -> DatasetIndex:
+    """Return the index of a dataset with `count` images of each class; the files do not exist."""
     samples = [
         Sample(root / name / f"{index:03d}.png", label)
         for label, name in enumerate(class_names)
@@ -26,26 +26,28 @@ def pictures(*class_names: str, root: Path = Path("/pictures"), count: int = 2) 
     return DatasetIndex(root, samples, list(class_names), Counter())
 
 
-def names(splits: Splits, scan: DatasetIndex) -> dict[str, set[str]]:
+def names(splits: Splits, index: DatasetIndex) -> dict[str, set[str]]:
     return {
-        name: {sample.path.relative_to(scan.root).as_posix() for sample in samples} for name, samples in splits.items()
+        name: {sample.path.relative_to(index.root).as_posix() for sample in samples} for name, samples in splits.items()
     }
 
 
-def test_a_written_split_reads_back_the_same_where_the_folder_has_moved(tmp_path: Path) -> None:
+def test_split_round_trips_after_the_dataset_moved(tmp_path: Path) -> None:
     classes = ("cats", "dogs", 'naïve, "birds"')
-    scan, moved = pictures(*classes, count=20), pictures(*classes, count=20, root=Path("/elsewhere"))
-    splits = split_samples(scan, DatasetConfig(), seed=1)
-    write_split(tmp_path / "split.csv", splits, scan)
-    again = read_split(tmp_path / "split.csv", moved)
-    assert names(again, moved) == names(splits, scan)
-    assert {name: {sample.split for sample in samples} for name, samples in again.items()} == {s: {s} for s in again}
+    index, moved_index = dataset(*classes, count=20), dataset(*classes, count=20, root=Path("/elsewhere"))
+    splits = split_samples(index, DatasetConfig(), seed=1)
+    write_split(tmp_path / "split.csv", splits, index)
+    restored = read_split(tmp_path / "split.csv", moved_index)
+    assert names(restored, moved_index) == names(splits, index)
+    assert {name: {sample.split for sample in samples} for name, samples in restored.items()} == {
+        s: {s} for s in restored
+    }
 
 
-def test_every_line_names_path_class_and_split_in_order(tmp_path: Path) -> None:
-    scan = pictures("cats", "dogs")
-    elsewhere = Sample(Path("/more/cat.png").absolute(), 0)
-    write_split(tmp_path / "split.csv", {"train": [*scan.samples[::-1], elsewhere], "val": [], "test": []}, scan)
+def test_rows_have_path_label_and_split_sorted_by_path(tmp_path: Path) -> None:
+    index = dataset("cats", "dogs")
+    elsewhere = Sample(Path("/extra/cat.png").absolute(), 0)
+    write_split(tmp_path / "split.csv", {"train": [*index.samples[::-1], elsewhere], "val": [], "test": []}, index)
     assert (tmp_path / "split.csv").read_text(encoding="utf-8").split() == [
         "path,label,split",
         f"{elsewhere.path.as_posix()},cats,train",
@@ -56,51 +58,56 @@ def test_every_line_names_path_class_and_split_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_images_that_it_does_not_name_are_left_out(tmp_path: Path) -> None:
+def test_unlisted_images_are_omitted(tmp_path: Path) -> None:
     rows = [f"{name}/00{index}.png,{name},{split}" for name in ("cats", "dogs") for index, split in enumerate(SPLITS)]
-    (tmp_path / "split.csv").write_text(HEADER + "\n".join(rows), encoding="utf-8-sig")  # as spreadsheets save it
-    scan = pictures("cats", "dogs", count=5)
-    assert names(read_split(tmp_path / "split.csv", scan), scan) == {
+    (tmp_path / "split.csv").write_text(
+        HEADER + "\n".join(rows), encoding="utf-8-sig"
+    )  # with the byte order mark that spreadsheets add
+    index = dataset("cats", "dogs", count=5)
+    assert names(read_split(tmp_path / "split.csv", index), index) == {
         split: {f"cats/00{index}.png", f"dogs/00{index}.png"} for index, split in enumerate(SPLITS)
     }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no names that are no text")
-def test_a_name_that_is_no_utf_8_keeps_its_bytes(tmp_path: Path) -> None:
-    scan = pictures("cats", "dogs", count=3)
-    odd = Sample(scan.root / "cats" / b"caf\xe9.png".decode("utf-8", "surrogateescape"), 0)
-    scan.samples.append(odd)
-    splits = {split: [s for s in scan.samples if s.path.stem == f"00{i}"] for i, split in enumerate(SPLITS)}
-    splits["train"].append(odd)
-    write_split(tmp_path / "split.csv", splits, scan)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows file names are valid Unicode")
+def test_file_name_that_is_not_utf_8_keeps_its_bytes(tmp_path: Path) -> None:
+    index = dataset("cats", "dogs", count=3)
+    sample = Sample(index.root / "cats" / b"caf\xe9.png".decode("utf-8", "surrogateescape"), 0)
+    index.samples.append(sample)
+    splits = {split: [s for s in index.samples if s.path.stem == f"00{i}"] for i, split in enumerate(SPLITS)}
+    splits["train"].append(sample)
+    write_split(tmp_path / "split.csv", splits, index)
     assert b"cats/caf\xe9.png" in (tmp_path / "split.csv").read_bytes()
-    assert odd.path in {sample.path for sample in read_split(tmp_path / "split.csv", scan)["train"]}
+    assert sample.path in {sample.path for sample in read_split(tmp_path / "split.csv", index)["train"]}
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("file,label,split\n", r"has other columns; expected path,label,split on every line$"),
-        (f"{HEADER}cats/000.png,cats\n", r"has other columns; expected path,label,split on every line$"),
-        (f"{HEADER}cats/000.png,cats,exam\n", r"line 2: .*split 'exam'; expected .* train, val, test$"),
-        (f"{HEADER}cats/000.png,dogs,test\n", r"line 2: label 'dogs'.*expected label 'cats'"),
-        (f"{HEADER}\nbirds/9.png,birds,test\n", r"line 3: birds/9\.png is named twice, or not below .*pictures; give"),
-        (f"{HEADER}cats/000.png,cats,train\ncats/000.png,cats,val\n", r"line 3: cats/000\.png is named twice"),
-        (f"{HEADER}cats/000.png,cats,train\n", r"^class 'dogs' has too few images to be in the train split"),
-        (f"{HEADER}\xff", r"^dataset\.split_file: .*split\.csv has other columns; expected path,label,split on every"),
-        ("", r"^dataset\.split_file: .*split\.csv has other columns"),
-        (f"{HEADER}\0", r"^dataset\.split_file: .*split\.csv (cannot be read|has other columns)"),
-        (None, r"^dataset\.split_file: .*split\.csv cannot be read \(.*No such file.*\); give the split\.csv of a run"),
+        ("file,label,split\n", r"has invalid columns\. dataset\.split_file expects path,label,split in every row\.$"),
+        (
+            f"{HEADER}cats/000.png,cats\n",
+            r"has invalid columns\. dataset\.split_file expects path,label,split in every row\.$",
+        ),
+        (f"{HEADER}cats/000.png,cats,exam\n", r"line 2: .*split 'exam' is invalid\. Expected .* train, val, test\.$"),
+        (f"{HEADER}cats/000.png,dogs,test\n", r"line 2: Label 'dogs'.*Expected label 'cats'"),
+        (f"{HEADER}\nbirds/9.png,birds,test\n", r"line 3: birds/9\.png is listed twice or is not in .*images\. Use"),
+        (f"{HEADER}cats/000.png,cats,train\ncats/000.png,cats,val\n", r"line 3: cats/000\.png is listed twice"),
+        (f"{HEADER}cats/000.png,cats,train\n", r"^Class 'dogs' has too few images for the train split"),
+        (f"{HEADER}\xff", r"^The split file .*split\.csv has invalid columns\. dataset\.split_file expects path,label"),
+        ("", r"^The split file .*split\.csv has invalid columns"),
+        (f"{HEADER}\0", r"(Cannot read the|The) split file .*split\.csv(: | has invalid columns)"),
+        (None, r"^Cannot read the split file .*split\.csv: .*No such file.*\. dataset\.split_file expects the"),
     ],
 )
-def test_a_split_file_that_does_not_fit_says_where(tmp_path: Path, rows: str | None, message: str) -> None:
+def test_invalid_split_file_raises_data_error_with_location(tmp_path: Path, rows: str | None, message: str) -> None:
     if rows is not None:
         (tmp_path / "split.csv").write_bytes(rows.encode("latin-1"))
     with pytest.raises(DataError, match=message):
-        read_split(tmp_path / "split.csv", pictures("cats", "dogs"))
+        read_split(tmp_path / "split.csv", dataset("cats", "dogs"))
 
 
-def test_what_is_no_folder_cannot_be_written_into(tmp_path: Path) -> None:
+def test_write_split_into_a_file_raises_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"^Cannot write .*split\.csv \(\d+ bytes\): "):
-        write_split(tmp_path / "file" / "split.csv", {}, pictures("cats"))
+        write_split(tmp_path / "file" / "split.csv", {}, dataset("cats"))

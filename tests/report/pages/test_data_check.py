@@ -42,8 +42,8 @@ def test_everything_that_was_found_is_told(make_folder: MakeFolder, tmp_path: Pa
     found = summary(
         images=12_345,
         splits={"train": {"cats": 3, "dogs": 1}, "test": {"cats": 1, "dogs": 1}},
-        bad=[{"path": "cats/torn.jpg", "reason": "cut short"}],
-        notes={"exif-rotated": {"count": 7, "treatment": "turned upright", "examples": ["dogs/turned.jpg"]}},
+        unreadable=[{"path": "cats/torn.jpg", "reason": "cut short"}],
+        warnings={"exif-rotated": {"count": 7, "treatment": "turned upright", "examples": ["dogs/turned.jpg"]}},
         duplicates=[copies("cats/000.png", "dogs/000.png", classes=["cats", "dogs"], splits=["train", "test"])],
         ignored={".txt": 3},
         suggestions=["use dataset.resize=pad"],
@@ -61,7 +61,7 @@ def test_what_is_wrong_comes_first_and_what_does_little_harm_last() -> None:
     harmless = copies("e", "f")
     splits = {split: {"cats": 4, "dogs": 2} for split in ("train", "val", "test")}
     bad = [{"path": "g", "reason": "h"}]
-    found = summary(splits=splits, duplicates=[harmless, leak, conflict], conflicts=1, leaks=1, bad=bad)
+    found = summary(splits=splits, duplicates=[harmless, leak, conflict], conflicts=1, leaks=1, unreadable=bad)
     assert sort_by_severity(found["duplicates"]) == [conflict, leak, harmless]
     assert summarize_findings(found) == [
         ("1 unreadable", "unreadable", "wrong"),
@@ -103,7 +103,7 @@ def test_a_thousand_classes_and_pictures_of_noise_stay_below_five_megabytes(tmp_
     found = summary(
         classes=classes,
         splits=dict.fromkeys(["train", "val", "test"], classes),
-        bad=[{"path": f"train/class 1/{index}.jpg", "reason": "cut short"} for index in range(20_000)],
+        unreadable=[{"path": f"train/class 1/{index}.jpg", "reason": "cut short"} for index in range(20_000)],
         duplicates=[copies(*["noise.png"] * 500)] * 300,
         shapes=[[100 + index, 3000 - index, 1] for index in range(2000)],
     )
@@ -129,7 +129,11 @@ def test_sizes_stand_on_alike_axes_with_round_labels_around_them() -> None:
 
 def test_a_set_without_a_readable_image_has_a_page_too(tmp_path: Path) -> None:
     nothing = summary(
-        images=1, sizes={}, shapes=[], aspect_ratios={"edges": [], "counts": []}, bad=[{"path": "a", "reason": "b"}]
+        images=1,
+        sizes={},
+        shapes=[],
+        aspect_ratios={"edges": [], "counts": []},
+        unreadable=[{"path": "a", "reason": "b"}],
     )
     words = written(tmp_path / "data.html", nothing | {"images_per_second": 0}, tmp_path, {"cats": ["a"]}).words
     assert "1 unreadable" in words
