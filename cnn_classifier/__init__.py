@@ -1,17 +1,39 @@
-"""From a folder of images to a trained, tested, reusable classifier."""
+"""Train image classifiers from a folder of images, with PyTorch Lightning and Hydra."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cnn_classifier.config.compose import load_config
+    from cnn_classifier.data.datamodule import ImageFolderDataModule
     from cnn_classifier.inference.predictor import Prediction, Predictor
+    from cnn_classifier.train import train
+    from cnn_classifier.training.module import ImageClassifier
 
-__version__ = "0.1.0"
-__all__ = ["Prediction", "Predictor", "__version__"]
+__version__ = "0.2.0"
+__all__ = [
+    "ImageClassifier",
+    "ImageFolderDataModule",
+    "Prediction",
+    "Predictor",
+    "__version__",
+    "load_config",
+    "train",
+]
+MODULES = {
+    "ImageClassifier": "training.module",
+    "ImageFolderDataModule": "data.datamodule",
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
+    "load_config": "config.compose",
+    "train": "train",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily (PEP 562): `--help` and configuration errors must answer before torch is imported.
-    if name in ("Prediction", "Predictor"):
-        return getattr(import_module("cnn_classifier.inference.predictor"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import the public names lazily (PEP 562), so that `--help` and errors do not wait for torch."""
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"cnn_classifier.{MODULES[name]}"), name)
+    globals()[name] = value  # also replaces the submodule `train`, which the import binds to the package
+    return value

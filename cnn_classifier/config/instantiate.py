@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -11,8 +12,9 @@ from cnn_classifier.errors import CheckpointError, ClassifierError, ConfigError
 
 # Networks of a checkpoint may come from these modules; the user can add more.
 TRUSTED_PREFIXES = ("cnn_classifier.models.",)
-# Functions that return a network. A checkpoint may name them, too: they are called without downloading weights.
-MODEL_BUILDERS = ("torchvision.models.", "timm.")
+# Functions that return a network. A checkpoint may name them, too: they are called without loading other files.
+MODEL_BUILDER = re.compile(r"timm\.create_model|torchvision\.models\.(?!get_|list_)\w+")
+LOADING_ARGUMENTS = ("weights", "weights_backbone", "pretrained", "pretrained_cfg", "checkpoint_path", "cache_dir")
 # The optional dependency of a class, by class path.
 EXTRAS = {
     "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
@@ -111,8 +113,8 @@ def instantiate_model(node: Mapping[str, Any], *, num_classes: int, channels: in
 
 
 def is_model_builder(name: str) -> bool:
-    """Return whether a target is in one of the libraries whose functions return networks."""
-    return name.startswith(MODEL_BUILDERS)
+    """Return whether a target is a function of torchvision or timm that returns a network."""
+    return MODEL_BUILDER.fullmatch(name) is not None
 
 
 def to_plain(value: Any) -> Any:
@@ -152,9 +154,8 @@ def check_trusted_hparams(hparams: Mapping[str, Any], trusted: Iterable[str] = (
     Raises:
         CheckpointError: If a class path is neither ours, a network of torchvision or timm, nor trusted.
     """
-    prefixes = (*TRUSTED_PREFIXES, *MODEL_BUILDERS, *trusted)
     for name in find_targets(hparams.get("model")):
-        if not name.startswith(prefixes):
+        if not (name.startswith((*TRUSTED_PREFIXES, *trusted)) or is_model_builder(name)):
             raise CheckpointError(
                 f"the checkpoint names {name}, which is not part of cnn_classifier; "
                 "if you trust it, pass --trust-module or trusted=[...]"
@@ -172,8 +173,15 @@ def find_targets(node: Any) -> Iterator[str]:
 
 
 def without_pretrained_weights(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a model node that downloads nothing, for networks whose weights come from a checkpoint."""
-    name = str(model.get("_target_"))
-    if name.startswith("timm."):
-        return dict(model) | {"pretrained": False}
-    return {key: value for key, value in model.items() if not (is_model_builder(name) and key.startswith("weights"))}
+    """Return a model node that loads no other file, for networks whose weights come from a checkpoint.
+
+    Raises:
+        CheckpointError: If the node names a model that timm would download.
+    """
+    if not is_model_builder(str(model.get("_target_"))):
+        return dict(model)
+    if ":" in str(model.get("model_name", "")):
+        raise CheckpointError(
+            f"the checkpoint names {model['model_name']}, which timm downloads; expected a built-in model"
+        )
+    return {key: value for key, value in model.items() if key not in LOADING_ARGUMENTS}

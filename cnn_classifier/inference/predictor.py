@@ -1,4 +1,4 @@
-"""From a trained model to answers; free of torch, so that an ONNX bundle is used without it."""
+"""The `Predictor`: from images to predictions, without importing torch for ONNX bundles."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,35 +6,36 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import overload
 
 import numpy as np
-import numpy.typing as npt
+from PIL import Image
 
-from cnn_classifier.data.images.preprocess import Pixels
+from cnn_classifier.data.images.preprocess import ImageSource, Pixels
 from cnn_classifier.data.parallel import NUM_DECODE_THREADS
+from cnn_classifier.data.sources.listing import expand_image_paths
 from cnn_classifier.errors import ConfigError, UnreadableImageError
 from cnn_classifier.inference.backends import Backend, ModelOutput, OutputRow, Probabilities
 from cnn_classifier.inference.loading import load_backend
 from cnn_classifier.inference.metadata import ModelMetadata
 
-Source = Path | str | npt.NDArray[np.uint8]
 DecodeResult = tuple[Pixels | None, str | None]
 UNKNOWN = "unknown"
-# Batches that are decoded while the network looks at one: enough to keep it busy, and all that is held in memory.
+# The number of batches that are decoded in advance; it bounds the memory.
 PREFETCH_BATCHES = 3
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image.
+    """The prediction for one image.
 
     Args:
-        path: The file; None for an array.
-        label: Name of the likeliest class; `unknown` below a threshold; None if the image could not be read.
-        probability: The probability of the likeliest class.
-        familiarity: How near the image is to those of the training's validation, 1 at most; None if that is not told.
-        top: The likeliest classes with their probabilities, likeliest first.
-        error: Why the image could not be read.
+        path: The path of the file; None for other inputs.
+        label: The name of the most probable class; `unknown` if the image is rejected; None if it cannot be read.
+        probability: The probability of the most probable class.
+        similarity: The similarity to the validation images, at most 1; None if the model does not compute it.
+        top_k: The most probable classes with their probabilities, in descending order.
+        error: The reason why the image cannot be read.
     """
 
     path: str | None
@@ -46,12 +47,17 @@ class Prediction:
 
 
 class Predictor:
-    """A trained classifier and all that it needs to look at an image.
+    """A trained classifier with its preprocessing and calibration.
 
     Args:
-        engine: What computes.
-        card: What the answers mean.
-        batch_size: Images a forward pass.
+        backend: The inference backend, see `cnn_classifier.inference.backends`.
+        metadata: The class names, preprocessing, temperature and rejection thresholds.
+        batch_size: The number of images per forward pass.
+
+    Example:
+        >>> predictor = Predictor.load("outputs/first")  # doctest: +SKIP
+        >>> predictor.predict("photo.jpg").label  # doctest: +SKIP
+        'cats'
     """
 
     def __init__(self, backend: Backend, metadata: ModelMetadata, *, batch_size: int = 32) -> None:
@@ -62,47 +68,91 @@ class Predictor:
     def load(
         cls, path: str | Path, *, device: str | None = None, trusted: Sequence[str] = (), batch_size: int = 32
     ) -> "Predictor":
-        """The predictor of a checkpoint, of the best checkpoint of a run folder, or of an exported bundle.
+        """Load a checkpoint, the best checkpoint of a run directory, or an exported bundle.
 
         Args:
-            path: The file or folder; it alone is enough.
-            device: `cpu`, `cuda`, `mps`; by default the fastest that is there. Bundles run on the CPU.
-            trusted: Import paths of networks of your own that it may name.
-            batch_size: Images a forward pass.
+            path: The file or directory.
+            device: `cpu`, `cuda` or `mps`; the fastest available device if not given. Bundles run on the CPU.
+            trusted: Import prefixes of network classes of your own that the checkpoint may name.
+            batch_size: The number of images per forward pass.
 
         Raises:
-            CheckpointError: If it cannot be used.
-            ConfigError: If there is no such device, or a package is missing.
+            CheckpointError: If the file is missing, damaged or not a model of this package.
+            ConfigError: If the device does not exist, or a package is missing.
         """
         return cls(*load_backend(Path(path), device=device, trusted=trusted), batch_size=batch_size)
 
-    def predict(self, sources: Iterable[Source], *, top_k: int = 5, threshold: float | None = None) -> list[Prediction]:
-        """An answer for each file or array (uint8, RGB or grey), in order; unreadable ones carry an error."""
-        return list(self.predict_iter(sources, top_k=top_k, threshold=threshold))
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, source: ImageSource, *, top_k: int = 5, threshold: float | None = None
+    ) -> Prediction: ...
 
-    def predict_iter(
-        self, sources: Iterable[Source], *, top_k: int = 5, threshold: float | None = None, flip: bool = False
-    ) -> Iterator[Prediction]:
-        """As `predict`, one by one; the images of a list are decoded while the network looks at earlier ones.
+    @overload
+    def predict(
+        self, source: Iterable[ImageSource], *, top_k: int = 5, threshold: float | None = None
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self, source: ImageSource | Iterable[ImageSource], *, top_k: int = 5, threshold: float | None = None
+    ) -> Prediction | list[Prediction]:
+        """Classify one image, or several.
 
         Args:
-            sources: Files and arrays.
-            top: How many classes each answer names.
-            threshold: Below this probability the label is `unknown`; by default the model's own. With 0 every image is
-                answered, however unfamiliar.
-            flip: Average each answer with that of the mirror image.
+            source: A file, the bytes of a file, a PIL image, or a uint8 array (H, W) or (H, W, C); or an iterable of
+                these; or a folder, whose images are classified in the order of their paths.
+            top_k: The number of classes in `Prediction.top_k`.
+            threshold: The minimum probability of the most probable class; the calibrated one if not given. 0 rejects
+                nothing.
+
+        Returns:
+            A `Prediction` for one image, and otherwise a list. Images that cannot be read have an `error`.
+
+        Raises:
+            DataError: If a folder has no images.
+        """
+        if isinstance(source, str | Path) and Path(source).is_dir():
+            source = expand_image_paths([str(source)])
+        predictions = list(self.predict_iter(source, top_k=top_k, threshold=threshold))
+        return predictions[0] if is_single(source) else predictions
+
+    def predict_iter(
+        self,
+        sources: ImageSource | Iterable[ImageSource],
+        *,
+        top_k: int = 5,
+        threshold: float | None = None,
+        flip: bool = False,
+    ) -> Iterator[Prediction]:
+        """Classify images one after the other.
+
+        Iterators, such as a camera, are consumed one batch at a time; the images of sequences are decoded in advance.
+
+        Args:
+            sources: The images, as for `predict`.
+            top_k: The number of classes in `Prediction.top_k`.
+            threshold: As for `predict`.
+            flip: Whether to average each prediction with that of the mirrored image.
+
+        Raises:
+            ConfigError: If `top_k` is below 1.
         """
         if top_k < 1:
-            raise ConfigError(f"top={top_k} is out of range; expected at least 1")
+            raise ConfigError(f"top_k={top_k} is out of range: expected at least 1")
         min_probability = self.metadata.threshold if threshold is None else threshold
         for source, error, row in self._iter_outputs(sources, flip):
-            path = None if isinstance(source, np.ndarray) else str(source)
-            yield (
-                Prediction(path, error=error) if row is None else self.to_prediction(path, row, top_k, min_probability)
-            )
+            path = str(source) if isinstance(source, str | Path) else None
+            if row is None:
+                yield Prediction(path, error=error)
+            else:
+                yield self.to_prediction(path, row, top_k, min_probability)
 
     def predict_batch(self, pixels: Pixels, *, flip: bool = False) -> ModelOutput:
-        """Final pixels uint8 (B, H, W, C) -> answers; with `flip`, averaged with those of the mirror images."""
+        """Compute the output for preprocessed images.
+
+        Args:
+            pixels: Preprocessed images, uint8 (B, H, W, C).
+            flip: Whether to average the output with that of the mirrored images.
+        """
         output = self.backend.predict(pixels)
         if not flip:
             return output
@@ -110,25 +160,24 @@ class Predictor:
         return ModelOutput(*((original + mirrored) / 2 for original, mirrored in zip(output, flipped, strict=True)))
 
     def predict_proba(self, pixels: Pixels) -> Probabilities:
-        """Final pixels uint8 (B, H, W, C) -> probabilities (B, K)."""
+        """Return the class probabilities (B, K) of preprocessed images, uint8 (B, H, W, C)."""
         return self.predict_batch(pixels).probabilities
 
     def _iter_outputs(
-        self, sources: Iterable[Source], flip: bool
-    ) -> Iterator[tuple[Source, str | None, OutputRow | None]]:
-        for chunk, decoded in self._iter_decoded(
-            [sources] if isinstance(sources, str | Path | np.ndarray) else sources
-        ):
+        self, sources: ImageSource | Iterable[ImageSource], flip: bool
+    ) -> Iterator[tuple[ImageSource, str | None, OutputRow | None]]:
+        images: Iterable[ImageSource] = [sources] if is_single(sources) else sources  # type: ignore[assignment, list-item]
+        for chunk, decoded in self._iter_decoded(images):
             readable = [pixels for pixels, _ in decoded if pixels is not None]
             rows = iter(self.predict_batch(np.stack(readable), flip=flip).to_rows() if readable else ())
             for source, (pixels, error) in zip(chunk, decoded, strict=True):
                 yield source, error, None if pixels is None else next(rows)
 
-    def _iter_decoded(self, sources: Iterable[Source]) -> Iterator[tuple[list[Source], list[DecodeResult]]]:
-        """Batches of sources with their pixels; of an iterator, such as a camera, no more is asked for than is due."""
+    def _iter_decoded(self, sources: Iterable[ImageSource]) -> Iterator[tuple[list[ImageSource], list[DecodeResult]]]:
+        """Yield batches of sources with their pixels, or the reason why a source cannot be read."""
         remaining = iter(sources)
         prefetch = PREFETCH_BATCHES if isinstance(sources, Sequence) else 0
-        pending: deque[tuple[list[Source], list[Future[DecodeResult]]]] = deque()
+        pending: deque[tuple[list[ImageSource], list[Future[DecodeResult]]]] = deque()
         with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
             while True:
                 while len(pending) <= prefetch and (chunk := list(islice(remaining, self.batch_size))):
@@ -138,14 +187,14 @@ class Predictor:
                 chunk, futures = pending.popleft()
                 yield chunk, [future.result() for future in futures]
 
-    def _decode(self, source: Source) -> DecodeResult:
+    def _decode(self, source: ImageSource) -> DecodeResult:
         try:
             return self.preprocess.load(source), None
         except UnreadableImageError as error:
             return None, str(error)
 
     def to_prediction(self, path: str | None, row: OutputRow, top_k: int, min_probability: float) -> Prediction:
-        """What is said of one image: its `top` classes, and `unknown` where it is too unsure or too unfamiliar."""
+        """Convert the output for one image to a `Prediction`, rejected below the minimum probability or similarity."""
         probabilities, similarity = row
         top_indices = np.argsort(-probabilities, kind="stable")[:top_k]
         ranked = [(self.class_names[index], float(probabilities[index])) for index in top_indices]
@@ -156,3 +205,9 @@ class Predictor:
         ):
             label = UNKNOWN
         return Prediction(path, label, probability, None if min_similarity is None else similarity, ranked)
+
+
+def is_single(source: object) -> bool:
+    """Return whether a source is one image, and not an iterable of images."""
+    is_image = isinstance(source, str | Path | bytes | Image.Image)
+    return is_image or (isinstance(source, np.ndarray) and source.ndim <= 3)

@@ -1,23 +1,35 @@
-"""Optimisers and learning-rate schedules from plain data."""
+"""Optimizers and learning-rate schedulers, built from plain config nodes."""
 
 import math
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.plugins.precision import Precision
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROnPlateau
 
 from cnn_classifier.config.instantiate import instantiate
+from cnn_classifier.config.metrics import resolve_mode
 from cnn_classifier.models.finetuning import FineTunable
+
+DEFAULT_OPTIMIZER = {"_target_": "torch.optim.AdamW", "lr": 1e-3, "weight_decay": 0.05}
+DEFAULT_SCHEDULER = {"_target_": "cnn_classifier.training.optim.CosineOneCycleLR", "total_steps": None}
 
 
 def build_optimizer(optimizer_config: Mapping[str, Any], network: nn.Module) -> Optimizer:
-    """The optimiser named by the recipe; weight decay falls on weights, not on biases and norm parameters.
+    """Build an optimizer that applies weight decay to weights, but not to biases and norm parameters.
 
-    Weights are what has two dimensions or more: kernels and matrices. Shrinking the scale of a norm or a bias
-    regularises nothing (arXiv:1706.05350). A network with `rates()` has parts that learn more slowly than others.
+    Weights are parameters with at least two dimensions: kernels and matrices. Decay of norm parameters and biases does
+    not regularize (arXiv:1706.05350). A `FineTunable` network also sets learning-rate multipliers for its blocks.
+
+    Args:
+        optimizer_config: `_target_` and arguments of the optimizer.
+        network: The network; frozen parameters are left out.
+
+    Raises:
+        ConfigError: If the target is not an optimizer, or its arguments are invalid.
     """
     lr_groups = network.lr_multipliers() if isinstance(network, FineTunable) else [(list(network.parameters()), 1.0)]
     param_groups: list[dict[str, Any]] = []
@@ -36,19 +48,22 @@ def build_optimizer(optimizer_config: Mapping[str, Any], network: nn.Module) -> 
 
 
 class CosineOneCycleLR(LambdaLR):
-    """Within a run, up to the optimiser's rate and down to nothing, each way half a cosine (arXiv:1708.07120).
+    """A one-cycle schedule with cosine warm-up to the learning rate, then cosine decay to 0 (arXiv:1708.07120).
 
-    torch's own `OneCycleLR` sets one rate; this one keeps those of parameter groups in proportion.
+    torch's `OneCycleLR` sets one learning rate; this schedule keeps the ratios between parameter groups.
 
     Args:
-        optimizer: Its rates are the highest.
-        total_steps: Of the run.
-        warmup: Share of the steps that the way up takes.
+        optimizer: The optimizer, whose learning rates are the maximum.
+        total_steps: The number of optimizer steps of the run.
+        pct_start: The fraction of the steps that are warm-up, in [0, 1).
+
+    Raises:
+        ValueError: If `pct_start` is out of range.
     """
 
     def __init__(self, optimizer: Optimizer, *, total_steps: int, pct_start: float = 0.2) -> None:
         if not 0 <= pct_start < 1:
-            raise ValueError(f"`warmup`={pct_start} is out of range; expected a share from 0 up to 1")
+            raise ValueError(f"pct_start={pct_start} is out of range: expected 0 <= pct_start < 1")
         peak_step = pct_start * total_steps
 
         def lr_lambda(step: int) -> float:
@@ -63,25 +78,30 @@ class CosineOneCycleLR(LambdaLR):
 def build_schedulers(
     scheduler_config: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int
 ) -> list[dict[str, Any]]:
-    """Lightning's scheduler entries: the recipe's own and its warm-up.
+    """Build Lightning's scheduler configs: the scheduler and its warm-up.
 
-    A recipe with `total_steps` is scheduled after every step, others after every epoch. The warm-up multiplies the
-    current rate, so it goes with every schedule that does the same: cosine, step, exponential, constant, plateau.
-    Schedules that set the rate anew (LambdaLR, warm restarts) want `warmup_epochs=0`.
+    A scheduler with `total_steps` is stepped after every optimizer step, others after every epoch. The warm-up
+    multiplies the current learning rate, so that it works with schedulers that do the same: cosine, step, exponential,
+    constant and plateau. Schedulers that set the learning rate (LambdaLR, warm restarts) require `warmup_epochs=0`.
 
     Args:
-        recipe: `_target_`, its arguments, `warmup_epochs`, and `monitor` for schedules that look at a metric.
-        optimizer: What is scheduled.
-        steps_per_epoch: Optimiser steps an epoch.
-        total_steps: Of the run; what a recipe with `total_steps: null` is given.
+        scheduler_config: `_target_` and arguments of the scheduler, `warmup_epochs`, and `monitor` for a scheduler that
+            depends on a metric; its `mode` follows from the metric.
+        optimizer: The optimizer.
+        steps_per_epoch: The number of optimizer steps per epoch.
+        total_steps: The number of optimizer steps of the run, which replaces `total_steps: null`.
+
+    Raises:
+        ConfigError: If the target is not a scheduler, or its arguments are invalid.
     """
+    scheduler_config = resolve_mode(scheduler_config, "scheduler")
     arguments = {key: value for key, value in scheduler_config.items() if key not in ("warmup_epochs", "monitor")}
     is_per_step = "total_steps" in arguments
     if is_per_step and arguments["total_steps"] is None:
         arguments["total_steps"] = total_steps
     scheduler = instantiate(arguments, LRScheduler, optimizer=optimizer)
     interval = "step" if is_per_step else "epoch"
-    # Lightning schedules by a metric after an epoch's checkpoint; the module does so before, see there.
+    # Lightning steps metric-based schedulers after the checkpoint of an epoch; `PlateauStep` does it before.
     frequency = {"frequency": sys.maxsize} if isinstance(scheduler, ReduceLROnPlateau) else {}
     scheduler_configs = [
         {"scheduler": scheduler, "interval": interval, "monitor": scheduler_config.get("monitor"), **frequency}
@@ -91,3 +111,24 @@ def build_schedulers(
         warmup = LinearLR(optimizer, start_factor=1 / warmup_steps, total_iters=warmup_steps)
         scheduler_configs.append({"scheduler": warmup, "interval": "step"})
     return scheduler_configs
+
+
+def clip_gradients(precision: Precision, optimizer: Optimizer, value: float | None, algorithm: str | None) -> None:
+    """Clip gradients of fused optimizers too, which Lightning refuses in mixed precision.
+
+    Lightning refuses because a fused optimizer unscales float16 gradients inside its step, after the clipping.
+    Unscaling first is always valid, since the scaler remembers it. bfloat16 has no scaler.
+
+    Args:
+        precision: The precision plugin of the `Trainer`.
+        optimizer: The optimizer whose gradients are clipped.
+        value: The maximum norm or absolute value; None or 0 disables clipping.
+        algorithm: "norm" or "value"; None means "norm".
+    """
+    if not value:
+        return
+    scaler = getattr(precision, "scaler", None)
+    if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+        scaler.unscale_(optimizer)
+    clip = precision.clip_grad_by_value if algorithm == "value" else precision.clip_grad_by_norm
+    clip(optimizer, value)

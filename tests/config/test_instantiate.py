@@ -5,9 +5,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 from torch import nn
 
-from cnn_classifier.config.instantiate import check_trusted_target, instantiate, instantiate_all
+from cnn_classifier.config.instantiate import (
+    check_trusted_hparams,
+    instantiate,
+    instantiate_all,
+    without_pretrained_weights,
+)
 from cnn_classifier.config.signature import matches_type
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.models.cnn import CNN
@@ -95,10 +101,80 @@ def test_plain_values_fit_a_type_as_a_yaml_means_them(hint: object, fitting: lis
 
 
 def test_a_checkpoint_may_name_our_networks_and_what_the_caller_vouches_for() -> None:
-    check_trusted_target(CNN_NODE)
-    check_trusted_target({"_target_": "mine.nets.Tiny"}, ["mine.nets."])
+    check_trusted_hparams({"model": CNN_NODE})
+    check_trusted_hparams({"model": {"_target_": "mine.nets.Tiny"}}, ["mine.nets."])
     for name in ("os.system", "cnn_classifier.train.train", "cnn_classifier_models.Net", "mine.nets.Tiny"):
         with pytest.raises(
             CheckpointError, match=rf"^the checkpoint names {name}, which is not part of cnn_classifier"
         ):
-            check_trusted_target({"_target_": name})
+            check_trusted_hparams({"model": {"_target_": name}})
+
+
+def test_nested_nodes_are_created_first() -> None:
+    node = {
+        "_target_": "torchvision.transforms.v2.RandomApply",
+        "transforms": [{"_target_": "torchvision.transforms.v2.GaussianBlur", "kernel_size": 3}],
+        "p": 0.5,
+    }
+    assert type(instantiate(node, nn.Module).transforms[0]).__name__ == "GaussianBlur"
+
+
+def test_nested_schedules_receive_the_optimizer() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    node = {
+        "_target_": "torch.optim.lr_scheduler.SequentialLR",
+        "schedulers": [
+            {"_target_": "torch.optim.lr_scheduler.ConstantLR", "factor": 0.1, "total_iters": 2},
+            {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.5},
+        ],
+        "milestones": [2],
+    }
+    scheduler = instantiate(node, torch.optim.lr_scheduler.LRScheduler, optimizer=optimizer)
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates == pytest.approx([0.1, 0.1, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"_target_": "torch.nn.Flatten", "_partial_": True}, "_partial_ is not supported"),
+        ({"_target_": "torch.nn.Flatten", "_args_": [1]}, "_args_ is not supported"),
+        (
+            {"_target_": "torch.nn.Sequential", "x": {"_target_": "subprocess.Popen", "args": "true"}},
+            "subprocess.Popen",
+        ),
+        ({"_target_": "torchvision.models.list_models"}, "not allowed here|returns a list"),
+    ],
+)
+def test_unsupported_or_foreign_node_is_refused(node: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        instantiate(node, nn.Module)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"_target_": "evil.module.Net"},
+        {"_target_": "torch.nn.Sequential", "x": {"_target_": "cnn_classifier.models.cnn.CNN"}},
+        {"_target_": "cnn_classifier.models.cnn.CNN", "x": [{"_target_": "evil.module.Net"}]},
+        {"_target_": "torchvision.models.get_model"},
+        {"_target_": "torchvision.models.resnet.load_state_dict_from_url"},
+        {"_target_": "timm.models.load_checkpoint"},
+    ],
+)
+def test_every_target_of_a_checkpoint_is_checked(model: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match="which is not part of cnn_classifier"):
+        check_trusted_hparams({"model": model})
+
+
+def test_builders_named_by_a_checkpoint_load_no_other_file() -> None:
+    timm = {"_target_": "timm.create_model", "model_name": "resnet18", "pretrained": True, "checkpoint_path": "x"}
+    assert without_pretrained_weights(timm) == {"_target_": "timm.create_model", "model_name": "resnet18"}
+    resnet = {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"}
+    assert without_pretrained_weights(resnet) == {"_target_": "torchvision.models.resnet18"}
+    with pytest.raises(CheckpointError, match="timm downloads"):
+        without_pretrained_weights(timm | {"model_name": "hf-hub:someone/net"})

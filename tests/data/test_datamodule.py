@@ -2,23 +2,21 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.loading.loader import EpochSampler
-from cnn_classifier.data.sources.resolve import scan_source
 
 MakeFolder = Callable[..., Path]
 
 
-def data_of(root: Path, *, seed: int = 1, **options: Any) -> ImageFolderDataModule:
-    options = DatasetConfig(root=str(root), **{"image_size": 8, "batch_size": 4, **options})
-    return ImageFolderDataModule(scan=scan_source(options), options=options, augment=[], seed=seed)
+def make_data(root: Path, **options: Any) -> ImageFolderDataModule:
+    return ImageFolderDataModule(root, augment="none", **{"image_size": 8, "batch_size": 4, **options})
 
 
 @pytest.fixture
@@ -69,7 +67,7 @@ def test_a_balanced_epoch_is_as_long_as_any_other() -> None:
 
 
 def test_batches_are_bytes_with_channels_second_and_whole_numbers(root: Path) -> None:
-    data = data_of(root)
+    data = make_data(root)
     data.setup("fit")
     images, labels = next(iter(data.train_dataloader()))
     assert (images.shape, images.dtype) == ((4, 3, 8, 8), torch.uint8)
@@ -79,7 +77,7 @@ def test_batches_are_bytes_with_channels_second_and_whole_numbers(root: Path) ->
 
 @pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
 def test_images_keep_their_labels_through_the_shuffle(root: Path, sampler: str) -> None:
-    data = data_of(root, sampler=sampler)
+    data = make_data(root, sampler=sampler)
     data.setup("fit")
     for images, labels in data.train_dataloader():
         cats_are_red = images[:, 0].float().mean(dim=(1, 2)) > images[:, 2].float().mean(dim=(1, 2))
@@ -87,30 +85,31 @@ def test_images_keep_their_labels_through_the_shuffle(root: Path, sampler: str) 
 
 
 def test_the_last_smaller_batch_is_left_out_in_training_only(root: Path) -> None:
-    data = data_of(root, batch_size=3)
+    data = make_data(root, batch_size=3)
     data.setup("fit")
-    train, test = data.train_dataloader(), data.loader("test")
+    train, test = data.train_dataloader(), data.build_loader("test")
     assert [len(labels) for _, labels in train] == [3] * 5  # of 16
     assert [len(labels) for _, labels in test] == [3, 2]
     assert (len(train), len(test)) == (5, 2)
-    few = data.loader("val", sampler="shuffle")
+    few = data.build_loader("val", sampler="shuffle")
     assert [len(labels) for _, labels in few] == [2]  # a batch must be left
 
 
 def test_an_unshuffled_loader_answers_in_the_order_of_its_paths(root: Path) -> None:
-    data = data_of(root)
+    data = make_data(root)
     data.setup("test")
-    images = torch.cat([images for images, _ in data.loader("test")])
-    expected = [torch.tensor(data.preprocess.load(path)).permute(2, 0, 1) for path in data.paths["test"]]
+    images = torch.cat([images for images, _ in data.build_loader("test")])
+    paths = [sample.path for sample in data.splits["test"]]
+    expected = [torch.tensor(data.preprocess.load(path)).permute(2, 0, 1) for path in paths]
     assert torch.equal(images, torch.stack(expected))
 
 
-def test_batches_are_normalised_on_their_way_to_the_network(root: Path) -> None:
+def test_batch_transfer_scales_to_unit_range_and_keeps_labels(root: Path) -> None:
     images, labels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8), torch.tensor([0, 1])
-    data = data_of(root, mean=[0.5], std=[0.25])
+    data = make_data(root)
     data.setup("test")
     batch, same_labels = data.on_after_batch_transfer((images, labels), 0)
-    assert batch.unique().tolist() == [-2.0, 2.0]
+    assert batch.unique().tolist() == [0.0, 1.0]
     assert same_labels is labels
 
 
@@ -118,22 +117,29 @@ def test_batches_are_normalised_on_their_way_to_the_network(root: Path) -> None:
 def test_unreadable_images_leave_the_splits_and_are_listed(root: Path, cache: str) -> None:
     broken = root / "test" / "cats" / "001.png"
     broken.write_bytes(b"")
-    data = data_of(root, cache=cache)
-    data.decode()
-    assert data.summary["bad"] == [{"path": "test/cats/001.png", "reason": "the file is empty"}]
+    data = make_data(root, cache=cache)
+    data.prepare_data()
+    assert data.summary["unreadable"] == [{"path": "test/cats/001.png", "reason": "the file is empty"}]
     assert data.class_counts["test"] == [2, 2]
-    assert broken not in data.paths["test"]
-    assert [len(labels) for _, labels in data.loader("test")] == [4]
+    assert broken not in [sample.path for sample in data.splits["test"]]
+    assert [len(labels) for _, labels in data.build_loader("test")] == [4]
 
 
-def test_nothing_can_be_asked_before_it_is_decoded(root: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"^decode\(\) comes first$"):
-        data_of(root).loader("train")
-
-
-def test_what_is_decoded_stays_decoded(root: Path) -> None:
-    data = data_of(root)
+def test_second_setup_reuses_the_decoded_images(root: Path) -> None:
+    data = make_data(root)
     data.setup("fit")
     first = data.prepared
     data.setup("test")
     assert data.prepared is first
+
+
+def test_train_size_grows_in_equal_parts_of_the_run_and_ends_with_the_largest(root: Path) -> None:
+    data = make_data(root, train_sizes=[8, 16])
+
+    def sizes(epochs: int) -> list[int]:
+        trainers = (SimpleNamespace(max_epochs=epochs, current_epoch=epoch) for epoch in range(epochs))
+        return [data.train_size for data.trainer in trainers]  # type: ignore[misc]
+
+    assert sizes(4) == [8, 8, 16, 16]
+    assert sizes(3) == [8, 8, 16] or sizes(3) == [8, 16, 16]
+    assert sizes(1) == [16]

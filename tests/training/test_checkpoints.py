@@ -68,7 +68,7 @@ def test_the_format_before_this_one_is_read_and_the_next_one_is_not(tmp_path: Pa
     torch.save(content, tmp_path / "first.ckpt")  # which was not sealed
     assert read_checkpoint(tmp_path / "first.ckpt")["cnn_classifier"]["format"] == 1
 
-    torch.save(content | {"cnn_classifier": {"format": 2}}, tmp_path / "stripped.ckpt")
+    torch.save(content | {"cnn_classifier": {"format": 2, "checksum": True}}, tmp_path / "stripped.ckpt")
     with pytest.raises(CheckpointError, match=r"stripped\.ckpt is damaged: its end is missing"):
         read_checkpoint(tmp_path / "stripped.ckpt")
 

@@ -1,4 +1,4 @@
-"""What happens around the epochs: a line and a row for each, and a calm progress bar."""
+"""Console output and `metrics.csv` for each epoch."""
 
 import statistics
 import time
@@ -8,16 +8,16 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from cnn_classifier.files import write_csv
+from cnn_classifier.files import METRICS_FILE, write_csv
 
 
 class EpochLogger(Callback):
-    """One line and one row an epoch, also as `metrics.csv`.
+    """A `Callback` that prints one line per epoch and writes one row per epoch to `metrics.csv`.
 
-    The rows travel in the checkpoint, so that a resumed run has them all.
+    The rows are saved in the checkpoint, so that a resumed run has all of them.
 
     Args:
-        folder: Where `metrics.csv` goes.
+        run_dir: The run directory, where `metrics.csv` is written.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -26,7 +26,7 @@ class EpochLogger(Callback):
         self.reset()
 
     def reset(self) -> None:
-        """Begin to count an epoch; one that is resumed in its middle counts from there."""
+        """Reset the counters of an epoch. An epoch that is resumed is counted from there."""
         self.num_images, self.validation_seconds, self.epoch_start_time = 0, 0.0, time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
@@ -53,9 +53,8 @@ class EpochLogger(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seconds = time.perf_counter() - self.epoch_start_time
-        stages = (
-            ("train/", "val/") if self.validation_seconds else ("train/",)
-        )  # without one, val/* is of an earlier epoch
+        # Without a validation in this epoch, the values of val/* are from an earlier one.
+        stages = ("train/", "val/") if self.validation_seconds else ("train/",)
         row = {
             "epoch": trainer.current_epoch + 1,
             "image_size": self.image_size,
@@ -66,21 +65,28 @@ class EpochLogger(Callback):
         }
         self.history.append(row)
         if trainer.is_global_zero:
-            # All rows anew: after a resume the file holds every epoch once.
+            # Write all rows, so that the file contains each epoch once after a resume.
             columns = list(dict.fromkeys(name for past_row in self.history for name in past_row))
             rows = [[past.get(name, "") for name in columns] for past in self.history]
-            write_csv(self.run_dir / "metrics.csv", [columns, *rows])
+            write_csv(self.run_dir / METRICS_FILE, [columns, *rows])
             tqdm.write(format_epoch(row, trainer.max_epochs or 0))
 
     @property
     def images_per_second(self) -> float | None:
-        """Median of the epochs after the first, loading included, validation excluded."""
+        """The median training speed of all epochs but the first, with data loading and without validation."""
         speeds = [row["images_per_second"] for row in self.history]
         return statistics.median(speeds[1:] or speeds) if speeds else None
 
 
 def format_epoch(row: dict[str, Any], max_epochs: int) -> str:
-    """`epoch  3/30  train loss 0.41 accuracy 0.83  val loss 0.39 accuracy 0.84  12 s  350 images/s`"""
+    """Format the console line of an epoch.
+
+    For example `epoch  3/30  train loss 0.4100 accuracy 0.8300  val loss 0.3900 accuracy 0.8400  12.0 s  350 images/s`.
+
+    Args:
+        row: The values of the epoch, see `EpochLogger`.
+        max_epochs: The number of epochs of the run.
+    """
     parts = [f"epoch {row['epoch']:>{len(str(max_epochs))}}/{max_epochs}"]
     for stage in ("train", "val"):
         if f"{stage}/loss" in row:

@@ -1,4 +1,4 @@
-"""`last.ckpt`: where a training is, for the run that goes on from there."""
+"""The checkpoint `last.ckpt`, from which a run is resumed."""
 
 import time
 from pathlib import Path
@@ -8,27 +8,35 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.files import LAST_CHECKPOINT
+from cnn_classifier.lightning_internals import is_accumulating
 from cnn_classifier.training.signals import SignalHandler
 
-SYNC_EVERY_N_STEPS = 10  # of several processes, which must stop at the same step, and wait for the answer
+# Several processes must stop at the same step; agreeing on it synchronizes them, so that they do so every few steps.
+SYNC_EVERY_N_STEPS = 10
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves at each epoch's end, every few minutes within one, and at the step at which the run is told to stop.
+    """A `Checkpoint` callback that saves at the end of each epoch, every few minutes, and on a signal.
 
-    Lightning calls it after all other callbacks, so that what it saves is the whole state of a moment.
+    Lightning calls checkpoint callbacks after all other callbacks, so that the checkpoint contains their final state.
 
     Args:
-        dirpath: The folder of `last.ckpt`.
-        minutes: How long a crash may set a run back.
+        dirpath: The directory of `last.ckpt`.
+        every_n_minutes: The minutes between two checkpoints within an epoch, which is the most that a crash can lose.
+
+    Raises:
+        ConfigError: If `every_n_minutes` is not positive.
     """
 
     def __init__(self, *, dirpath: str, every_n_minutes: float = 10.0) -> None:
         if every_n_minutes <= 0:
-            raise ConfigError(f"callbacks.last.every_n_minutes={every_n_minutes} is out of range; expected more than 0")
-        self.path, self.every_n_minutes = Path(dirpath) / "last.ckpt", every_n_minutes
+            raise ConfigError(
+                f"callbacks.last.every_n_minutes={every_n_minutes} is out of range: expected a number above 0"
+            )
+        self.path, self.every_n_minutes = Path(dirpath) / LAST_CHECKPOINT.name, every_n_minutes
         self.signal_handler, self.last_saved = SignalHandler(), 0.0
-        self.stopped_early = False  # early stopping has decided that this is the end
+        self.stopped_early = False  # `Trainer.should_stop`, which early stopping sets
 
     def state_dict(self) -> dict[str, Any]:
         return {"stopped_early": self.stopped_early}
@@ -39,11 +47,11 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.last_saved = time.monotonic()
-        self.signal_handler.install()  # after Lightning, whose own handlers would end the run without saving
+        self.signal_handler.install()  # after those of Lightning, which stop without saving
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        # After the last batch comes the validation; its end is the next moment from which a run can go on.
-        if trainer.is_last_batch or trainer.fit_loop._should_accumulate() or not self.is_due(trainer):
+        # The next state from which a run can be resumed after the last batch is the end of the validation.
+        if trainer.is_last_batch or is_accumulating(trainer) or not self.is_due(trainer):
             return
         self.save(trainer)
         self.signal_handler.raise_if_received()
@@ -53,7 +61,7 @@ class LastCheckpoint(Checkpoint):
         self.signal_handler.raise_if_received()
 
     def is_due(self, trainer: Trainer) -> bool:
-        """Whether to save now, which all processes of a training answer alike."""
+        """Return whether to save now; the result is the same in all processes."""
         should_save = (
             self.signal_handler.received is not None or time.monotonic() - self.last_saved > 60 * self.every_n_minutes
         )
@@ -64,8 +72,9 @@ class LastCheckpoint(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(should_save, all=False)
 
     def save(self, trainer: Trainer) -> None:
+        """Write `last.ckpt`."""
         self.stopped_early = trainer.should_stop
-        trainer.save_checkpoint(self.path, weights_only=False)  # the optimiser and the position, too
+        trainer.save_checkpoint(self.path, weights_only=False)  # with optimizer state and position
         self.last_saved = time.monotonic()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What happens around the epochs: a line and a row for each, and a calm progress bar."""
+"""The progress bar of training and validation."""
 
 import sys
 import time
@@ -11,7 +11,10 @@ REFRESH_INTERVAL_SECONDS = 0.5
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's own bar at most twice a second, on terminals only: each redraw costs the training loop time."""
+    """A `TQDMProgressBar` that is redrawn at most twice per second, and on terminals only.
+
+    Each redraw blocks the training loop.
+    """
 
     def __init__(self) -> None:
         super().__init__(leave=False)
@@ -21,7 +24,7 @@ class ProgressBar(TQDMProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
         super().on_train_epoch_start(trainer, *args)
-        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")  # Lightning's count is from 0
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")  # Lightning counts from 0
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         if time.monotonic() - self.last_refresh_time >= REFRESH_INTERVAL_SECONDS or trainer.is_last_batch:

@@ -1,4 +1,4 @@
-"""A run tells how far it is, for whoever waits for it."""
+"""A callback that updates the run status file."""
 
 import time
 from collections.abc import Sequence
@@ -14,11 +14,13 @@ WRITE_INTERVAL_SECONDS = 5.0
 
 
 class StatusWriter(Callback):
-    """Keeps `status.json` up to date: at every epoch's end, and every few seconds so that its time tells of life.
+    """A `Callback` that writes `status.json` after each epoch and every few seconds.
+
+    The modification time of the file shows that the process is still running.
 
     Args:
-        folder: Of the run.
-        words: What its command changed.
+        run_dir: The run directory.
+        overrides: The overrides of the command of the run.
     """
 
     def __init__(self, run_dir: Path, overrides: Sequence[str] = ()) -> None:
@@ -26,7 +28,7 @@ class StatusWriter(Callback):
         self.last_written = 0.0
 
     def write(self, trainer: Trainer) -> None:
-        """Write how it stands."""
+        """Write the status file on rank 0."""
         self.last_written = time.monotonic()
         if trainer.is_global_zero:
             self.status.write()
@@ -54,6 +56,6 @@ class StatusWriter(Callback):
 
 
 def to_finite_float(value: Any) -> float | None:
-    """A metric as a number that JSON takes."""
+    """Return a metric as a float, None if it is missing, NaN or infinite, which JSON does not support."""
     number = None if value is None else float(value)
     return number if number is not None and abs(number) < float("inf") else None
