@@ -1,4 +1,4 @@
-"""Weights that were learnt elsewhere: fetched from their makers or a file, and fitted to a network by name or order."""
+"""Backbones from torchvision and timm, and their pretrained weights."""
 
 import pickle
 from collections.abc import Mapping
@@ -9,21 +9,25 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from cnn_classifier.errors import CheckpointError, ConfigError
+from cnn_classifier.errors import CheckpointError, ConfigError, single_line
 
 Weights = Mapping[str, Tensor]
 IMAGENET = "imagenet"
 IMAGENET_MEAN_AND_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-# They answer with more than logits, or have no dense head for ours to replace.
+# These return more than logits or have no linear head.
 UNSUPPORTED = ("googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1")
 
 
 def fetch_weights(name: str, source: str) -> Weights:
-    """The weights of a backbone: `imagenet` downloads its makers' best, anything else is a file.
+    """Return the pretrained weights of a backbone.
+
+    Args:
+        name: The name of the backbone.
+        source: `imagenet`, which downloads the default weights of the library, or the path of a file.
 
     Raises:
         ConfigError: If the download fails.
-        CheckpointError: If the file is missing, or holds anything but tensors.
+        CheckpointError: If the file is missing or contains anything but tensors.
     """
     if source != IMAGENET:
         return read_weights(Path(source).expanduser())
@@ -33,45 +37,49 @@ def fetch_weights(name: str, source: str) -> Weights:
         return require_timm(name).create_model(name, pretrained=True).state_dict()
     except (OSError, RuntimeError) as error:
         raise ConfigError(
-            f"model.weights={IMAGENET}: the weights of {name} cannot be downloaded ({' '.join(str(error).split())}); "
-            "download them elsewhere and give model.weights=PATH, or train from scratch with model.weights=null"
+            f"model.weights={IMAGENET}: cannot download the weights of {name} ({single_line(error)}); download them "
+            "on another machine and set model.weights=PATH, or set model.weights=null to train from scratch"
         ) from error
 
 
 def read_weights(path: Path) -> Weights:
-    """The tensors of a `.safetensors` file or of one that torch saved, by name.
+    """Read the named tensors of a `.safetensors` file, or of a `.pth` or `.pt` file.
 
     Raises:
-        CheckpointError: If it is missing or something else.
+        CheckpointError: If the file is missing or does not contain only named tensors.
     """
     if not path.is_file():
         raise CheckpointError(
-            f"model.weights={path} does not exist; give a .pth, .pt or .safetensors file, or imagenet"
+            f"model.weights={path} does not exist; expected a .pth, .pt or .safetensors file, or imagenet"
         )
     try:
         reader = read_safetensors if path.suffix == ".safetensors" else read_torch
         content = reader(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         raise CheckpointError(
-            f"model.weights={path} is no file of weights; give a .pth, .pt or .safetensors"
+            f"model.weights={path} is not a weights file; expected a .pth, .pt or .safetensors file"
         ) from error
     for wrapper in ("state_dict", "model"):
         content = content.get(wrapper, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"model.weights={path} holds more than named tensors; give a file of weights")
+        raise CheckpointError(f"model.weights={path} contains objects other than named tensors; expected a state dict")
     return content
 
 
 def read_torch(path: Path) -> Any:
+    """Read the content of a file that `torch.save` wrote."""
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_safetensors(path: Path) -> Any:
+    """Read the named tensors of a `.safetensors` file."""
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
-        raise ConfigError("model.weights: .safetensors files need pip install 'cnn_classifier[timm]'") from error
+        raise ConfigError(
+            "model.weights: .safetensors files require a package; pip install 'cnn_classifier[timm]'"
+        ) from error
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -79,23 +87,23 @@ def read_safetensors(path: Path) -> Any:
 
 
 def float_tensors(weights: Weights) -> Weights:
-    """The tensors but for whole numbers: norms' counts of batches, which older files lack, and tables of positions."""
+    """Return the floating-point tensors: without batch counts, which older files lack, and index tables."""
     return {name: value for name, value in weights.items() if value.is_floating_point()}
 
 
 def match_state_dict(source: Weights, target: Weights, *, head: str, label: str) -> Weights:
-    """The weights that fit a network, under its own names; its head, which is for other classes, is left out.
+    """Return the weights of a file under the names of a network, without its head.
 
-    Files name the same layers in many ways, in the same order: where names differ, order and shapes must agree.
+    Tensors are matched by name if the file has all names, or else by order.
 
     Args:
-        found: From a file.
-        wanted: The network's own.
-        head: What the names of its head begin with.
-        named: What to call the file in an error.
+        source: The state dict of the file.
+        target: The state dict of the network.
+        head: The prefix of the names of the head, whose number of classes may differ.
+        label: The description of the file in an error message.
 
     Raises:
-        CheckpointError: If they are of another network.
+        CheckpointError: If the number or the shapes of the tensors differ.
     """
     source, target = float_tensors(source), float_tensors(target)
     if not set(target) - set(source) - {name for name in target if name.startswith(head)}:
@@ -103,29 +111,28 @@ def match_state_dict(source: Weights, target: Weights, *, head: str, label: str)
     elif len(source) == len(target):
         name_pairs = list(zip(source, target, strict=True))
     else:
-        raise CheckpointError(f"{label}: {len(source)} tensors are not of this backbone, which has {len(target)}")
+        raise CheckpointError(f"{label} has {len(source)} tensors; expected the {len(target)} tensors of this backbone")
     matched = {
         target_name: source[source_name] for source_name, target_name in name_pairs if not target_name.startswith(head)
     }
     mismatched = next((name for name, value in matched.items() if value.shape != target[name].shape), None)
     if mismatched:
         expected = tuple(target[mismatched].shape)
-        raise CheckpointError(
-            f"{label}: {mismatched} is {tuple(matched[mismatched].shape)}, and {expected} in this backbone"
-        )
+        shape = tuple(matched[mismatched].shape)
+        raise CheckpointError(f"{label}: {mismatched} has shape {shape}; expected {expected} for this backbone")
     return matched
 
 
 def is_torchvision(name: str) -> bool:
-    """Whether torchvision has a classification network of this name."""
+    """Return whether torchvision has a classification network of this name."""
     return name in torchvision.models.list_models(torchvision.models)
 
 
 def create_backbone(name: str) -> nn.Module:
-    """torchvision's classification network of this name, or else timm's, its weights at random.
+    """Create a randomly initialized classification network of torchvision, or else of timm.
 
     Raises:
-        ConfigError: If there is none, or timm is needed and not installed.
+        ConfigError: If neither library has a network of this name, or timm is not installed.
     """
     if is_torchvision(name) and name not in UNSUPPORTED:
         return torchvision.models.get_model(name, weights=None)
@@ -134,7 +141,7 @@ def create_backbone(name: str) -> nn.Module:
 
 
 def mean_and_std(name: str) -> dict[str, list[float]]:
-    """The `mean` and `std` of the images that a backbone's weights were learnt from."""
+    """Return the `mean` and `std`, per channel, with which the pretrained weights expect images to be normalized."""
     if is_torchvision(name):
         return IMAGENET_MEAN_AND_STD
     pretrained_cfg = require_timm(name).get_pretrained_cfg(name)
@@ -142,7 +149,7 @@ def mean_and_std(name: str) -> dict[str, list[float]]:
 
 
 def required_size(name: str) -> int | None:
-    """The side of the images that a backbone is made for, if it takes no other."""
+    """Return the image size in pixels that a backbone requires, or `None` if it accepts any size."""
     if is_torchvision(name):
         return 224 if name.startswith("vit_") else None
     pretrained_cfg = require_timm(name).get_pretrained_cfg(name)
@@ -150,17 +157,17 @@ def required_size(name: str) -> int | None:
 
 
 def require_timm(name: str) -> Any:
-    """timm, which knows a thousand networks more.
+    """Import and return timm.
 
     Raises:
-        ConfigError: If it does not know this one, or is not installed.
+        ConfigError: If timm is not installed or has no network of this name.
     """
     try:
         import timm
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"model.backbone={name} is none of torchvision's; timm may have it: pip install 'cnn_classifier[timm]'"
+            f"model.backbone={name} is unknown to torchvision; for models of timm, pip install 'cnn_classifier[timm]'"
         ) from error
     if not timm.is_model(name):
-        raise ConfigError(f"model.backbone={name} is unknown to torchvision and timm; expected a name such as resnet18")
+        raise ConfigError(f"model.backbone={name} is unknown to torchvision and timm; expected for example resnet18")
     return timm

@@ -1,33 +1,40 @@
-"""The course project's starting point: Conv - ReLU - Pool twice, Flatten, Dense."""
+"""The baseline network."""
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cnn_classifier.models.validation import check_positive, check_probability, feature_map_size
+from cnn_classifier.models.validation import check_positive, check_probability, feature_map_size, require_image_size
 
 
 class Baseline(nn.Module):
-    """A plain network to compare others with: images (B, channels, image_size, image_size) -> logits (B, num_classes).
+    """A plain convolutional network for comparison, the starting point of the course project.
+
+    Each block is a 3x3 convolution, ReLU and 2x2 max pooling. The head flattens the feature map and has one hidden
+    linear layer with dropout (arXiv:1207.0580).
+
+    Shape:
+        images (N, channels, image_size, image_size) -> logits (N, num_classes)
 
     Args:
-        num_classes: Length of the logits.
-        channels: Channels of the images.
-        image_size: Side of the images in pixels; the flattening head fixes it.
-        widths: Filters of each Conv - ReLU - Pool block; each block halves the image.
-        dense: Units of the hidden dense layer.
-        dropout: Probability of dropping a hidden unit.
+        num_classes: The number of classes.
+        channels: The number of image channels: 1 (grayscale) or 3 (RGB).
+        image_size: The height and width of the images, in pixels. It determines the input size of the first linear
+            layer and is therefore required.
+        widths: The number of output channels of each block. Each block halves height and width.
+        hidden_dim: The number of units of the hidden layer.
+        dropout: The dropout probability of hidden units.
 
     Raises:
-        ConfigError: If a value is out of range or the image is too small for the blocks.
+        ConfigError: If a value is out of range or the image is too small for the number of blocks.
     """
 
     def __init__(
         self,
         *,
         num_classes: int,
-        channels: int,
-        image_size: int,
+        channels: int = 3,
+        image_size: int | None = None,
         widths: Sequence[int] = (32, 64),
         hidden_dim: int = 64,
         dropout: float = 0.5,
@@ -36,7 +43,7 @@ class Baseline(nn.Module):
         check_positive("widths", *widths)
         check_positive("hidden_dim", hidden_dim)
         check_probability("dropout", dropout)
-        feature_size = feature_map_size(image_size, widths)
+        feature_size = feature_map_size(require_image_size("Baseline", image_size), widths)
         in_channels = [channels, *widths[:-1]]
         blocks = [
             nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2))
@@ -52,4 +59,5 @@ class Baseline(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, num_classes) of normalized images (N, channels, image_size, image_size)."""
         return self.head(self.features(images))

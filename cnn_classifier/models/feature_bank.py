@@ -1,7 +1,7 @@
-"""How familiar an image is: how near, as the network sees it, to images that it was validated on.
+"""Detection of out-of-distribution images by their nearest neighbors in feature space.
 
-Probabilities tell cats from dogs, and are as sure of a ship as of either. But what the last dense layer sees of a ship
-is far from all that it sees of cats and dogs, which nearest neighbours tell (arXiv:2204.06507).
+Softmax confidence does not detect out-of-distribution images: a classifier of cats and dogs is confident about a ship.
+The cosine similarity to the k-th nearest validation image in feature space does detect them (arXiv:2204.06507).
 """
 
 from collections.abc import Sequence
@@ -10,16 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-K = 5
-# From so few images no threshold can be told; more of them than so would make checkpoints large.
+NUM_NEIGHBORS = 5  # k
+# Fewer features do not determine a threshold; more would make checkpoints large.
 MIN_FEATURES, MAX_FEATURES = 20, 1000
 
 
 class FeatureBank(nn.Module):
-    """Features (B, D) -> their cosine (B,) with those of the fifth nearest of the images that are known.
+    """The features of reference images, with which the features of other images are compared.
+
+    Shape:
+        features (N, D) -> cosine similarities to the k-th nearest reference image (N,)
 
     Args:
-        known: Features of these images, (N, D).
+        features: The features of the reference images, shape (M, D).
     """
 
     features: Tensor
@@ -29,21 +32,31 @@ class FeatureBank(nn.Module):
         self.register_buffer("features", functional.normalize(features.float()))
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the cosine similarities (N,) of features (N, D) to the k-th nearest reference image."""
         cosines = functional.normalize(features.float()) @ self.features.T
-        return cosines.topk(K).values[:, -1]
+        return cosines.topk(NUM_NEIGHBORS).values[:, -1]
 
     def leave_one_out(self) -> Tensor:
-        """The familiarity of each known image, were it not known itself, (N,)."""
+        """Return the similarity of each reference image to the others, shape (M,)."""
         cosines = self.features @ self.features.T
-        return cosines.fill_diagonal_(-1).topk(K).values[:, -1]
+        return cosines.fill_diagonal_(-1).topk(NUM_NEIGHBORS).values[:, -1]
 
 
 def forward_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The logits (B, K), and what the last dense layer was given, (B, D); None where it is given something else."""
+    """Return the logits and the input of the last linear layer.
+
+    Args:
+        network: The network.
+        images: Normalized images, shape (N, C, H, W).
+
+    Returns:
+        The logits, shape (N, num_classes), and the features, shape (N, D). The features are `None` if the last linear
+        layer is not called exactly once with a 2-D tensor.
+    """
     captured: list[Tensor] = []
     linear_layers: Sequence[nn.Module] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     hooks = [
-        layer.register_forward_pre_hook(lambda _, given: captured.append(given[0])) for layer in linear_layers[-1:]
+        layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0])) for layer in linear_layers[-1:]
     ]
     try:
         logits = network(images)
@@ -54,6 +67,6 @@ def forward_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, T
 
 
 def build_feature_bank(features: Sequence[Tensor]) -> FeatureBank | None:
-    """What batches of features (B, D) make familiar; None of too few images."""
+    """Return the bank of batches of features (N, D), or `None` for fewer than `MIN_FEATURES` images."""
     all_features = torch.cat(list(features)) if features else torch.empty(0)
     return FeatureBank(all_features) if len(all_features) >= MIN_FEATURES else None

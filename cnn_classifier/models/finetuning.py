@@ -1,4 +1,4 @@
-"""What a network offers whose parts learn at rates, and from times, of their own."""
+"""The interface of networks that support fine-tuning."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,17 +7,17 @@ from torch import nn
 
 @runtime_checkable
 class FineTunable(Protocol):
-    """A network that begins with weights learnt elsewhere."""
+    """A network with pretrained weights, per-block learning rates and gradual unfreezing (arXiv:1801.06146)."""
 
     def load_weights(self) -> None:
-        """Start from these weights; called once before a training, never when a checkpoint is loaded."""
+        """Load the pretrained weights. Called once before training starts, but not when a checkpoint is loaded."""
 
     def lr_multipliers(self) -> list[tuple[list[nn.Parameter], float]]:
-        """The parameters of each part, and what to multiply their learning rate by."""
+        """Return the parameters of each block and the factor of their learning rate."""
 
     def set_progress(self, fraction: float) -> None:
-        """Let the parts learn whose time has come.
+        """Freeze and unfreeze blocks according to the progress of the run.
 
         Args:
-            share: Of the run that is over.
+            fraction: The completed fraction of the run, from 0 to 1.
         """

@@ -1,9 +1,11 @@
-"""A network whose images do not depend on each other, so that it learns the same in one process and in two."""
+"""A network whose training does not depend on the number of processes."""
 
 from torch import Tensor, nn
 
 
 class GroupNet(nn.Module):
+    """A network with group normalization, which does not use batch statistics."""
+
     supports_variable_size = True
 
     def __init__(self, *, num_classes: int, channels: int, image_size: int) -> None:

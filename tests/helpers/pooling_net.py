@@ -1,10 +1,10 @@
-"""A user's own network: small, and for images of any size."""
+"""A small user-defined network for images of any size."""
 
 from torch import Tensor, nn
 
 
 class PoolingNet(nn.Module):
-    """Conv - Norm - ReLU, the mean over the whole image, and a linear layer."""
+    """A convolution, batch normalization, ReLU, global average pooling and a linear layer."""
 
     supports_variable_size = True
 
