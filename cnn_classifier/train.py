@@ -153,7 +153,7 @@ class Run:
         split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
         print(f"{self.config.dataset.name}: {split_sizes} images in {datamodule.num_classes} classes")
         resuming = [] if ckpt_path is None else [f"resuming from {ckpt_path}"]
-        print(*training_warnings(datamodule.summary), *resuming, *reasons, sep="\n")
+        print(*training_warnings(datamodule.prepared.summary), *resuming, *reasons, sep="\n")
 
     def finish(self, trainer: Trainer, datamodule: ImageFolderDataModule) -> TrainResult:
         """Calibrate and evaluate the best checkpoint, and write the report."""
@@ -190,7 +190,8 @@ def write_run_report(
     for sample in datamodule.splits["train"]:
         paths_by_class[datamodule.class_names[sample.label]].append(str(sample.path))
     write_samples(run_dir, paths_by_class, datamodule.preprocess.load)
-    summary = {key: value for key, value in datamodule.summary.items() if key != "shapes"}  # thousands of image sizes
+    summary = datamodule.prepared.summary
+    summary = {key: value for key, value in summary.items() if key != "shapes"}  # thousands of image sizes
     scores = {name: evaluation.scores() for name, evaluation in evaluations.items() if name != "test"}
     content = {"splits": datamodule.class_counts, "data": summary, **collect_environment(), **extra}
     explain = partial(explain_predictions, predictor)

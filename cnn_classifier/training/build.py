@@ -109,7 +109,7 @@ def fit(trainer: Trainer, module: ImageClassifier, datamodule: ImageFolderDataMo
 
 
 def get_best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
-    """Return the checkpoint with the best monitored value; without such a callback, save and return the last weights."""
+    """Return the checkpoint with the best monitored value; save the last weights if no callback monitors one."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
             return Path(callback.best_model_path)

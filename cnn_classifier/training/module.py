@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +17,33 @@ from cnn_classifier.config.instantiate import (
     to_plain,
     without_pretrained_weights,
 )
-from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.images.preprocess import Preprocess
 from cnn_classifier.data.loading.augment import normalize, to_float
 from cnn_classifier.data.loading.loader import Batch
-from cnn_classifier.errors import ConfigError, DataError
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.lightning_internals import count_train_batches
 from cnn_classifier.models import get_model_config
 from cnn_classifier.models.feature_bank import FeatureBank
-from cnn_classifier.models.finetuning import FineTunable
+from cnn_classifier.training import optim
+from cnn_classifier.training.callbacks.data_consistency import DataConsistency
 from cnn_classifier.training.callbacks.plateau import PlateauStep
 from cnn_classifier.training.callbacks.resume_state import PartialEpochMetrics
 from cnn_classifier.training.callbacks.sync_buffers import SyncBuffers
+from cnn_classifier.training.callbacks.unfreezing import Unfreezing
 from cnn_classifier.training.checkpoints import checkpoint_header, find_checkpoint, read_checkpoint
-from cnn_classifier.training.optim import (
-    DEFAULT_OPTIMIZER,
-    DEFAULT_SCHEDULER,
-    build_optimizer,
-    build_schedulers,
-    clip_gradients,
-)
 from cnn_classifier.training.task import DEFAULT_LOSS, StageMetrics, build_loss
 
 
 class ImageClassifier(LightningModule):
-    """An image classifier that any `Trainer` trains, and whose checkpoints load without any other file.
-
-    All arguments are plain data, which `save_hyperparameters` stores in the checkpoint.
+    """An image classifier that any `Trainer` trains. All arguments are plain data, stored in the checkpoint.
 
     Args:
         model: The network: a name such as `"cnn"`, or a mapping with `_target_` and constructor arguments.
         num_classes: The number of classes K; the length of `class_names` if not given.
         image_size: The side of the input images in pixels; required only by networks with a flattening head.
         channels: The number of image channels, 3 for RGB or 1 for grayscale.
-        class_names: The name of each class. If not given, `fit` takes them from the data module.
-        preprocess: The preprocessing of image files, a `Preprocess` or its `to_dict()`. If not given, `fit` takes it from
-            the data module.
+        class_names: The name of each class; taken from the data module if not given.
+        preprocess: A `Preprocess` or its `to_dict()`; taken from the data module if not given.
         optimizer: `_target_` and arguments of the optimizer.
         scheduler: `_target_` and arguments of the learning-rate schedule, and optionally `warmup_epochs` and `monitor`.
         loss: `label_smoothing` in [0, 1], and `class_weights`, a list of K values or None.
@@ -94,8 +85,8 @@ class ImageClassifier(LightningModule):
             "channels": preprocess["channels"] if preprocess else channels,
             "class_names": class_names,
             "preprocess": preprocess,
-            "optimizer": optimizer or DEFAULT_OPTIMIZER,
-            "scheduler": scheduler or DEFAULT_SCHEDULER,
+            "optimizer": optimizer or optim.DEFAULT_OPTIMIZER,
+            "scheduler": scheduler or optim.DEFAULT_SCHEDULER,
             "loss": DEFAULT_LOSS | dict(loss or {}),
             "aliases": aliases,
         }
@@ -118,14 +109,7 @@ class ImageClassifier(LightningModule):
         self.network.to(memory_format=memory_format)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits.
-
-        Args:
-            images: Images, uint8 or float in [0, 1], shape (B, C, H, W). They are normalized here.
-
-        Returns:
-            The logits, shape (B, K).
-        """
+        """Normalize images (B, C, H, W), uint8 or float in [0, 1], and compute logits (B, K)."""
         images = to_float(images) if images.dtype == torch.uint8 else images
         if self.preprocess is not None:
             images = normalize(images, self.preprocess)
@@ -166,19 +150,19 @@ class ImageClassifier(LightningModule):
             self.log(f"{stage}/{name}", metric, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.hparams["optimizer"], self.network)
+        optimizer = optim.build_optimizer(self.hparams["optimizer"], self.network)
         total_steps = self.trainer.estimated_stepping_batches  # infinite with max_epochs=-1
-        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        steps_per_epoch = math.ceil(count_train_batches(self.trainer) / self.trainer.accumulate_grad_batches)
         scheduler = self.hparams["scheduler"]
         if math.isinf(total_steps) and "total_steps" in scheduler:
             raise ConfigError("scheduler=onecycle requires trainer.max_epochs; set it, or use scheduler=constant")
-        schedulers = build_schedulers(
+        schedulers = optim.build_schedulers(
             scheduler, optimizer, steps_per_epoch=steps_per_epoch, total_steps=int(min(total_steps, 2**62))
         )
         return [optimizer], schedulers
 
     def configure_callbacks(self) -> list[Callback]:
-        return [PartialEpochMetrics(), SyncBuffers(), PlateauStep()]
+        return [DataConsistency(), Unfreezing(), PartialEpochMetrics(), SyncBuffers(), PlateauStep()]
 
     def configure_gradient_clipping(
         self,
@@ -186,34 +170,7 @@ class ImageClassifier(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        clip_gradients(self.trainer.precision_plugin, optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def setup(self, stage: str) -> None:
-        """Take class names and preprocessing from the data module, or check that they agree with the module's.
-
-        Raises:
-            DataError: If they disagree. Mean and standard deviation may differ: a checkpoint keeps its own.
-        """
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if not isinstance(datamodule, ImageFolderDataModule):
-            return
-        names, preprocess = list(datamodule.class_names), datamodule.preprocess
-        if self.hparams["class_names"] is None and len(names) == len(self.class_names):
-            self.class_names = self.hparams["class_names"] = names
-        if self.preprocess is None:
-            self.preprocess, self.hparams["preprocess"] = preprocess, preprocess.to_dict()
-        if names != self.class_names:
-            raise DataError(f"The data has the classes {names}, but the model has {self.class_names}.")
-        if replace(preprocess, mean=self.preprocess.mean, std=self.preprocess.std) != self.preprocess:
-            raise DataError(f"The data module's {preprocess} differs from the model's {self.preprocess}.")
-
-    def on_train_start(self) -> None:
-        self.on_train_epoch_start()  # Lightning does not call it when a run resumes within an epoch
-
-    def on_train_epoch_start(self) -> None:
-        if isinstance(self.network, FineTunable):
-            epochs = self.trainer.max_epochs or 0
-            self.network.set_progress(self.current_epoch / epochs if epochs > 0 else 1.0)
+        optim.clip_gradients(self.trainer.precision_plugin, optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["cnn_classifier"] = checkpoint_header()
@@ -222,7 +179,7 @@ class ImageClassifier(LightningModule):
     def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, *, trusted: Sequence[str] = (), **kwargs: Any
     ) -> "ImageClassifier":
-        """Load a module from a checkpoint of any `Trainer`, on the CPU unless `map_location` is given.
+        """Load a checkpoint of any `Trainer`, on the CPU unless `map_location` is given.
 
         Args:
             checkpoint_path: The checkpoint file, or a run directory.
@@ -230,15 +187,10 @@ class ImageClassifier(LightningModule):
             kwargs: Further arguments of `LightningModule.load_from_checkpoint`.
 
         Raises:
-            CheckpointError: If the file is missing, damaged, not a checkpoint of this class, or names an untrusted class.
+            CheckpointError: If the file is missing, damaged or of another class, or names an untrusted class.
         """
-        checkpoint = read_checkpoint(checkpoint_path)
-        hparams = checkpoint["hyper_parameters"]
+        hparams = read_checkpoint(checkpoint_path)["hyper_parameters"]
         check_trusted_hparams(hparams, trusted)
-        path = find_checkpoint(checkpoint_path)
-        options: dict[str, Any] = {
-            "map_location": "cpu",
-            "weights_only": True,
-            "model": without_pretrained_weights(hparams["model"]),
-        }
-        return super().load_from_checkpoint(path, **options | kwargs)
+        model = without_pretrained_weights(hparams["model"])
+        options: dict[str, Any] = {"map_location": "cpu", "weights_only": True, "model": model}
+        return super().load_from_checkpoint(find_checkpoint(checkpoint_path), **options | kwargs)

@@ -119,7 +119,7 @@ def test_unreadable_images_leave_the_splits_and_are_listed(root: Path, cache: st
     broken.write_bytes(b"")
     data = make_data(root, cache=cache)
     data.prepare_data()
-    assert data.summary["unreadable"] == [{"path": "test/cats/001.png", "reason": "the file is empty"}]
+    assert data.prepared.summary["unreadable"] == [{"path": "test/cats/001.png", "reason": "the file is empty"}]
     assert data.class_counts["test"] == [2, 2]
     assert broken not in [sample.path for sample in data.splits["test"]]
     assert [len(labels) for _, labels in data.build_loader("test")] == [4]

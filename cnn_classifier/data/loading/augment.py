@@ -94,7 +94,7 @@ class Augmentation(nn.Module):
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Convert uint8 images to float32 in [0, 1], contiguous, which makes augmentation twice as fast; pass on float images."""
+    """Convert uint8 images to contiguous float32 in [0, 1], which augments twice as fast; pass on float images."""
     if images.is_floating_point():
         return images
     return images.to(torch.float32, memory_format=torch.contiguous_format).mul_(1 / 255)

@@ -1,10 +1,11 @@
 """Batch loading by slicing an image store, in an order derived from the seed and the epoch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from cnn_classifier.data.loading.image_store import ImageStore
@@ -126,3 +127,19 @@ class BatchLoader:
             batch = torch.from_numpy(pixels), torch.from_numpy(self.labels[indices])
             images, labels = (tensor.pin_memory() for tensor in batch) if self.pin_memory else batch
             yield images.permute(0, 3, 1, 2), labels
+
+
+def get_train_size(sizes: Sequence[int], trainer: Trainer) -> int:
+    """Return the side of the training images of the current epoch in pixels, for progressive resizing.
+
+    Each size takes an equal part of the epochs, the last ones first: short runs use mostly the largest.
+
+    Args:
+        sizes: The sides in pixels, in the order of their use.
+        trainer: The `Trainer`, for the number of epochs and the current one.
+    """
+    epochs = trainer.max_epochs or 0
+    if epochs < 1:
+        return int(sizes[-1])
+    remaining = max(epochs - 1 - trainer.current_epoch, 0)
+    return int(sizes[-1 - remaining * len(sizes) // epochs])

@@ -129,8 +129,9 @@ def check_unreadable(check_result: CheckResult, config: DatasetConfig) -> None:
         )
     if len(unreadable) > config.max_unreadable * total:
         raise DataError(
-            f"{len(unreadable)} of {total} images ({len(unreadable) / total:.1%}) cannot be read, such as {path}: {reason}; "
-            f"expected at most {config.max_unreadable:.0%} (dataset.max_unreadable); `cnn-classifier data check` lists them all"
+            f"{len(unreadable)} of {total} images ({len(unreadable) / total:.1%}) cannot be read, such as {path}: "
+            f"{reason}; expected at most {config.max_unreadable:.0%} (dataset.max_unreadable); "
+            "`cnn-classifier data check` lists them all"
         )
 
 

@@ -89,7 +89,9 @@ class NaNGuard(Callback):
         """
         epoch, batch = divmod(step, int(trainer.num_training_batches))
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        images = [str(path) for path in datamodule.get_batch_paths(epoch, batch)]
+        loader = datamodule.build_loader("train", sampler=datamodule.config.sampler)
+        loader.sampler.set_epoch(epoch)
+        images = [str(datamodule.splits["train"][index].path) for index in loader.batch_indices()[batch]]
         report_path = self.run_dir / "diverged.json"
         if trainer.is_global_zero:
             write_json(report_path, {"epoch": epoch + 1, "batch": batch + 1, "step": step + 1, "images": images})

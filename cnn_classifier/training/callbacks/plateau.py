@@ -7,8 +7,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 class PlateauStep(Callback):
     """Step `ReduceLROnPlateau` schedulers at the end of each training epoch.
 
-    Lightning steps them after the checkpoint callbacks, so that a resumed run would lack the last step. `build_schedulers`
-    disables Lightning's own step.
+    Lightning steps them after the checkpoint callbacks, so that a resumed run would lack the last step.
+    `build_schedulers` disables Lightning's own step.
     """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
