@@ -104,7 +104,7 @@ class ImageFolderDataModule(LightningDataModule):
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the classes; a label is an index into them."""
+        """The names of the classes, which labels index."""
         return self.index.class_names
 
     @property
@@ -133,8 +133,6 @@ class ImageFolderDataModule(LightningDataModule):
         _ = self.prepared
 
     def setup(self, stage: str) -> None:
-        """Open the decoded images; other ranks find them in the cache that `prepare_data` filled."""
-        _ = self.prepared
         self.augmentation = Augmentation(self.transforms, num_classes=self.num_classes)
 
     def train_dataloader(self) -> BatchLoader | DeviceLoader:
@@ -156,11 +154,7 @@ class ImageFolderDataModule(LightningDataModule):
         return prepare_folder(self.predict_dir, self.preprocess, batch_size=self.batch_size)
 
     def build_loader(self, split: str, *, sampler: str | None = None) -> BatchLoader:
-        """Build a loader of one split, in the order of its samples if no sampler is given.
-
-        Raises:
-            ConfigError: If the split is empty.
-        """
+        """Build a loader of one split; without a sampler, in the order of its samples."""
         samples = self.splits.get(split)
         if not samples:
             raise ConfigError(f"There are no images for the {split} split; pass a {split} dataset or folder.")

@@ -54,8 +54,8 @@ class Augmentation(nn.Module):
     """Random augmentation of a batch: transforms of single images, then MixUp and CutMix.
 
     Args:
-        transforms: The transforms, applied in order. A `PerSampleTransform` receives the whole batch, torchvision's MixUp
-            and CutMix receive images and labels, and any other v2 transform receives one image at a time.
+        transforms: The transforms in order. A `PerSampleTransform` receives the batch, torchvision's MixUp and CutMix
+            receive images and labels, and any other v2 transform receives one image at a time.
         num_classes: The number of classes K, the length of mixed labels.
     """
 
