@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.folders import COLOURS, MakeFolder
+from helpers.folders import COLORS, MakeFolder
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -76,7 +76,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
             label = classes.index(Path(folder).name)
             for index in range(count):
                 noise = np.random.default_rng([label, index, len(folder)]).integers(-20, 20, (size, size, 3))
-                pixels = (np.array(COLOURS[label % len(COLOURS)]) + noise).clip(0, 255).astype(np.uint8)
+                pixels = (np.array(COLORS[label % len(COLORS)]) + noise).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).convert(mode).save(root / folder / f"{index:03d}.png")
         return root
 

@@ -1,4 +1,4 @@
-"""What all runs share is made by one of them; the others wait, and say so."""
+"""Tests of atomic folders, locks and stale partial folders."""
 
 import io
 import sys
@@ -9,44 +9,86 @@ from threading import Event
 
 import pytest
 
-from cnn_classifier.files import file_lock, is_locked, remove_stale_partials
+from cnn_classifier.errors import StorageError, first_line, single_line
+from cnn_classifier.files import PARTIAL, atomic_dir, file_lock, is_locked, remove_stale_partials
 
 
-def test_the_second_run_waits_for_the_first_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said, made = io.StringIO(), Event()
-    monkeypatch.setattr(sys, "stderr", said)
+def test_second_lock_holder_waits_and_prints_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr, is_created = io.StringIO(), Event()
+    monkeypatch.setattr(sys, "stderr", stderr)
 
     def second() -> bool:
         with file_lock(tmp_path / "photos"):
-            return made.is_set()
+            return is_created.is_set()
 
     with ThreadPoolExecutor() as pool:
         with file_lock(tmp_path / "photos"):
             waiting = pool.submit(second)
-            while not said.getvalue().endswith("\n"):
+            while not stderr.getvalue().endswith("\n"):
                 assert not waiting.done()
                 time.sleep(0.01)
-            made.set()
+            is_created.set()
         assert waiting.result()
-    assert said.getvalue() == f"waiting for another run that is creating {tmp_path / 'photos'}\n"
+    assert stderr.getvalue() == f"waiting for another run that is creating {tmp_path / 'photos'}\n"
 
 
-def test_whoever_comes_alone_does_not_wait(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_free_lock_is_acquired_without_a_message(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         with file_lock(tmp_path / "photos"):
             pass
     assert capfd.readouterr().err == ""
 
 
-def test_only_what_nobody_makes_is_abandoned(tmp_path: Path) -> None:
-    making, killed, done = (tmp_path / name for name in (".partial-making", ".partial-killed", "done"))
-    for folder in (making, killed, done):
+def test_stale_partials_are_removed_unless_locked(tmp_path: Path) -> None:
+    locked, stale, done = (tmp_path / name for name in (".partial-making", ".partial-killed", "done"))
+    for folder in (locked, stale, done):
         folder.mkdir()
         (folder / "picture").touch()
     with file_lock(tmp_path / "killed"):
         pass
     with file_lock(tmp_path / "making"):
-        assert [is_locked(folder) for folder in (making, killed, done)] == [True, False, False]
+        assert [is_locked(folder) for folder in (locked, stale, done)] == [True, False, False]
         remove_stale_partials(tmp_path)
-        assert [folder.exists() for folder in (making, killed, done)] == [True, False, True]
-    assert not is_locked(making)
+        assert [folder.exists() for folder in (locked, stale, done)] == [True, False, True]
+    assert not is_locked(locked)
+
+
+def test_atomic_dir_appears_only_when_the_block_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "parent" / "photos"
+    stale = path.with_name(f"{PARTIAL}photos")
+    stale.mkdir(parents=True)
+    (stale / "stale.jpg").touch()
+    path.mkdir()  # an empty folder is replaced
+    with atomic_dir(path) as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "photo.jpg").touch()
+        assert list(path.iterdir()) == []
+    assert [file.name for file in path.iterdir()] == ["photo.jpg"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), OSError(28, "No space left on device")])
+def test_atomic_dir_leaves_no_files_when_the_block_raises(tmp_path: Path, error: Exception) -> None:
+    message = "wrong" if isinstance(error, ValueError) else r"^Cannot write .*photos: No space left on device\."
+    with (
+        pytest.raises(ValueError if isinstance(error, ValueError) else StorageError, match=message),
+        atomic_dir(tmp_path / "photos") as partial,
+    ):
+        (partial / "photo.jpg").touch()
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_dir_does_not_replace_a_folder_with_files(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").touch()
+    with pytest.raises(StorageError, match=r"^Cannot write .*photos: "), atomic_dir(tmp_path / "photos"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["photos", "mine.jpg"]
+
+
+def test_error_messages_are_shortened_to_one_line() -> None:
+    error = ValueError("first\n  second\tthird")
+    assert first_line(error) == "first"
+    assert single_line(error) == "first second third"
+    assert first_line(MemoryError()) == "MemoryError"

@@ -1,4 +1,4 @@
-"""No checkpoint, bundle or configuration runs code of its own, whatever is done with it."""
+"""Tests that checkpoints, bundles and configurations cannot run code."""
 
 import io
 import json
@@ -34,8 +34,8 @@ class Payload:
         return os.mkdir, ("sentinel",)
 
 
-def content(**changed: Any) -> dict[str, Any]:
-    """Of a checkpoint of ours, some of it replaced."""
+def checkpoint_content(**changed: Any) -> dict[str, Any]:
+    """Return the content of a valid checkpoint, with some entries replaced."""
     module = make_classifier()
     return {
         "state_dict": module.state_dict(),
@@ -45,12 +45,12 @@ def content(**changed: Any) -> dict[str, Any]:
     }
 
 
-def settings(**changed: Any) -> dict[str, Any]:
+def hyper_parameters(**changed: Any) -> dict[str, Any]:
     return dict(make_classifier().hparams) | changed
 
 
-def nested(path: Path) -> None:
-    """A pickle that hides another zip archive with a pickle."""
+def write_nested_zip(path: Path) -> None:
+    """Write a checkpoint that contains another zip archive with a pickle."""
     inner = io.BytesIO()
     torch.save(Payload(), inner)
     with zipfile.ZipFile(path, "w") as archive:
@@ -59,7 +59,7 @@ def nested(path: Path) -> None:
         archive.writestr("archive/version", "3")
 
 
-def legacy_tar(path: Path) -> None:
+def write_legacy_tar(path: Path) -> None:
     with tarfile.open(path, "w") as archive:
         for name in ("pickle", "storages", "tensors"):
             member = tarfile.TarInfo(name)
@@ -67,41 +67,52 @@ def legacy_tar(path: Path) -> None:
             archive.addfile(member, io.BytesIO(pickle.dumps(Payload())))
 
 
-def mkdir(name: str) -> dict[str, Any]:
+def mkdir_target(name: str) -> dict[str, Any]:
     return {"_target_": name, "path": "sentinel", "name": "sentinel", "command": "mkdir sentinel"}
 
 
-EVIL: dict[str, Callable[[Path], Any]] = {
-    "code among the weights": lambda path: save_with_checksum(path, content(state_dict={"weight": Payload()})),
-    "code among the settings": lambda path: save_with_checksum(path, content(hyper_parameters={"model": Payload()})),
-    "code as a callback": lambda path: save_with_checksum(path, content(callbacks={"mine": Payload()})),
+MALICIOUS: dict[str, Callable[[Path], Any]] = {
+    "code among the weights": lambda path: save_with_checksum(
+        path, checkpoint_content(state_dict={"weight": Payload()})
+    ),
+    "code among the hyperparameters": lambda path: save_with_checksum(
+        path, checkpoint_content(hyper_parameters={"model": Payload()})
+    ),
+    "code as a callback": lambda path: save_with_checksum(path, checkpoint_content(callbacks={"mine": Payload()})),
     "a bare pickle": lambda path: path.write_bytes(pickle.dumps(Payload())),
     "torch's old format": lambda path: torch.save(Payload(), path, _use_new_zipfile_serialization=False),
-    "torch's oldest format": legacy_tar,
-    "a pickle in a zip in a zip": nested,
+    "torch's oldest format": write_legacy_tar,
+    "a pickle in a zip in a zip": write_nested_zip,
     "an instantiator": lambda path: save_with_checksum(
-        path, content(hyper_parameters=settings(_instantiator="os.mkdir"))
+        path, checkpoint_content(hyper_parameters=hyper_parameters(_instantiator="os.mkdir"))
     ),
-    "a class path": lambda path: save_with_checksum(path, content(hyper_parameters=settings(_class_path="os.mkdir"))),
-    "a target": lambda path: save_with_checksum(path, content(hyper_parameters=settings(model=mkdir("os.system")))),
+    "a class path": lambda path: save_with_checksum(
+        path, checkpoint_content(hyper_parameters=hyper_parameters(_class_path="os.mkdir"))
+    ),
+    "a target": lambda path: save_with_checksum(
+        path, checkpoint_content(hyper_parameters=hyper_parameters(model=mkdir_target("os.system")))
+    ),
     "an alias": lambda path: save_with_checksum(
-        path, content(hyper_parameters=settings(model=mkdir("shutil.os.mkdir")))
+        path, checkpoint_content(hyper_parameters=hyper_parameters(model=mkdir_target("shutil.os.mkdir")))
     ),
     "a target in a target": lambda path: save_with_checksum(
-        path, content(hyper_parameters=settings(model=settings()["model"] | {"dropout": mkdir("os.mkdir")}))
+        path,
+        checkpoint_content(
+            hyper_parameters=hyper_parameters(model=hyper_parameters()["model"] | {"dropout": mkdir_target("os.mkdir")})
+        ),
     ),
 }
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def working_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("photo.png")
     return tmp_path
 
 
-@pytest.mark.parametrize("make", EVIL.values(), ids=list(EVIL))
-def test_a_malicious_checkpoint_is_refused_by_every_command(
+@pytest.mark.parametrize("make", MALICIOUS.values(), ids=list(MALICIOUS))
+def test_malicious_checkpoint_is_refused_by_every_command(
     make: Callable[[Path], Any], make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_folder({"birds": 8, "cats": 8, "dogs": 8})
@@ -114,11 +125,11 @@ def test_a_malicious_checkpoint_is_refused_by_every_command(
         ["serve", "evil.ckpt"],
         ["train", *size, "model=baseline", "model.widths=[2]", "trainer=cpu", "resume=evil.ckpt", "run_dir=run"],
     )
-    for words in commands:
-        assert main(words) == 4, words
-        told = capsys.readouterr().err
-        assert len(told.strip().splitlines()) == 1, told
-        assert "evil" in told
+    for arguments in commands:
+        assert main(arguments) == 4, arguments
+        message = capsys.readouterr().err
+        assert len(message.strip().splitlines()) == 1, message
+        assert "evil" in message
     assert not Path("sentinel").exists()
     assert not Path("bundle").exists()
 
@@ -126,32 +137,32 @@ def test_a_malicious_checkpoint_is_refused_by_every_command(
 @pytest.mark.parametrize(
     "command", ["predict {} x.png", "evaluate {} x", "export {} --to onnx --out o", "train resume={}"]
 )
-def test_nothing_is_fetched_on_behalf_of_a_checkpoint(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_url_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("x.png")
 
-    words = command.format("https://example.org/best.ckpt").split()
-    code = main([*words, "dataset=digits"] if words[0] == "train" else words)
+    arguments = command.format("https://example.org/best.ckpt").split()
+    code = main([*arguments, "dataset=digits"] if arguments[0] == "train" else arguments)
 
     assert code == 4
     assert "best.ckpt is an address; expected " in capsys.readouterr().err
 
 
-def test_a_header_that_lies_about_its_length_is_refused(bundle_of_tensors: Path) -> None:
-    path = bundle_of_tensors / "model.safetensors"
+def test_safetensors_with_wrong_header_length_is_refused(safetensors_bundle: Path) -> None:
+    path = safetensors_bundle / "model.safetensors"
     path.write_bytes(struct.pack("<Q", 2**63) + path.read_bytes()[8:])
-    assert main(["predict", str(bundle_of_tensors), "photo.png"]) == 4
+    assert main(["predict", str(safetensors_bundle), "photo.png"]) == 4
 
 
 @pytest.fixture
-def bundle_of_tensors(trained: Path, tmp_path: Path, make_folder: MakeFolder) -> Path:
+def safetensors_bundle(trained: Path, tmp_path: Path, make_folder: MakeFolder) -> Path:
     folder = make_folder({"birds": 2, "cats": 2, "dogs": 2}, size=8)
-    words = ["--to", "safetensors", "--images", str(folder), "--out", str(tmp_path / "tensors")]
-    assert main(["export", str(trained), *words]) == 0
+    arguments = ["--to", "safetensors", "--images", str(folder), "--out", str(tmp_path / "tensors")]
+    assert main(["export", str(trained), *arguments]) == 0
     return tmp_path / "tensors"
 
 
 @pytest.mark.parametrize("location", ["../secret.bin", "/etc/hostname", "link.bin"])
-def test_a_graph_reads_no_file_beside_itself(bundle: Path, tmp_path: Path, location: str) -> None:
+def test_onnx_external_data_is_refused(bundle: Path, tmp_path: Path, location: str) -> None:
     import shutil
 
     import onnx
@@ -171,7 +182,7 @@ def test_a_graph_reads_no_file_beside_itself(bundle: Path, tmp_path: Path, locat
     assert main(["predict", str(evil), "photo.png"]) == 4
 
 
-NAMES = [
+FORBIDDEN_TARGETS = [
     "os.system", "os.mkdir", "os.popen", "os.execv", "os.remove", "shutil.rmtree", "shutil.os.mkdir",
     "pathlib.os.mkdir", "subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_output",
     "subprocess.os.system",
@@ -185,9 +196,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize("kind", [nn.Module, Optimizer, LRScheduler, Callback, Logger])
-def test_only_the_parts_of_a_training_are_called(kind: type) -> None:
-    assert len(NAMES) >= 40
-    for name in NAMES:
+def test_instantiate_refuses_targets_of_other_types(kind: type) -> None:
+    assert len(FORBIDDEN_TARGETS) >= 40
+    for name in FORBIDDEN_TARGETS:
         with pytest.raises(ConfigError, match=rf"_target_: {name} (is not allowed here|cannot be imported)"):
             instantiate({"_target_": name, "path": "sentinel"}, kind)
     assert not Path("sentinel").exists()
@@ -196,17 +207,19 @@ def test_only_the_parts_of_a_training_are_called(kind: type) -> None:
 @pytest.mark.parametrize(
     "group", ["model", "optimizer", "scheduler", "callbacks.best", "+augment.mine", "+logger.mine"]
 )
-def test_a_word_of_the_command_calls_nothing_else(
+def test_target_override_of_another_type_is_refused(
     group: str, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_folder({"cats": 8, "dogs": 8})
-    words = ["dataset=folder", "dataset.root=images", "trainer=cpu", "trainer.max_epochs=1", "run_dir=run"]
-    assert main(["train", *words, f"{group}._target_=os.mkdir", f"+{group.removeprefix('+')}.path=sentinel"]) == 2
+    arguments = ["dataset=folder", "dataset.root=images", "trainer=cpu", "trainer.max_epochs=1", "run_dir=run"]
+    assert main(["train", *arguments, f"{group}._target_=os.mkdir", f"+{group.removeprefix('+')}.path=sentinel"]) == 2
     assert "os.mkdir" in capsys.readouterr().err
     assert sorted(path.name for path in Path().iterdir()) == ["images", "photo.png"]
 
 
-def test_a_saved_configuration_refers_to_nothing(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_config_does_not_resolve_environment_variables(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cnn_classifier.config.compose import load_saved_config
 
     monkeypatch.setenv("MY_SECRET", "secret")

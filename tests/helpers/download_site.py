@@ -1,4 +1,4 @@
-"""A web site on this machine that fails as it is told, for everything that downloads."""
+"""A local HTTP server with configurable faults, for the download tests."""
 
 import hashlib
 import re
@@ -12,29 +12,29 @@ HALF = len(CONTENT) // 2
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
-class Visit(BaseHTTPRequestHandler):
-    """One request, and the ways to answer it."""
+class Handler(BaseHTTPRequestHandler):
+    """A request handler that answers with the next fault of the site, or correctly."""
 
     protocol_version = "HTTP/1.1"
     server: "Site"
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Range")))
-        fault = self.server.faults.pop(0) if self.server.faults else Visit.serve
+        self.server.requests.append((self.path, self.headers.get("Range")))
+        fault = self.server.faults.pop(0) if self.server.faults else Handler.serve
         fault(self)
         self.close_connection = True
 
     def serve(self, *, stop_after: int | None = None, **headers: object) -> None:
-        """Answer as a good server does, with ranges, unless other headers are given or it stops early."""
+        """Answer correctly, with range support, except for the given headers and an early end."""
         content, start = self.server.content, 0
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if found and self.headers.get("If-Range", self.server.tag) == self.server.tag:
-            start = int(found[1])
-        good = {"Content-Length": len(content) - start, "ETag": self.server.tag}
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if match and self.headers.get("If-Range", self.server.tag) == self.server.tag:
+            start = int(match[1])
+        defaults = {"Content-Length": len(content) - start, "ETag": self.server.tag}
         if start:
-            good["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        told = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.answer(206 if start else 200, good | told, content[start:stop_after])
+            defaults["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        overrides = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answer(206 if start else 200, defaults | overrides, content[start:stop_after])
 
     def answer(self, status: int, headers: dict[str, object], body: bytes = b"") -> None:
         self.send_response(status)
@@ -49,21 +49,24 @@ class Visit(BaseHTTPRequestHandler):
 
 
 class Site(ThreadingHTTPServer):
-    """Serves `content` under any path; `faults` are taken one a request before it serves well.
+    """A server of `content` at any path.
 
-    Args (set by the test):
-        asked: Path and Range header of each request so far.
-        over: Set when the test ends, for answers that wait.
+    Attributes:
+        content: The content of the file.
+        tag: The ETag of the file.
+        faults: The answers to the next requests; later requests are answered correctly.
+        requests: The path and Range header of each request so far.
+        finished: An event that is set when the test ends, for answers that hang.
     """
 
     daemon_threads = False
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Visit)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.tag = CONTENT, '"1"'
-        self.faults: list[Callable[[Visit], None]] = []
-        self.asked: list[tuple[str, str | None]] = []
-        self.over = threading.Event()
+        self.faults: list[Callable[[Handler], None]] = []
+        self.requests: list[tuple[str, str | None]] = []
+        self.finished = threading.Event()
 
     @property
     def address(self) -> str:
@@ -71,45 +74,46 @@ class Site(ThreadingHTTPServer):
 
     @property
     def ranges(self) -> list[str | None]:
-        return [wanted for _, wanted in self.asked]
+        return [range_header for _, range_header in self.requests]
 
     def handle_error(self, *_: object) -> None:
-        """A client that hangs up is what some tests are about."""
+        """Print nothing: some tests close the connection early."""
 
 
 @contextmanager
-def serving() -> Iterator[Site]:
+def run_site() -> Iterator[Site]:
+    """Run a `Site` in a thread."""
     with Site() as site:
         thread = threading.Thread(target=site.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield site
         finally:
-            site.over.set()
+            site.finished.set()
             site.shutdown()
             thread.join()
 
 
-def answering(status: int, body: bytes = b"", **headers: object) -> Callable[[Visit], None]:
-    """A fault: this answer."""
-    told = {"Content-Length": len(body)} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda visit: visit.answer(status, told, body)
+def respond_with(status: int, body: bytes = b"", **headers: object) -> Callable[[Handler], None]:
+    """Return a fault: this answer."""
+    all_headers = {"Content-Length": len(body)} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda handler: handler.answer(status, all_headers, body)
 
 
-def stops_at_half(visit: Visit) -> None:
-    """A fault: half of the file, then the connection closes."""
-    visit.serve(stop_after=HALF)
+def stop_at_half(handler: Handler) -> None:
+    """Fault: send half of the file, then close the connection."""
+    handler.serve(stop_after=HALF)
 
 
-def hangs_at_half(visit: Visit) -> None:
-    """A fault: half of the file, then silence."""
-    visit.serve(stop_after=HALF)
-    visit.wfile.flush()
-    visit.server.over.wait()
+def hang_at_half(handler: Handler) -> None:
+    """Fault: send half of the file, then send nothing."""
+    handler.serve(stop_after=HALF)
+    handler.wfile.flush()
+    handler.server.finished.wait()
 
 
-def drips(visit: Visit) -> None:
-    """A fault: a byte at a time."""
-    visit.serve(stop_after=1)
-    while not visit.server.over.wait(0.01):
-        visit.wfile.write(b".")
+def drip(handler: Handler) -> None:
+    """Fault: send one byte at a time."""
+    handler.serve(stop_after=1)
+    while not handler.server.finished.wait(0.01):
+        handler.wfile.write(b".")

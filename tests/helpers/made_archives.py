@@ -1,6 +1,6 @@
-"""Archives made by hand, right or wrong, member by member; a maker writes one at the path that it is given.
+"""Archives that are written member by member, valid or invalid, by a `Maker` that takes the path.
 
-`{here}` in a name stands for the folder of the archive.
+`{here}` in a member name is replaced by the folder of the archive.
 """
 
 import io
@@ -13,13 +13,14 @@ Maker = Callable[[Path], object]
 
 
 def zip_of(*names: str, content: bytes = b"evil", method: int = zipfile.ZIP_STORED, mode: int = 0) -> Maker:
-    """A zip of these members; the first may be a link or a device."""
+    """Return a maker of a zip with these members; `mode` is the file mode of the first."""
 
     def make(path: Path) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             for index, name in enumerate(names):
                 info = zipfile.ZipInfo("x")
-                info.filename = name.replace("{here}", path.parent.as_posix())  # ZipInfo would cut it at a NUL
+                # Set after the constructor of ZipInfo, which truncates the name at a NUL.
+                info.filename = name.replace("{here}", path.parent.as_posix())
                 info.compress_type = method
                 info.external_attr = 0 if index else mode << 16
                 archive.writestr(info, content)
@@ -28,14 +29,16 @@ def zip_of(*names: str, content: bytes = b"evil", method: int = zipfile.ZIP_STOR
 
 
 def patch(path: Path, offset: int, value: bytes, *, after: bytes = b"PK\1\2") -> None:
-    """Change bytes at this offset from the first such signature, by default that of the directory of a zip."""
+    """Replace bytes at an offset from a signature, by default that of the first directory entry of a zip."""
     content = bytearray(path.read_bytes())
-    at = content.index(after) + offset
-    content[at : at + len(value)] = value
+    start = content.index(after) + offset
+    content[start : start + len(value)] = value
     path.write_bytes(content)
 
 
 def patched(make: Maker, offset: int, value: bytes, *, after: bytes = b"PK\1\2") -> Maker:
+    """Return a maker of an archive with replaced bytes, see `patch`."""
+
     def make_patched(path: Path) -> None:
         make(path)
         patch(path, offset, value, after=after)
@@ -43,18 +46,19 @@ def patched(make: Maker, offset: int, value: bytes, *, after: bytes = b"PK\1\2")
     return make_patched
 
 
-def cut(make: Maker, keep: float) -> Maker:
-    """The first part of the archive."""
+def truncated(make: Maker, keep: float) -> Maker:
+    """Return a maker of a truncated archive; `keep` is the fraction that is kept."""
 
-    def make_cut(path: Path) -> None:
+    def make_truncated(path: Path) -> None:
         make(path)
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * keep)])
 
-    return make_cut
+    return make_truncated
 
 
 def member(name: str, content: bytes = b"evil", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    """Return a regular file for `tar_of`."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     for key, value in fields.items():
@@ -63,11 +67,12 @@ def member(name: str, content: bytes = b"evil", **fields: object) -> tuple[tarfi
 
 
 def special(name: str, kind: bytes, target: str = "") -> tuple[tarfile.TarInfo, bytes]:
+    """Return a link, folder or device for `tar_of`."""
     return member(name, b"", type=kind, linkname=target)
 
 
 def tar_of(*members: tuple[tarfile.TarInfo, bytes], pack: Callable[[bytes], bytes] = bytes) -> Maker:
-    """A tar of these members, compressed by `pack`."""
+    """Return a maker of a tar with these members, compressed by `pack`."""
 
     def make(path: Path) -> None:
         target = io.BytesIO()

@@ -51,7 +51,7 @@ class Preprocess:
         """Decode, orient, convert and resize one image.
 
         Args:
-            source: The path or the bytes of a file, a Pillow image, or a uint8 array, shape (H, W), (H, W, 3) or (H, W, 4).
+            source: A path, the bytes of a file, a Pillow image, or a uint8 array, shape (H, W), (H, W, 3) or (H, W, 4).
 
         Returns:
             uint8 array, shape (image_size, image_size, channels).

@@ -1,4 +1,4 @@
-"""Archives that belong together are read as one data set, whatever way it was cut into archives."""
+"""Tests of datasets that consist of several archives."""
 
 import os
 import shutil
@@ -19,20 +19,20 @@ MakeFolder = Callable[..., Path]
 
 @pytest.fixture
 def pack(make_folder: MakeFolder, tmp_path: Path) -> Callable[..., list[str]]:
-    """`pack({"cats": {"": 2}})` writes `cats.zip` with two pictures in it; the zips' paths."""
+    """A function that writes archives: `pack({"cats": {"": 2}})` writes `cats.zip` with two images."""
 
     def make(archives: dict[str, dict[str, int]], project: str = "project") -> list[str]:
-        made = []
+        paths = []
         for name, layout in archives.items():
             root = make_folder(layout, size=8, name=f"{project}-{name}")
-            made.append(shutil.make_archive(str(tmp_path / project / name), "zip", root))
-        return made
+            paths.append(shutil.make_archive(str(tmp_path / project / name), "zip", root))
+        return paths
 
     return make
 
 
-def counts(sources: list[str]) -> dict[tuple[str | None, str], int]:
-    """The number of images by split folder and class."""
+def count_images(sources: list[str]) -> dict[tuple[str | None, str], int]:
+    """Return the number of images by split and class."""
     scan = scan_source(DatasetConfig(source=sources))
     return Counter((sample.split, scan.class_names[sample.label]) for sample in scan.samples)
 
@@ -54,13 +54,13 @@ SPLIT = {("train", "a"): 2, ("train", "b"): 2, ("test", "a"): 1, ("test", "b"): 
             [("cats", 2), ("dogs", 1), ("wolves", 1)]}),
     ],
 )  # fmt: skip
-def test_neither_an_archive_nor_a_split_becomes_a_class(
+def test_several_archives_are_read_as_one_dataset(
     pack: Callable[..., list[str]],
     archives: dict[str, dict[str, int]],
     expected: dict[tuple[str | None, str], int],
 ) -> None:
-    assert counts(pack(archives)) == expected
-    assert counts(pack(archives, "again")[::-1]) == expected
+    assert count_images(pack(archives)) == expected
+    assert count_images(pack(archives, "again")[::-1]) == expected
 
 
 @pytest.mark.parametrize(
@@ -80,39 +80,41 @@ def test_neither_an_archive_nor_a_split_becomes_a_class(
         ({"cats": {"": 1}, "notes": {"empty": 0}}, "notes/empty contains no images. Add images to this class folder"),
     ],
 )
-def test_what_makes_no_layout_is_refused(
+def test_archives_without_a_common_layout_raise_data_error(
     pack: Callable[..., list[str]], archives: dict[str, dict[str, int]], message: str
 ) -> None:
     with pytest.raises(DataError) as raised:
-        counts(pack(archives))
+        count_images(pack(archives))
     assert message in str(raised.value).replace(os.sep, "/")
 
 
-def test_other_archives_of_the_same_names_are_unpacked_anew(
+def test_changed_archives_with_the_same_names_are_extracted_again(
     pack: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for project, images in (("mine", 2), ("yours", 3)):
         pack({"one": {"cats": images}, "two": {"dogs": images}}, project)
         monkeypatch.chdir(tmp_path / project)
-        assert counts(["one.zip", "two.zip"]) == {(None, "cats"): images, (None, "dogs"): images}
-    Path("one.zip").replace("two.zip")  # now both are gone or another
+        assert count_images(["one.zip", "two.zip"]) == {(None, "cats"): images, (None, "dogs"): images}
+    Path("one.zip").replace("two.zip")  # now both paths are missing or another archive
     shutil.copy(tmp_path / "mine" / "one.zip", "one.zip")
     with pytest.raises(DataError, match="the archives one and two both contain cats"):
-        counts(["one.zip", "two.zip"])
+        count_images(["one.zip", "two.zip"])
 
 
-def test_archives_of_one_name_are_told_apart(pack: Callable[..., list[str]]) -> None:
+def test_archives_with_the_same_name_are_extracted_separately(pack: Callable[..., list[str]]) -> None:
     sources = [*pack({"archive": {"train/a": 1, "train/b": 1}}), *pack({"archive": {"test/a": 1, "test/b": 1}}, "more")]
-    assert set(counts(sources)) == set(SPLIT)
+    assert set(count_images(sources)) == set(SPLIT)
 
 
-def test_a_list_is_of_archives_that_are_there(pack: Callable[..., list[str]], tmp_path: Path) -> None:
-    there = pack({"cats": {"": 1}})
-    for word, what in ((str(tmp_path / "none.zip"), "does not exist"), (str(tmp_path), "is not a file")):
-        with pytest.raises(DataError, match=rf"^dataset\.source: .* {what}\. A list must contain archives and URLs of"):
-            counts([*there, word])
+def test_list_entry_that_is_not_an_archive_raises_data_error(pack: Callable[..., list[str]], tmp_path: Path) -> None:
+    existing = pack({"cats": {"": 1}})
+    for source, reason in ((str(tmp_path / "none.zip"), "does not exist"), (str(tmp_path), "is not a file")):
+        with pytest.raises(
+            DataError, match=rf"^dataset\.source: .* {reason}\. A list must contain archives and URLs of"
+        ):
+            count_images([*existing, source])
 
 
-def test_an_archive_is_called_by_its_name_without_the_ending() -> None:
+def test_archive_stem_is_the_name_without_suffix() -> None:
     names = ("photos/cats.tar.gz", "CATS.ZIP", "https://a.invalid/b/big%20cats.tgz?download=1", "cats.v2.zip", ".zip")
     assert [archive_stem(name) for name in names] == ["cats", "CATS", "big cats", "cats.v2", "archive"]

@@ -1,4 +1,4 @@
-"""Class names are the same on every system and may be given anew."""
+"""Tests of class name validation and renaming."""
 
 import sys
 from collections.abc import Callable
@@ -34,7 +34,7 @@ MakeFolder = Callable[..., Path]
         ),
     ],
 )
-def test_class_names_that_do_not_travel_are_refused(
+def test_class_names_invalid_on_some_systems_raise_data_error(
     make_folder: MakeFolder, layout: dict[str, int], message: str
 ) -> None:
     with pytest.raises(DataError) as raised:
@@ -42,24 +42,24 @@ def test_class_names_that_do_not_travel_are_refused(
     assert message in str(raised.value)
 
 
-def test_classes_are_sorted_by_their_new_names(make_folder: MakeFolder) -> None:
-    found = scan_root(make_folder({"cane": 1, "gatto": 2, "zebra": 1}))
-    in_english = rename_classes(found, {"cane": "dog", "gatto": "cat", "ragno": "spider"})
+def test_renamed_classes_are_sorted_by_new_name(make_folder: MakeFolder) -> None:
+    index = scan_root(make_folder({"cane": 1, "gatto": 2, "zebra": 1}))
+    in_english = rename_classes(index, {"cane": "dog", "gatto": "cat", "ragno": "spider"})
     assert in_english.class_names == ["cat", "dog", "zebra"]
     assert [sample.label for sample in in_english.samples] == [1, 0, 0, 2]
-    assert rename_classes(found, None) is found
+    assert rename_classes(index, None) is index
 
 
-def test_classes_of_one_new_name_become_one(make_folder: MakeFolder) -> None:
-    found = scan_root(make_folder({"0": 1, "poodle": 1, "siamese": 1}))
-    merged = rename_classes(found, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
+def test_classes_with_the_same_new_name_are_merged(make_folder: MakeFolder) -> None:
+    index = scan_root(make_folder({"0": 1, "poodle": 1, "siamese": 1}))
+    merged = rename_classes(index, {0: "cat", "poodle": "dog", "siamese": "cat"})  # type: ignore[dict-item]  # YAML's 0
     assert merged.class_names == ["cat", "dog"]
     assert [sample.label for sample in merged.samples] == [0, 1, 0]
     with pytest.raises(DataError, match=r"^dataset\.rename_classes has classes 'Cat' and 'cat'"):
-        rename_classes(found, {"0": "Cat", "siamese": "cat"})
+        rename_classes(index, {"0": "Cat", "siamese": "cat"})
 
 
-def test_one_name_for_all_is_enough_to_evaluate_on_but_not_to_learn_from(make_folder: MakeFolder) -> None:
+def test_single_renamed_class_is_valid_for_evaluation_but_not_for_training(make_folder: MakeFolder) -> None:
     root = make_folder({"poodle": 1, "terrier": 2})
     names: dict[str | int, str | int] = {"poodle": "dog", "terrier": "dog", "siamese": "cat"}
     evaluated = rename_classes(scan_eval_folder(root), names)

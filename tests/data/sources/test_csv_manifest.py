@@ -1,4 +1,4 @@
-"""A CSV says which image is of which class; a line that cannot be used is named with its number."""
+"""Tests of CSV files that list images."""
 
 from pathlib import Path
 
@@ -9,20 +9,20 @@ from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.errors import DataError
 
 
-def write(folder: Path, text: str, *, encoding: str = "utf-8", name: str = "photos.csv") -> Path:
+def write_file(folder: Path, text: str, *, encoding: str = "utf-8", name: str = "photos.csv") -> Path:
     path = folder / name
     path.write_bytes(text.encode(encoding))
     return path
 
 
-def test_paths_and_labels_are_all_that_is_needed(tmp_path: Path) -> None:
-    found = scan_csv(write(tmp_path, "path,label\nb.png,dog\nsub/a.JPG,cat\n"))
-    assert found.class_names == ["cat", "dog"]
-    assert found.samples == [Sample(tmp_path / "b.png", 1), Sample(tmp_path / "sub" / "a.JPG", 0)]
-    assert (found.root, found.ignored) == (tmp_path, {})
+def test_csv_with_path_and_label_is_sufficient(tmp_path: Path) -> None:
+    index = scan_csv(write_file(tmp_path, "path,label\nb.png,dog\nsub/a.JPG,cat\n"))
+    assert index.class_names == ["cat", "dog"]
+    assert index.samples == [Sample(tmp_path / "b.png", 1), Sample(tmp_path / "sub" / "a.JPG", 0)]
+    assert (index.root, index.ignored) == (tmp_path, {})
 
 
-def test_split_and_group_are_taken_over_and_other_columns_are_not(tmp_path: Path) -> None:
+def test_split_and_group_columns_are_read_and_other_columns_ignored(tmp_path: Path) -> None:
     lines = [
         "Group, note,LABEL ,split,path",
         "p1,x,cat,Training_set,a.png",
@@ -30,7 +30,7 @@ def test_split_and_group_are_taken_over_and_other_columns_are_not(tmp_path: Path
         " p2 ,,dog,,c.png",
         ",,cat,TEST,d.png",
     ]
-    assert scan_csv(write(tmp_path, "\n".join(lines))).samples == [
+    assert scan_csv(write_file(tmp_path, "\n".join(lines))).samples == [
         Sample(tmp_path / "a.png", 0, "train", "p1"),
         Sample(tmp_path / "b.png", 1, "val"),
         Sample(tmp_path / "c.png", 1, None, "p2"),
@@ -41,32 +41,32 @@ def test_split_and_group_are_taken_over_and_other_columns_are_not(tmp_path: Path
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_delimiter_bom_and_line_ends_are_found_out(tmp_path: Path, delimiter: str, encoding: str, end: str) -> None:
+def test_delimiter_bom_and_line_ends_are_detected(tmp_path: Path, delimiter: str, encoding: str, end: str) -> None:
     rows = [["path", "label"], ["chat à.png", "été"], ["b.png", "hiver"], [""]]
-    path = write(tmp_path, end.join(delimiter.join(row) for row in rows), encoding=encoding)
-    found = scan_csv(path)
-    assert found.class_names == ["hiver", "été"]
-    assert [sample.path.name for sample in found.samples] == ["b.png", "chat à.png"]
+    path = write_file(tmp_path, end.join(delimiter.join(row) for row in rows), encoding=encoding)
+    index = scan_csv(path)
+    assert index.class_names == ["hiver", "été"]
+    assert [sample.path.name for sample in index.samples] == ["b.png", "chat à.png"]
 
 
-def test_quoted_cells_hold_delimiters_and_line_breaks(tmp_path: Path) -> None:
-    found = scan_csv(write(tmp_path, 'path,label\n"a,\nb.png",cat\nb.png,"dog, big"\n'))
-    assert found.class_names == ["cat", "dog, big"]
-    assert [sample.path.name for sample in found.samples] == ["a,\nb.png", "b.png"]
+def test_quoted_cells_may_contain_delimiters_and_line_breaks(tmp_path: Path) -> None:
+    index = scan_csv(write_file(tmp_path, 'path,label\n"a,\nb.png",cat\nb.png,"dog, big"\n'))
+    assert index.class_names == ["cat", "dog, big"]
+    assert [sample.path.name for sample in index.samples] == ["a,\nb.png", "b.png"]
 
 
-def test_names_that_are_no_utf8_keep_their_bytes(tmp_path: Path) -> None:
-    found = scan_csv(write(tmp_path, "path,label\ncafé.png,cat\nb.png,dog\n", encoding="latin-1"))
-    assert [sample.path.name for sample in found.samples] == ["b.png", "caf\udce9.png"]
+def test_file_names_that_are_not_utf8_keep_their_bytes(tmp_path: Path) -> None:
+    index = scan_csv(write_file(tmp_path, "path,label\ncafé.png,cat\nb.png,dog\n", encoding="latin-1"))
+    assert [sample.path.name for sample in index.samples] == ["b.png", "caf\udce9.png"]
 
 
-def test_a_table_is_read_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_relative_to_the_folder_of_the_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     inside = tmp_path / "a.png"
-    write(tmp_path, f"path,label\n{inside},cat\nsub/../b.png,dog\nsub\\c.png,dog\n")
+    write_file(tmp_path, f"path,label\n{inside},cat\nsub/../b.png,dog\nsub\\c.png,dog\n")
     monkeypatch.chdir(tmp_path / "here")
-    found = scan_csv(Path("..") / "photos.csv")
-    assert [sample.path for sample in found.samples] == [
+    index = scan_csv(Path("..") / "photos.csv")
+    assert [sample.path for sample in index.samples] == [
         Path("..") / "a.png",
         Path("..") / "b.png",
         Path("..") / "sub" / "c.png",
@@ -86,8 +86,8 @@ def test_a_table_is_read_from_where_it_lies(tmp_path: Path, monkeypatch: pytest.
     ],
     ids=ascii,
 )
-def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> None:
-    path = write(tmp_path, f"path,label\na.png,cat\n{escape},dog\n")
+def test_path_outside_the_folder_of_the_csv_raises_data_error(tmp_path: Path, escape: str) -> None:
+    path = write_file(tmp_path, f"path,label\na.png,cat\n{escape},dog\n")
     with pytest.raises(
         DataError, match=r"photos\.csv, line 3: .* is not below .*, the folder of the CSV file\. Move the CSV"
     ):
@@ -120,16 +120,16 @@ def test_no_table_reaches_outside_its_folder(tmp_path: Path, escape: str) -> Non
         (f"path,label\n{'a' * 200_000}.png,cat\n", "photos.csv as CSV: field larger than field limit"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_csv_raises_data_error_with_line_number(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError) as raised:
-        scan_csv(write(tmp_path, text))
+        scan_csv(write_file(tmp_path, text))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
-def test_bytes_that_are_no_table_are_refused(tmp_path: Path) -> None:
+def test_binary_or_missing_csv_raises_data_error(tmp_path: Path) -> None:
     for text, encoding in (("path,label\na.png,cat\n", "utf-16"), ("\x89PNG\r\n\x1a\n\0\0", "latin-1")):
         with pytest.raises(DataError, match=r"line 1: missing column path and label"):
-            scan_csv(write(tmp_path, text, encoding=encoding))
+            scan_csv(write_file(tmp_path, text, encoding=encoding))
     with pytest.raises(DataError, match=r"^Cannot read .*none\.csv as CSV: .*No such file"):
         scan_csv(tmp_path / "none.csv")

@@ -1,4 +1,4 @@
-"""Images are found in every layout that people keep them in; where there is nothing to find, the error says why."""
+"""Tests of the folder layouts, and of the error messages for folders without a valid layout."""
 
 import os
 from collections.abc import Callable
@@ -15,24 +15,25 @@ from cnn_classifier.errors import ConfigError, DataError
 MakeFolder = Callable[..., Path]
 
 
-def scan_named(root: Path | None = None, **folders: str) -> DatasetIndex:
+def scan_split_dirs(root: Path | None = None, **folders: str) -> DatasetIndex:
+    """Index split folders that are given as in the configuration, such as `train_dir`."""
     return scan_splits(DatasetConfig(root=str(root) if root else None, **folders).split_dirs, root)  # type: ignore[arg-type]
 
 
-def names_below(found: DatasetIndex) -> list[str]:
-    return [sample.path.relative_to(found.root).as_posix() for sample in found.samples]
+def relative_paths(index: DatasetIndex) -> list[str]:
+    return [sample.path.relative_to(index.root).as_posix() for sample in index.samples]
 
 
-def images_by_split(found: DatasetIndex) -> dict[str | None, int]:
-    splits = [sample.split for sample in found.samples]
+def images_by_split(index: DatasetIndex) -> dict[str | None, int]:
+    splits = [sample.split for sample in index.samples]
     return {split: splits.count(split) for split in splits}
 
 
-def test_class_folders_give_names_in_order_and_leave_the_split_open(make_folder: MakeFolder) -> None:
-    found = scan_root(make_folder({"dogs": 1, "cats": 2}))
-    assert found.class_names == ["cats", "dogs"]
-    assert [(s.path.parent.name, s.label) for s in found.samples] == [("cats", 0), ("cats", 0), ("dogs", 1)]
-    assert images_by_split(found) == {None: 3}
+def test_class_folders_give_sorted_names_and_no_split(make_folder: MakeFolder) -> None:
+    index = scan_root(make_folder({"dogs": 1, "cats": 2}))
+    assert index.class_names == ["cats", "dogs"]
+    assert [(s.path.parent.name, s.label) for s in index.samples] == [("cats", 0), ("cats", 0), ("dogs", 1)]
+    assert images_by_split(index) == {None: 3}
 
 
 @pytest.mark.parametrize(
@@ -44,20 +45,22 @@ def test_class_folders_give_names_in_order_and_leave_the_split_open(make_folder:
         {"train": "train", "val": "valid"},
     ],
 )
-def test_split_folders_are_known_by_their_usual_names(make_folder: MakeFolder, names: dict[str, str]) -> None:
-    found = scan_root(make_folder({f"{name}/{label}": 2 for name in names.values() for label in ("cats", "dogs")}))
-    assert found.class_names == ["cats", "dogs"]
-    assert images_by_split(found) == dict.fromkeys(names, 4)
+def test_split_folders_are_recognized_by_common_names(make_folder: MakeFolder, names: dict[str, str]) -> None:
+    index = scan_root(make_folder({f"{name}/{label}": 2 for name in names.values() for label in ("cats", "dogs")}))
+    assert index.class_names == ["cats", "dogs"]
+    assert images_by_split(index) == dict.fromkeys(names, 4)
 
 
-def test_a_split_folder_may_be_wrapped_as_in_archives_from_kaggle(make_folder: MakeFolder) -> None:
+def test_split_folder_inside_a_folder_of_the_same_name_is_found(make_folder: MakeFolder) -> None:
     root = make_folder(
         {f"{name}/{name}/{label}": 2 for name in ("training_set", "test_set") for label in ("cats", "dogs")}
     )
     assert images_by_split(scan_root(root)) == {"train": 4, "test": 4}
-    assert names_below(scan_eval_folder(root)) == [f"{label}/00{n}.png" for label in ("cats", "dogs") for n in range(2)]
-    given = scan_named(root, train_dir="training_set", test_dir="test_set/test_set")
-    assert images_by_split(given) == {"train": 4, "test": 4}
+    assert relative_paths(scan_eval_folder(root)) == [
+        f"{label}/00{n}.png" for label in ("cats", "dogs") for n in range(2)
+    ]
+    index = scan_split_dirs(root, train_dir="training_set", test_dir="test_set/test_set")
+    assert images_by_split(index) == {"train": 4, "test": 4}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_a_split_folder_may_be_wrapped_as_in_archives_from_kaggle(make_folder: M
         {"seg_pred": 1} | {f"seg_{name}/seg_{name}/{label}": 1 for name in ("train", "test") for label in "ab"},
     ],
 )
-def test_splits_of_unknown_names_are_no_classes(make_folder: MakeFolder, layout: dict[str, int]) -> None:
+def test_split_folders_with_unknown_names_raise_data_error(make_folder: MakeFolder, layout: dict[str, int]) -> None:
     with pytest.raises(DataError, match=r"which look like splits, not classes\. Set dataset\.train_dir=FOLDER dataset"):
         scan_root(make_folder(layout))
 
@@ -82,62 +85,60 @@ def test_splits_of_unknown_names_are_no_classes(make_folder: MakeFolder, layout:
         {"train_stations": 1, "test_tubes": 1},
     ],
 )
-def test_folders_within_classes_are_no_reason_to_take_these_for_splits(
-    make_folder: MakeFolder, layout: dict[str, int]
+def test_class_folders_with_subfolders_are_classes(make_folder: MakeFolder, layout: dict[str, int]) -> None:
+    index = scan_root(make_folder(layout))
+    assert index.class_names == sorted({folder.partition("/")[0] for folder in layout})
+    assert len(index.samples) == len(layout)
+
+
+def test_folders_on_different_drives_use_the_first_as_root(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = scan_root(make_folder(layout))
-    assert found.class_names == sorted({folder.partition("/")[0] for folder in layout})
-    assert len(found.samples) == len(layout)
-
-
-def test_folders_on_two_drives_have_no_common_root(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def two_drives(_: object) -> str:
+    def raise_different_drives(_: object) -> str:
         raise ValueError("Paths don't have the same drive")
 
     root = make_folder({f"{name}/{label}": 1 for name in ("learn", "exam") for label in ("cats", "dogs")})
-    monkeypatch.setattr(os.path, "commonpath", two_drives)
-    found = scan_named(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
-    assert (found.root, images_by_split(found)) == (root / "learn", {"train": 2, "test": 2})
+    monkeypatch.setattr(os.path, "commonpath", raise_different_drives)
+    index = scan_split_dirs(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
+    assert (index.root, images_by_split(index)) == (root / "learn", {"train": 2, "test": 2})
 
 
-def test_folders_of_other_names_are_given_one_by_one(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_folders_can_be_set_one_by_one(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_folder({"learn/cats": 3, "learn/dogs": 3, "exam/cats": 1, "exam/dogs": 1})
     monkeypatch.chdir(root)
-    below_root = scan_named(root, train_dir="learn", test_dir="exam")
-    absolute = scan_named(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
-    from_here = scan_named(train_dir="learn", test_dir="exam")
-    for found in (below_root, absolute, from_here):
-        assert images_by_split(found) == {"train": 6, "test": 2}
-        assert found.root.resolve() == root.resolve()
+    below_root = scan_split_dirs(root, train_dir="learn", test_dir="exam")
+    absolute = scan_split_dirs(train_dir=str(root / "learn"), test_dir=str(root / "exam"))
+    from_here = scan_split_dirs(train_dir="learn", test_dir="exam")
+    for index in (below_root, absolute, from_here):
+        assert images_by_split(index) == {"train": 6, "test": 2}
+        assert index.root.resolve() == root.resolve()
 
 
-def test_hidden_files_and_folders_are_neither_classes_nor_images(make_folder: MakeFolder) -> None:
+def test_hidden_files_and_folders_are_ignored(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1, ".cache": 1, "__MACOSX/cats": 1, "cats/.thumbs": 1})
     (root / "dogs" / "._000.png").write_bytes(b"resource fork")
-    found = scan_root(root)
-    assert found.class_names == ["cats", "dogs"]
-    assert names_below(found) == ["cats/000.png", "dogs/000.png"]
-    assert not found.ignored
+    index = scan_root(root)
+    assert index.class_names == ["cats", "dogs"]
+    assert relative_paths(index) == ["cats/000.png", "dogs/000.png"]
+    assert not index.ignored
 
 
-def test_extensions_count_in_any_case_and_other_files_are_counted_by_theirs(make_folder: MakeFolder) -> None:
+def test_extensions_are_case_insensitive_and_other_files_are_counted(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs/brown/small": 1})
     (root / "cats" / "000.png").rename(root / "cats" / "DSC_1.JPG")
     for name in ("cats/notes.txt", "dogs/Notes.TXT", "dogs/brown/README"):
         (root / name).write_text("no image", encoding="utf-8")
-    found = scan_root(root)
-    assert {sample.path.name: sample.label for sample in found.samples} == {"DSC_1.JPG": 0, "000.png": 1}
-    assert found.ignored == {".txt": 2, "(none)": 1}
+    index = scan_root(root)
+    assert {sample.path.name: sample.label for sample in index.samples} == {"DSC_1.JPG": 0, "000.png": 1}
+    assert index.ignored == {".txt": 2, "(none)": 1}
 
 
 @pytest.mark.parametrize("test", ["test", "test/test"])
-def test_the_test_images_of_a_competition_have_no_labels_and_are_passed_over(
-    make_folder: MakeFolder, test: str
-) -> None:
-    found = scan_root(make_folder({"train/cats": 2, "train/dogs": 2, test: 3}))
-    assert {sample.split for sample in found.samples} == {"train"}
-    assert found.class_names == ["cats", "dogs"]
-    assert found.ignored == {"in test, which has no class folders": 3}
+def test_test_folder_without_class_folders_is_ignored(make_folder: MakeFolder, test: str) -> None:
+    index = scan_root(make_folder({"train/cats": 2, "train/dogs": 2, test: 3}))
+    assert {sample.split for sample in index.samples} == {"train"}
+    assert index.class_names == ["cats", "dogs"]
+    assert index.ignored == {"in test, which has no class folders": 3}
 
 
 @pytest.mark.parametrize(
@@ -172,33 +173,31 @@ def test_the_test_images_of_a_competition_have_no_labels_and_are_passed_over(
         ({"train": 2, "test": 2}, "train contains no class folders. Expected one folder of images per class"),
     ],
 )
-def test_folders_that_cannot_be_learned_from_are_named(
-    make_folder: MakeFolder, layout: dict[str, int], message: str
-) -> None:
+def test_invalid_layout_raises_data_error(make_folder: MakeFolder, layout: dict[str, int], message: str) -> None:
     with pytest.raises(DataError) as raised:
         scan_root(make_folder(layout))
     assert message in str(raised.value).replace(os.sep, "/")
 
 
-def test_a_folder_that_is_none_is_named_with_its_key(make_folder: MakeFolder) -> None:
+def test_missing_folder_is_reported_with_its_key(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1})
     with pytest.raises(DataError, match=r"^dataset\.root: .*none does not exist\. Expected a folder with one folder"):
         scan_root(root / "none")
     with pytest.raises(DataError, match=r"^dataset\.root: .*000\.png is a file, not a folder"):
         scan_root(root / "cats" / "000.png")
     with pytest.raises(DataError, match=r"^dataset\.test_dir: .*exam does not exist"):
-        scan_named(train_dir=str(root), test_dir=str(root / "exam"))
+        scan_split_dirs(train_dir=str(root), test_dir=str(root / "exam"))
 
 
 @pytest.mark.parametrize("wrapper", ["PetImages", "imagenette2-160", "archive/animals10/raw-img"])
-def test_the_wrappers_of_an_archive_are_gone_through(make_folder: MakeFolder, wrapper: str) -> None:
+def test_wrapper_folders_of_an_archive_are_skipped(make_folder: MakeFolder, wrapper: str) -> None:
     root = make_folder({f"{wrapper}/Cat": 1, f"{wrapper}/Dog": 1})
     (root / "README.txt").write_text("read me", encoding="utf-8")
-    for found in (scan_root(root), scan_eval_folder(root)):
-        assert (found.root, names_below(found)) == (root / wrapper, ["Cat/000.png", "Dog/000.png"])
+    for index in (scan_root(root), scan_eval_folder(root)):
+        assert (index.root, relative_paths(index)) == (root / wrapper, ["Cat/000.png", "Dog/000.png"])
 
 
-def test_a_wrapper_may_hold_split_folders(make_folder: MakeFolder) -> None:
+def test_wrapper_may_contain_split_folders(make_folder: MakeFolder) -> None:
     both = scan_root(make_folder({f"flowers/{split}/{name}": 1 for split in ("train", "val") for name in "ab"}))
     assert images_by_split(both) == {"train": 2, "val": 2}
     alone = scan_root(make_folder({"flowers/train/a": 1, "flowers/train/b": 1}, name="alone"))
@@ -206,7 +205,7 @@ def test_a_wrapper_may_hold_split_folders(make_folder: MakeFolder) -> None:
 
 
 @pytest.mark.parametrize("layout", [{"cats": 1, "cats/indoors": 1, "cats/outdoors": 1}, {"cats/indoors": 1}])
-def test_a_single_class_is_no_wrapper(make_folder: MakeFolder, layout: dict[str, int]) -> None:
+def test_single_class_is_not_a_wrapper(make_folder: MakeFolder, layout: dict[str, int]) -> None:
     root = make_folder({})
     for folder in layout:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -216,16 +215,16 @@ def test_a_single_class_is_no_wrapper(make_folder: MakeFolder, layout: dict[str,
     assert scan_eval_folder(root).class_names == ["cats"]
 
 
-def test_a_pattern_names_the_group_of_each_image(make_folder: MakeFolder) -> None:
-    found = scan_root(make_folder({"ill/patient1": 2, "ill/patient2": 1, "well/patient3": 1, "well/unknown": 1}))
-    assert {sample.group for sample in found.samples} == {None}
-    by_number = assign_groups(found, r"patient(\d+)/")
+def test_group_pattern_sets_the_group_of_each_image(make_folder: MakeFolder) -> None:
+    index = scan_root(make_folder({"ill/patient1": 2, "ill/patient2": 1, "well/patient3": 1, "well/unknown": 1}))
+    assert {sample.group for sample in index.samples} == {None}
+    by_number = assign_groups(index, r"patient(\d+)/")
     assert [sample.group for sample in by_number.samples] == ["1", "1", "2", "3", None]
-    assert [sample.group for sample in assign_groups(found, r"^\w+").samples] == ["ill"] * 3 + ["well"] * 2
-    assert assign_groups(found, None) is found
+    assert [sample.group for sample in assign_groups(index, r"^\w+").samples] == ["ill"] * 3 + ["well"] * 2
+    assert assign_groups(index, None) is index
     with pytest.raises(ConfigError, match=r"^dataset\.group_pattern=\( is not a valid regular expression: missing \)"):
-        assign_groups(found, "(")
+        assign_groups(index, "(")
     with pytest.raises(
         ConfigError, match=r"^dataset\.group_pattern=case\(\\d\) yields no group for any image path, such as ill/"
     ):
-        assign_groups(found, r"case(\d)")
+        assign_groups(index, r"case(\d)")

@@ -1,4 +1,4 @@
-"""Odd trees give every image once, whatever its name and wherever links lead."""
+"""Tests of listing images in folders with links, unusual names and unreadable subfolders."""
 
 import os
 import sys
@@ -23,14 +23,14 @@ def link(place: Path, target: Path) -> None:
     place.symlink_to(target, target_is_directory=True)
 
 
-def images_by_class(found: DatasetIndex) -> dict[str, int]:
+def images_by_class(index: DatasetIndex) -> dict[str, int]:
     return {
-        name: sum(sample.label == label for sample in found.samples) for label, name in enumerate(found.class_names)
+        name: sum(sample.label == label for sample in index.samples) for label, name in enumerate(index.class_names)
     }
 
 
 @needs_links
-def test_a_class_may_be_a_link_to_elsewhere(make_folder: MakeFolder) -> None:
+def test_class_folder_may_be_a_link(make_folder: MakeFolder) -> None:
     elsewhere = make_folder({"dogs": 2, "more": 1}, name="elsewhere")
     root = make_folder({"cats": 2})
     link(root / "dogs", elsewhere / "dogs")
@@ -40,7 +40,7 @@ def test_a_class_may_be_a_link_to_elsewhere(make_folder: MakeFolder) -> None:
 
 @needs_links
 @pytest.mark.parametrize("target", [".", "cats", "cats/indoors", "dogs", "dogs/brown", "..", "cats/indoors/again"])
-def test_a_link_to_what_is_read_anyway_gives_no_image_twice(make_folder: MakeFolder, target: str) -> None:
+def test_link_to_a_listed_folder_adds_no_duplicates(make_folder: MakeFolder, target: str) -> None:
     root = make_folder({"cats/indoors": 2, "dogs/brown": 1})
     link(root / "cats" / "indoors" / "again", root / target)
     assert images_by_class(scan_root(root)) == {"cats": 2, "dogs": 1}
@@ -49,14 +49,14 @@ def test_a_link_to_what_is_read_anyway_gives_no_image_twice(make_folder: MakeFol
 
 @needs_links
 @pytest.mark.parametrize("target", [".", "cats", "..", "alias"])
-def test_a_link_beside_the_classes_that_leads_back_is_no_class(make_folder: MakeFolder, target: str) -> None:
+def test_circular_link_beside_the_classes_is_not_a_class(make_folder: MakeFolder, target: str) -> None:
     root = make_folder({"cats": 2, "dogs": 1})
     link(root / "alias", root / target)
     assert images_by_class(scan_root(root)) == {"cats": 2, "dogs": 1}
 
 
 @needs_links
-def test_a_class_linked_to_a_part_of_another_takes_its_images(make_folder: MakeFolder) -> None:
+def test_class_linked_to_a_subfolder_of_another_class_owns_its_images(make_folder: MakeFolder) -> None:
     root = make_folder({"cats/black": 2, "cats/white": 1})
     link(root / "panthers", root / "cats" / "black")
     assert images_by_class(scan_root(root)) == {"cats": 1, "panthers": 2}
@@ -72,7 +72,7 @@ def test_two_links_to_one_folder_are_followed_once(make_folder: MakeFolder) -> N
 
 
 @needs_links
-def test_a_class_of_two_splits_is_not_one_folder(make_folder: MakeFolder) -> None:
+def test_same_folder_in_two_splits_raises_data_error(make_folder: MakeFolder) -> None:
     root = make_folder({"train/cats": 1, "train/dogs": 1, "test/cats": 1})
     link(root / "test" / "dogs", root / "train" / "dogs")
     with pytest.raises(
@@ -82,14 +82,14 @@ def test_a_class_of_two_splits_is_not_one_folder(make_folder: MakeFolder) -> Non
 
 
 @needs_links
-def test_a_split_that_is_a_link_to_another_is_left_out(make_folder: MakeFolder) -> None:
+def test_split_linked_to_another_split_is_ignored(make_folder: MakeFolder) -> None:
     root = make_folder({f"{split}/{name}": 1 for split in ("train", "test") for name in ("cats", "dogs")})
     link(root / "val", root / "test")
     assert {sample.split for sample in scan_root(root).samples} == {"train", "test"}
 
 
 @needs_links
-def test_a_file_link_that_leads_nowhere_is_listed_and_a_folder_link_is_not(make_folder: MakeFolder) -> None:
+def test_broken_file_link_is_listed_and_broken_folder_link_is_not(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1})
     (root / "cats" / "gone.png").symlink_to(root / "none.png")
     link(root / "wolves", root / "none")
@@ -117,19 +117,19 @@ def test_images_may_have_any_name(make_folder: MakeFolder, name: str) -> None:
     assert [sample.path.name for sample in scan_root(root).samples] == [name, "000.png"]
 
 
-def test_classes_may_have_names_of_any_script(make_folder: MakeFolder) -> None:
+def test_class_names_may_use_any_script(make_folder: MakeFolder) -> None:
     assert scan_root(make_folder({"猫": 1, "🐕": 1, "chat noir": 1})).class_names == ["chat noir", "猫", "🐕"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 elsewhere")
-def test_a_class_name_that_is_no_utf8_is_refused(make_folder: MakeFolder) -> None:
+def test_class_name_that_is_not_utf8_raises_data_error(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1})
     (root / "dogs").rename(root / "caf\udce9")
     with pytest.raises(DataError, match=r"images has a class 'caf\\udce9'\. Expected a UTF-8 name"):
         scan_root(root)
 
 
-def test_folders_of_gifs_only_are_images(make_folder: MakeFolder) -> None:
+def test_gif_files_are_images(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1})
     for name in ("cats", "dogs"):
         (root / name / "000.png").rename(root / name / "000.gif")
@@ -137,14 +137,14 @@ def test_folders_of_gifs_only_are_images(make_folder: MakeFolder) -> None:
 
 
 @pytest.mark.parametrize("name", [".git", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"])
-def test_what_the_system_keeps_is_passed_over_at_every_depth(make_folder: MakeFolder, name: str) -> None:
+def test_system_folders_are_ignored_at_every_depth(make_folder: MakeFolder, name: str) -> None:
     root = make_folder({"cats": 1, "dogs": 1, f"{name}/cats": 1, f"cats/{name}": 1})
-    found = scan_root(root)
-    assert images_by_class(found) == {"cats": 1, "dogs": 1}
-    assert not found.ignored
+    index = scan_root(root)
+    assert images_by_class(index) == {"cats": 1, "dogs": 1}
+    assert not index.ignored
 
 
-def test_files_that_are_no_images_are_counted_by_extension(tmp_path: Path) -> None:
+def test_other_files_are_counted_by_extension(tmp_path: Path) -> None:
     for name in ("a.txt", "B.TXT", "README", "photo.psd", "photo.svg", ".hidden", "._a.png", "Thumbs.db"):
         (tmp_path / name).write_bytes(b"")
     ignored: Counter[str] = Counter()
@@ -153,17 +153,15 @@ def test_files_that_are_no_images_are_counted_by_extension(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on Windows")
-def test_a_pipe_with_the_name_of_an_image_is_ignored(make_folder: MakeFolder) -> None:
+def test_pipe_with_an_image_name_is_ignored(make_folder: MakeFolder) -> None:
     root = make_folder({"cats": 1, "dogs": 1})
     os.mkfifo(root / "cats" / "a.png")
     (root / "cats" / "b.png").symlink_to(os.devnull)
-    found = scan_root(root)
-    assert (images_by_class(found), found.ignored) == ({"cats": 1, "dogs": 1}, {".png": 2})
+    index = scan_root(root)
+    assert (images_by_class(index), index.ignored) == ({"cats": 1, "dogs": 1}, {".png": 2})
 
 
-def test_a_folder_that_cannot_be_listed_is_an_error_not_a_gap(
-    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_subfolder_raises_data_error(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_folder({"cats": 1, "dogs/brown": 1})
     scandir = os.scandir
 
@@ -178,7 +176,9 @@ def test_a_folder_that_cannot_be_listed_is_an_error_not_a_gap(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such permissions are POSIX's")
-def test_a_class_folder_that_is_locked_is_named(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_class_folder_is_named_in_the_error(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = make_folder({"cats": 1, "zz": 1})
 
     def locking(call: Callable[..., object], *, at: Callable[[Path], Path]) -> Callable[..., object]:
@@ -197,6 +197,6 @@ def test_a_class_folder_that_is_locked_is_named(make_folder: MakeFolder, monkeyp
         scan_source(DatasetConfig(root=str(root / "zz" / "inside")))
 
 
-def test_a_missing_folder_cannot_be_listed(tmp_path: Path) -> None:
+def test_listing_a_missing_folder_raises_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^Cannot list .*none: No such file or directory\."):
         list_subfolders(tmp_path / "none")
