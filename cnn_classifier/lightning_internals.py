@@ -25,6 +25,15 @@ def global_batch_index(trainer: Trainer) -> int:
     return int(trainer.fit_loop.epoch_loop.total_batch_idx)
 
 
+def count_train_batches(trainer: Trainer) -> int | float:
+    """Return the number of training batches per epoch, also within `configure_optimizers`.
+
+    `trainer.num_training_batches` is infinite there until the training loader is set up.
+    """
+    trainer.fit_loop.setup_data()
+    return trainer.num_training_batches
+
+
 def is_accumulating(trainer: Trainer) -> bool:
     """Return whether the current batch only accumulates gradients, without an optimizer step."""
     return bool(trainer.fit_loop._should_accumulate())

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from cnn_classifier.auto.recipe import AUTO
 from cnn_classifier.config.compose import load_config, to_container
 from cnn_classifier.config.instantiate import import_target
+from cnn_classifier.config.metrics import resolve_mode
 from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.signature import check_signature
 from cnn_classifier.data.config import DatasetConfig
@@ -165,7 +166,8 @@ def test_every_yaml_composes_and_fits_what_it_configures(path: Path) -> None:
         return
     for leaf in [node] if "_target_" in node else filter(None, node.values()):
         skipped = {"_target_"} | NOT_ARGUMENTS.get(group, set())
-        arguments = {key: value for key, value in leaf.items() if key not in skipped} | GIVEN.get(group, {})
+        resolved = resolve_mode(leaf, group)
+        arguments = {key: value for key, value in resolved.items() if key not in skipped} | GIVEN.get(group, {})
         check_signature(import_target(leaf["_target_"]), arguments, name=path.name, skip=GIVEN.get(group, {}))
 
 

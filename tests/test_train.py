@@ -248,7 +248,9 @@ def test_a_checkpoint_for_other_classes_is_not_resumed(
 
     words = ["train", *TINY, f"dataset.root={birds}", "run_dir=birds"]
     assert main([*words, "resume=cats_dogs"]) == 3
-    assert "has the classes birds, cats; the run began with cats, dogs; start afresh" in capsys.readouterr().err
+    assert (
+        "has the classes birds, cats, but the run started with cats, dogs; start a new run" in capsys.readouterr().err
+    )
 
     Path("cats_dogs/checkpoints/last.ckpt").rename("loose.ckpt")
     assert main([*words, "resume=loose.ckpt"]) == 4
@@ -275,8 +277,8 @@ def test_a_diverged_training_exits_with_6_and_says_where(photos: Path, capsys: p
     assert main(["train", *tiny_without("optimizer"), *words]) == 6
 
     told = capsys.readouterr().err
-    assert "the loss is no number in step 2 (epoch 1, batch 2; its images: " in told
-    assert "run/diverged.json); the weights were not changed; lower optimizer.lr" in told
+    assert "Loss is NaN or infinite at step 2 (epoch 1, batch 2; images listed in " in told
+    assert "run/diverged.json). Weights were not updated. Lower optimizer.lr" in told
     assert len(json.loads(Path("run/diverged.json").read_text())["images"]) == 8
 
 

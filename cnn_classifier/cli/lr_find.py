@@ -1,50 +1,108 @@
-"""`lr-find`: which learning rate suits these images, this network and this optimiser."""
+"""The `lr-find` command: suggest a learning rate for a dataset, a model and an optimizer."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnn_classifier.cli.arguments import positive_int
+from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.files import ensure_writable_dir
 
-SUFFIXES = (".png", ".svg", ".pdf")
+if TYPE_CHECKING:
+    from cnn_classifier.config.compose import Config
+    from cnn_classifier.training.lr_finder import LRFinderResult
+
+IMAGE_SUFFIXES = (".png", ".svg", ".pdf")
+# The options of `trainer` that affect the loss of a step; the test runs in one process.
+TRAINER_KEYS = ("accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm")
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `lr-find` to the command line; `commands` are argparse's sub-parsers."""
-    parser = subparsers.add_parser("lr-find", help="raise the learning rate step by step, and see where the loss falls")
+    """Add the `lr-find` command.
+
+    Args:
+        subparsers: The sub-parsers of the main `argparse` parser.
+    """
+    parser = subparsers.add_parser("lr-find", help="run a learning-rate range test and suggest a learning rate")
     parser.add_argument(
-        "words", metavar="WORD", nargs="*", help="as for train, such as dataset=folder dataset.root=PATH"
+        "overrides",
+        metavar="OVERRIDE",
+        nargs="*",
+        help="the overrides of the training run, for example dataset=folder dataset.root=PATH",
     )
-    parser.add_argument("--steps", metavar="N", type=positive_int, default=100, help="default: 100")
-    parser.add_argument("--out", metavar="FILE", type=image_path, default=Path("lr_find.png"), help="the picture")
+    parser.add_argument(
+        "--steps", metavar="N", type=positive_int, default=100, help="maximum number of optimizer steps (default: 100)"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", type=image_path, default=Path("lr_find.png"), help="plot file (default: lr_find.png)"
+    )
     parser.set_defaults(command=run)
 
 
 def image_path(text: str) -> Path:
-    """A file to draw into."""
+    """Return the path of a plot, whose suffix selects the file format."""
     path = Path(text)
-    if path.suffix.lower() not in SUFFIXES:
-        raise argparse.ArgumentTypeError(f"{text} is no picture; expected a name that ends in {', '.join(SUFFIXES)}")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise argparse.ArgumentTypeError(
+            f"{text} does not have the suffix of a plot file: expected {', '.join(IMAGE_SUFFIXES)}"
+        )
     return path
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find it, draw the picture, and say how to use it."""
+    """Run the range test, save the plot and print the suggested override."""
     from cnn_classifier.config.compose import load_config, to_container
     from cnn_classifier.data.config import DatasetConfig
     from cnn_classifier.data.sources.resolve import scan_source
 
-    config = load_config(arguments.words)
+    config = load_config(arguments.overrides)
     scan = scan_source(DatasetConfig(**to_container(config.dataset)))
+    ensure_writable_dir(arguments.out.parent)
+    result = run_range_test(config, scan, steps=arguments.steps)
 
     from cnn_classifier.report.charts.figures import plot_lr_finder
-    from cnn_classifier.training.lr_finder import find_lr
 
-    ensure_writable_dir(arguments.out.parent)
-    result = find_lr(config, scan, steps=arguments.steps)
-    print(f"the loss falls fastest at {result.suggested_lr:.2g}; a training takes {result.default_lr:.2g} by itself")
+    print(f"Suggested learning rate: {result.suggested_lr:.2g} (configured: {result.default_lr:.2g})")
     plot_lr_finder(result.lrs, result.losses, result.suggested_lr, result.default_lr).savefig(arguments.out, dpi=120)
-    print(f"  see    {arguments.out}")
-    print(f"  use it optimizer.lr={result.suggested_lr:.2g}")
+    print(f"  plot:     {arguments.out}")
+    print(f"  override: optimizer.lr={result.suggested_lr:.2g}")
     return 0
+
+
+def run_range_test(config: "Config", scan: DatasetIndex, *, steps: int) -> "LRFinderResult":
+    """Build the data module and the module of a training run, and find a learning rate for them.
+
+    Args:
+        config: The config of the run; with `resume`, the test starts from the weights of that checkpoint.
+        scan: The index of the images.
+        steps: The maximum number of optimizer steps.
+
+    Raises:
+        ClassifierError: If the config, the data or the checkpoint cannot be used.
+    """
+    from lightning.pytorch import seed_everything
+
+    from cnn_classifier.auto.resolve import resolve_auto
+    from cnn_classifier.config.compose import to_container
+    from cnn_classifier.training.build import build_datamodule, build_module
+    from cnn_classifier.training.checkpoints import read_checkpoint
+    from cnn_classifier.training.devices import tune_malloc
+    from cnn_classifier.training.environment import ignore_known_warnings
+    from cnn_classifier.training.lr_finder import find_lr
+    from cnn_classifier.training.resume import apply_resume, init_weights
+
+    ignore_known_warnings()
+    tune_malloc()
+    ckpt_path = apply_resume(config)
+    config.compute.compile = False  # compilation takes longer than the test
+    resolve_auto(config, scan)
+    seed_everything(config.seed, verbose=False)
+    datamodule = build_datamodule(config, scan)
+    datamodule.prepare_data()
+    datamodule.setup("fit")
+    module = build_module(config, datamodule)
+    init_weights(module, ckpt_path)
+    if ckpt_path is not None:
+        module.load_state_dict(read_checkpoint(ckpt_path)["state_dict"])
+    trainer_kwargs = {key: value for key, value in to_container(config.trainer).items() if key in TRAINER_KEYS}
+    return find_lr(module, datamodule, steps=steps, devices=1, **trainer_kwargs)

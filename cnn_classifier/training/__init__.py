@@ -1,1 +1,1 @@
-"""Training with Lightning: module, trainer, callbacks, checkpoints and resuming."""
+"""Training with Lightning: module, trainer, callbacks, checkpoints and resume."""

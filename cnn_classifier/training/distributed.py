@@ -1,4 +1,4 @@
-"""One training in several processes: who they are, how they come to one configuration, how they are started."""
+"""Distributed training: rank helpers, config broadcast and process launch."""
 
 import logging
 import os
@@ -12,26 +12,30 @@ from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ClassifierError, ConfigError
 
 T = TypeVar("T")
-LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # the environment's variable that tells processes that we wait for their status
+LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # environment variable of processes that `launch_processes` started
 
 
 def get_rank() -> int:
-    """Of this process; the first one writes and tells, the others are silent."""
+    """Return the rank of this process. Only rank 0 writes files and prints."""
     return int(os.environ.get("RANK", 0))
 
 
 def get_world_size() -> int:
-    """How many processes there are, on all machines."""
+    """Return the number of processes on all machines."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def is_torchrun() -> bool:
-    """Whether torchrun has started this process."""
+    """Return whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def torchrun_devices(trainer_config: Mapping[str, Any]) -> dict[str, int | str]:
-    """What Lightning must be told of the processes that torchrun has started."""
+    """Return the arguments of the Lightning `Trainer` that describe the processes of torchrun.
+
+    Args:
+        trainer_config: The `trainer` node of the config.
+    """
     local_world_size = int(os.environ["LOCAL_WORLD_SIZE"])
     strategy = str(trainer_config["strategy"])
     return {
@@ -42,10 +46,13 @@ def torchrun_devices(trainer_config: Mapping[str, Any]) -> dict[str, int | str]:
 
 
 def num_processes(trainer_config: Mapping[str, Any]) -> int:
-    """How many processes the values of `trainer` ask for on this machine.
+    """Return the number of processes to start on this machine.
+
+    Args:
+        trainer_config: The `trainer` node of the config.
 
     Raises:
-        ConfigError: If that cannot be known.
+        ConfigError: If `trainer.devices` does not contain a number and there is no GPU.
     """
     devices, accelerator = trainer_config["devices"], trainer_config["accelerator"]
     if isinstance(devices, list):
@@ -58,16 +65,18 @@ def num_processes(trainer_config: Mapping[str, Any]) -> int:
 
     gpus = 0 if accelerator == "cpu" else torch.cuda.device_count()
     if not gpus:
-        raise ConfigError(f"trainer.devices={devices}: there is no GPU; say how many processes, trainer.devices=2")
+        raise ConfigError(
+            f"trainer.devices={devices} requires a GPU; set the number of processes, for example trainer.devices=2"
+        )
     return gpus
 
 
 def launch_processes(nproc_per_node: int, overrides: Sequence[str]) -> None:
-    """Run a training in so many processes of this machine, as torchrun does; what they say is told here.
+    """Run a training in several processes on this machine, as torchrun does.
 
     Args:
-        processes: How many.
-        words: Of its command, the folder of the run among them.
+        nproc_per_node: The number of processes.
+        overrides: The overrides of the training, including `run_dir`.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -77,7 +86,7 @@ def launch_processes(nproc_per_node: int, overrides: Sequence[str]) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what fails tells so itself
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their own errors
     launch_config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -98,7 +107,7 @@ def launch_processes(nproc_per_node: int, overrides: Sequence[str]) -> None:
     try:
         elastic_launch(launch_config, sys.executable)(*command)
     except ChildFailedError:
-        pass  # its status tells why
+        pass  # the caller reads the error from `status.json`
     except SignalException as error:
         if error.sigval == signal.SIGINT:
             raise KeyboardInterrupt from None
@@ -106,15 +115,18 @@ def launch_processes(nproc_per_node: int, overrides: Sequence[str]) -> None:
     finally:
         os.environ.clear()
         os.environ.update(environ)
-        for number, handler in handlers.items():  # the launcher leaves its own
+        for number, handler in handlers.items():  # the launcher does not restore them
             signal.signal(number, handler)
 
 
 def broadcast_from_rank_zero(compute: Callable[[], T]) -> T:
-    """What the first process finds, in all of them; alone, that is all it does.
+    """Return the result of a function that only rank 0 calls.
+
+    Args:
+        compute: The function; its result must be picklable.
 
     Raises:
-        ClassifierError: In all of them, if the first one does.
+        ClassifierError: In all processes, if the function raises it on rank 0.
     """
     if get_world_size() == 1:
         return compute()
@@ -135,11 +147,11 @@ def broadcast_from_rank_zero(compute: Callable[[], T]) -> T:
 
 
 def init_process_group() -> None:
-    """Find the other processes.
+    """Initialize the process group.
 
-    Those that torchrun starts anew on one machine meet in the same store again, where the addresses of the ones before
-    them are yet (pytorch/pytorch#135712); so each attempt has a part of it to itself. Several machines count attempts
-    each on its own (pytorch/pytorch#108158): there `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` does it.
+    Processes restarted by torchrun reuse the rendezvous store, which still holds stale addresses
+    (pytorch/pytorch#135712); on one machine, each attempt therefore uses its own prefix. Machines count their attempts
+    separately (pytorch/pytorch#108158), so that several machines need `TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1` instead.
     """
     import torch
     from torch import distributed
@@ -147,14 +159,15 @@ def init_process_group() -> None:
     from torch.distributed.rendezvous import rendezvous
 
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if is_single_node() else "0"
-    store, process_rank, total_processes = next(rendezvous("env://"))
+    store, rank, world_size = next(rendezvous("env://"))
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         store=PrefixStore(f"attempt {attempt}", store),
-        rank=process_rank,
-        world_size=total_processes,
+        rank=rank,
+        world_size=world_size,
     )
 
 
 def is_single_node() -> bool:
+    """Return whether all processes run on one machine."""
     return os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE")

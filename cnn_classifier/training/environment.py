@@ -1,4 +1,4 @@
-"""What a run ran on: versions and hardware."""
+"""Package versions and hardware of a run, and filters for known warnings."""
 
 import logging
 import os
@@ -26,8 +26,8 @@ PACKAGES = (
 
 
 def collect_environment() -> dict[str, Any]:
-    """Plain data for `environment.json` and the report."""
-    torch = sys.modules.get("torch")  # an exported graph answers without it
+    """Return versions, hardware and command of this process, as plain data for `environment.json` and the report."""
+    torch = sys.modules.get("torch")  # not imported here, since exported models run without it
     versions = {"cnn_classifier": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -45,21 +45,21 @@ def collect_environment() -> dict[str, Any]:
     }
 
 
-IGNORED = (
-    ".*does not have many workers.*",  # batches are slices of decoded images
-    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run goes on in its own folder
-    ".*The dirpath has changed from .*",  # a loose checkpoint goes on in the folder of the new run
-    ".*You're resuming from a checkpoint that ended before the epoch ended.*",  # its order and position are derived
+IGNORED_WARNINGS = (
+    ".*does not have many workers.*",  # batches are slices of decoded images, which need no workers
+    ".*Checkpoint directory .* exists and is not empty.*",  # a resumed run continues in its own directory
+    ".*The dirpath has changed from .*",  # a checkpoint without a run directory continues in the new one
+    ".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the order follows from (seed, epoch)
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ".*Trying to infer the `batch_size`.*",
-    ".*could be decompression bomb DOS attack.*",  # our own limit is twice Pillow's first warning
-    ".*Glyph .* missing from font.*",  # class names in scripts that matplotlib's font lacks
+    ".*could be decompression bomb DOS attack.*",  # the limit of this package is twice Pillow's warning threshold
+    ".*Glyph .* missing from font.*",  # class names in scripts that matplotlib's font does not contain
 )
 
 
 def ignore_known_warnings() -> None:
-    """Keep warnings that a user can act on, drop the others."""
+    """Filter out warnings of libraries that a user cannot act on."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # devices, tips
-    for pattern in IGNORED:
+    for pattern in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=pattern)

@@ -1,4 +1,4 @@
-"""A logger that may fail: a tracker that cannot be reached must not end a training."""
+"""A logger wrapper that prevents failures of an experiment tracker from stopping the training."""
 
 import sys
 from operator import attrgetter
@@ -10,10 +10,12 @@ from cnn_classifier.errors import single_line
 
 
 class FaultTolerantLogger(Logger):
-    """Passes everything on, until the other logger fails; that is told once, and the training goes on without it.
+    """A `Logger` that forwards all calls to another logger until that logger fails.
+
+    The first failure is printed, and later calls are ignored, so that training continues without the logger.
 
     Args:
-        logger: Any of Lightning's.
+        logger: The Lightning logger to wrap.
     """
 
     def __init__(self, logger: Logger) -> None:
@@ -21,25 +23,25 @@ class FaultTolerantLogger(Logger):
         self.logger, self.disabled = logger, False
 
     def _call(self, method: str, *args: Any, **kwargs: Any) -> None:
-        """Call a method of the logger, or of a part of it, unless it has failed before."""
+        """Call a method of the logger, given as a dotted name, unless the logger has failed before."""
         if self.disabled:
             return
         try:
             attrgetter(method)(self.logger)(*args, **kwargs)
-        except Exception as error:  # whatever a tracker's client raises
+        except Exception as error:  # clients of trackers raise exceptions of any type
             self.disabled = True
             message = single_line(error)[:200]
             logger_name = type(self.logger).__name__
             print(
-                f"{logger_name} failed and is left out from here on ({type(error).__name__}: {message})",
+                f"{logger_name} failed and is disabled for the rest of the run ({type(error).__name__}: {message})",
                 file=sys.stderr,
             )
 
     def _get(self, name: str) -> Any:
-        """A property of the logger; None if it fails."""
+        """Return a property of the logger, None if it raises."""
         try:
             return None if self.disabled else getattr(self.logger, name)
-        except Exception:  # of a server that is asked for it
+        except Exception:  # the property may query a server
             return None
 
     @property
@@ -60,7 +62,7 @@ class FaultTolerantLogger(Logger):
 
     @property
     def experiment(self) -> Any:
-        """What the tracker's client calls a run."""
+        """The run object of the tracker's client."""
         return self._get("experiment")
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -80,5 +82,7 @@ class FaultTolerantLogger(Logger):
 
     def finalize(self, status: str) -> None:
         self._call("finalize", status)
-        if hasattr(self.experiment, "finish"):  # Weights & Biases' run would go on into the next job of a sweep
+        if hasattr(
+            self.experiment, "finish"
+        ):  # a Weights & Biases run would otherwise continue in the next job of a sweep
             self._call("experiment.finish", exit_code=int(status != "success"))

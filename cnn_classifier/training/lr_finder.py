@@ -1,47 +1,32 @@
-"""Which learning rate: raise it from step to step, and watch where the loss falls fastest (arXiv:1506.01186)."""
+"""Learning-rate range test: increase the learning rate exponentially and record the loss (arXiv:1506.01186)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from typing import Any
 
-import torch
-from lightning.pytorch import seed_everything
-from torch import nn
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from tqdm import tqdm
 
-from cnn_classifier.auto.resolve import resolve_auto
-from cnn_classifier.config.compose import Config, to_container
-from cnn_classifier.config.instantiate import instantiate_all
-from cnn_classifier.data.datamodule import ImageFolderDataModule
-from cnn_classifier.data.loading.augment import normalize, to_float
-from cnn_classifier.data.loading.loader import Batch, BatchLoader
-from cnn_classifier.data.sources.index import DatasetIndex
-from cnn_classifier.errors import DataError
+from cnn_classifier.errors import ConfigError, DataError, single_line
 from cnn_classifier.models.finetuning import FineTunable
-from cnn_classifier.training.build import build_dataset_config, build_module
-from cnn_classifier.training.checkpoints import read_checkpoint
-from cnn_classifier.training.devices import resolve_device, tune_malloc
-from cnn_classifier.training.environment import ignore_known_warnings
-from cnn_classifier.training.module import ImageClassifier
-from cnn_classifier.training.optim import build_optimizer
-from cnn_classifier.training.resume import apply_resume, init_weights
 
-# From and up to these shares of the rate that a training would take.
-MIN_LR_FACTOR, MAX_LR_FACTOR = 1e-3, 30.0
-DIVERGENCE_FACTOR = 3.0  # times the best loss: from there on it only rises
-SMOOTHING = 0.9  # of the losses, as an exponential moving average
+MIN_LR_FACTOR, MAX_LR_FACTOR = 1e-3, 30.0  # range of the test, relative to the configured learning rate
+DIVERGENCE_FACTOR = 3.0  # the test stops when the smoothed loss exceeds its minimum by this factor
+SMOOTHING = 0.9  # decay of the exponential moving average of the loss
+FINE_TUNING_PROGRESS = 0.5  # fraction of a run whose trainable blocks are tested
 
 
 @dataclass(frozen=True)
 class LRFinderResult:
-    """What was found.
+    """The result of a learning-rate range test.
 
     Args:
-        rates: The learning rate of each step.
-        losses: Smoothed, after each step.
-        usual: What a training takes without further words.
-        found: Where the loss falls fastest.
+        lrs: The learning rate of each step.
+        losses: The smoothed training loss of each step.
+        default_lr: The configured learning rate.
+        suggested_lr: The learning rate at which the loss falls fastest.
     """
 
     lrs: Sequence[float]
@@ -50,92 +35,119 @@ class LRFinderResult:
     suggested_lr: float
 
 
-def find_lr(config: Config, scan: DatasetIndex, *, steps: int = 100) -> LRFinderResult:
-    """Train for some steps, each with a higher rate; nothing is written, and weights are thrown away.
+def find_lr(
+    module: LightningModule, datamodule: LightningDataModule, *, steps: int = 100, **trainer_kwargs: Any
+) -> LRFinderResult:
+    """Run a learning-rate range test. It writes no files; the weights of the module are not usable afterwards.
 
     Args:
-        config: Of the training; with `resume` it begins with the weights of that checkpoint.
-        scan: The images.
-        steps: How many, at most.
+        module: The module to train, with its initial weights; `configure_optimizers` sets the learning rate.
+        datamodule: The data module with the training images.
+        steps: The maximum number of optimizer steps. The test stops earlier if the loss diverges.
+        **trainer_kwargs: Arguments of the Lightning `Trainer`, such as `accelerator` and `precision`.
 
     Raises:
-        ClassifierError: If the configuration, the data or a checkpoint cannot be used.
+        ConfigError: If Lightning rejects the arguments of the `Trainer`.
+        DataError: If the loss does not decrease at any learning rate.
     """
-    ignore_known_warnings()
-    tune_malloc()
-    ckpt_path = apply_resume(config)
-    resolve_auto(config, scan)
-    seed_everything(config.seed, verbose=False)
-    augment = instantiate_all(to_container(config.augment), nn.Module)
-    datamodule = ImageFolderDataModule(
-        scan=scan, options=build_dataset_config(config), augment=augment, seed=config.seed
-    )
-    datamodule.decode()
-    module = build_module(config, datamodule)
-    init_weights(module, ckpt_path)
-    if ckpt_path is not None:
-        module.load_state_dict(read_checkpoint(ckpt_path)["state_dict"])
-    default_lr = float(config.optimizer.lr)
-    lrs = [
-        default_lr * MIN_LR_FACTOR * (MAX_LR_FACTOR / MIN_LR_FACTOR) ** (step / max(steps - 1, 1))
-        for step in range(steps)
-    ]
-    image_size = max(to_container(config.dataset.train_sizes) or [datamodule.preprocess.image_size])
-    losses = lr_range_test(
-        module, datamodule, lrs, image_size=image_size, device=resolve_device(config.trainer.accelerator)
-    )
-    return LRFinderResult(lrs[: len(losses)], losses, default_lr, steepest_lr(lrs, losses))
+    range_test = LRRangeTest(steps)
+    fixed_kwargs = {
+        "max_steps": steps,
+        "max_epochs": -1,
+        "limit_val_batches": 0,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+        "callbacks": [range_test],
+    }
+    try:
+        trainer = Trainer(**(trainer_kwargs | fixed_kwargs))
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"trainer: {single_line(error)}") from error
+    try:
+        trainer.fit(module, datamodule=datamodule)
+    except SystemExit as error:  # Lightning exits with 1 on Ctrl-C
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    lrs = range_test.lrs[: len(range_test.losses)]
+    return LRFinderResult(lrs, range_test.losses, range_test.default_lr, steepest_lr(lrs, range_test.losses))
 
 
-def lr_range_test(
-    module: ImageClassifier,
-    datamodule: ImageFolderDataModule,
-    lrs: Sequence[float],
-    *,
-    image_size: int,
-    device: torch.device,
-) -> list[float]:
-    """The smoothed loss after a step with each of these rates, until it only rises."""
-    module.to(device).train()
-    if isinstance(module.network, FineTunable):
-        module.network.set_progress(0.5)  # what learns in the middle of a training
-    optimizer = build_optimizer(dict(module.hparams["optimizer"]), module.network)
-    lr_multipliers = [group["lr"] / module.hparams["optimizer"]["lr"] for group in optimizer.param_groups]
-    loader = datamodule.loader("train", sampler="shuffle")
-    progress_bar = tqdm(lrs, disable=None, leave=False)
-    ema_loss = 0.0
-    losses: list[float] = []
-    for step, (lr, (images, labels)) in enumerate(zip(progress_bar, iterate_epochs(loader), strict=False)):
-        inputs, targets = datamodule.augment(to_float(images.to(device)), labels.to(device), image_size)
-        for group, lr_multiplier in zip(optimizer.param_groups, lr_multipliers, strict=True):
-            group["lr"] = lr * lr_multiplier
-        loss = module.criterion(module(normalize(inputs, datamodule.preprocess)), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        ema_loss = SMOOTHING * ema_loss + (1 - SMOOTHING) * loss.item()
-        losses.append(ema_loss / (1 - SMOOTHING ** (step + 1)))
-        if not math.isfinite(losses[-1]) or losses[-1] > DIVERGENCE_FACTOR * min(losses):
-            return losses[:-1]
-    return losses
+class LRRangeTest(Callback):
+    """A `Callback` that increases the learning rate exponentially and records the smoothed loss of each step.
 
+    The learning rates of parameter groups keep their ratios. The schedulers of the module are removed.
 
-def iterate_epochs(loader: BatchLoader) -> Iterator[Batch]:
-    """The batches of one epoch after the other, each in its own order."""
-    for epoch in count():
-        loader.sampler.set_epoch(epoch)
-        yield from loader
+    Args:
+        steps: The number of optimizer steps.
+    """
+
+    def __init__(self, steps: int) -> None:
+        step_fractions = [step / max(steps - 1, 1) for step in range(steps)]
+        self.factors = [MIN_LR_FACTOR * (MAX_LR_FACTOR / MIN_LR_FACTOR) ** fraction for fraction in step_fractions]
+        self.default_lr = 0.0
+        self.losses: list[float] = []
+        self.ema_loss = 0.0  # without bias correction
+        self.batch_losses: list[float] = []  # of the current optimizer step: several if gradients are accumulated
+        self.progress_bar: tqdm[Any] | None = None
+
+    @property
+    def lrs(self) -> list[float]:
+        """The learning rate of each step."""
+        return [self.default_lr * factor for factor in self.factors]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.strategy.lr_scheduler_configs = []
+        self.default_lr = float(trainer.optimizers[0].defaults["lr"])
+        param_groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        # A scheduler has already applied its first step to `lr` and saved the configured value.
+        self.base_lrs = [(group, group.get("initial_lr", group["lr"])) for group in param_groups]
+        self.progress_bar = tqdm(total=len(self.factors), unit="step", disable=None, leave=False)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if isinstance(network := getattr(pl_module, "network", None), FineTunable):
+            # Without `max_epochs`, the module sets the progress to the end of a run.
+            network.set_progress(FINE_TUNING_PROGRESS)
+        for group, base_lr in self.base_lrs:
+            group["lr"] = base_lr * self.factors[trainer.global_step]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        self.batch_losses.append(float(outputs["loss"]))
+        if trainer.global_step == len(self.losses):  # the optimizer step needs more batches
+            return
+        loss, self.batch_losses = sum(self.batch_losses) / len(self.batch_losses), []
+        self.ema_loss = SMOOTHING * self.ema_loss + (1 - SMOOTHING) * loss
+        smoothed_loss = self.ema_loss / (1 - SMOOTHING ** (len(self.losses) + 1))
+        if not math.isfinite(smoothed_loss) or smoothed_loss > DIVERGENCE_FACTOR * min([*self.losses, smoothed_loss]):
+            trainer.should_stop = True
+            return
+        self.losses.append(smoothed_loss)
+        if self.progress_bar is not None:
+            self.progress_bar.update()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.progress_bar is not None:
+            self.progress_bar.close()
 
 
 def steepest_lr(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """The rate at which the loss falls fastest over the logarithm of the rate, before it is lowest.
+    """Return the learning rate with the steepest decrease of the loss, before the minimum of the loss.
+
+    The slope is taken over the logarithm of the learning rate and a window of a tenth of the steps, since the loss of
+    single batches is noisy. The first steps are excluded, since their moving average covers few batches.
+
+    Args:
+        lrs: The learning rate of each step, equally spaced on a logarithmic scale.
+        losses: The smoothed loss of each step.
 
     Raises:
-        DataError: If it never falls.
+        DataError: If the loss does not decrease.
     """
     end = losses.index(min(losses)) if losses else 0
-    window = max(1, len(losses) // 10)  # single batches tell little, and the first losses are of few
+    window = max(1, len(losses) // 10)
     indices = range(len(losses) // 10 + window, end)
     if not indices:
-        raise DataError("the loss does not fall at any rate; check the labels, or give more --steps")
-    return lrs[min(indices, key=lambda place: losses[min(place + window, end)] - losses[place - window])]
+        raise DataError("The loss does not decrease at any learning rate: check the labels or increase --steps")
+    return lrs[min(indices, key=lambda index: losses[min(index + window, end)] - losses[index - window])]

@@ -1,4 +1,4 @@
-"""Muon: momentum that is made orthogonal before it moves the weights, so that all directions learn alike."""
+"""The Muon optimizer: momentum updates orthogonalized by a Newton-Schulz iteration."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,30 +8,34 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.adamw import adamw
 
-# Of the quintic that Keller Jordan chose to be steep at zero: https://kellerjordan.github.io/posts/muon/
+# Coefficients of the quintic polynomial of https://kellerjordan.github.io/posts/muon/, with a steep slope at zero.
 NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 class Muon(Optimizer):
-    """Muon for the kernels of convolutions, AdamW for everything else.
+    """An `Optimizer` that applies Muon to convolution kernels and AdamW to all other parameters.
 
-    Like torch's fused optimisers it leaves everything as it is in a step for which `found_inf`, a tensor on its device,
-    is not 0, and divides gradients by `grad_scale`; `torch.amp.GradScaler` sets both.
+    As torch's fused optimizers, it skips a step if the tensor `found_inf` is not 0, and divides gradients by
+    `grad_scale`. `torch.amp.GradScaler` sets both.
 
-    A small network learns some thousand photos in fewer epochs than with AdamW alone (docs/results.md).
-    `torch.optim.Muon` takes matrices only.
+    A small network needs fewer epochs on a few thousand photos than with AdamW alone (docs/results.md).
+    `torch.optim.Muon` supports matrices only.
 
     Args:
-        params: Parameters, or groups of them; a group's `lr` holds for its kernels, in proportion for the others.
-        lr: The rate for kernels.
-        momentum: Nesterov's.
-        weight_decay: Apart from the gradient, for kernels and others alike.
-        adamw_lr: The rate for what is no kernel.
-        ns_steps: Of the iteration that makes a matrix orthogonal.
+        params: The parameters, or parameter groups. The `lr` of a group applies to its kernels; the learning rate of
+            its other parameters is scaled by the same factor.
+        lr: The learning rate of kernels.
+        momentum: The coefficient of the Nesterov momentum of kernels.
+        weight_decay: The decoupled weight decay of all parameters.
+        adamw_lr: The learning rate of all other parameters.
+        ns_steps: The number of Newton-Schulz iterations.
+
+    Raises:
+        ValueError: If `lr` is not positive.
     """
 
-    _step_supports_amp_scaling = True  # torch's word for heeding `found_inf`
+    _step_supports_amp_scaling = True  # torch's name for support of `found_inf` and `grad_scale`
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class Muon(Optimizer):
         ns_steps: int = 3,
     ) -> None:
         if lr <= 0:
-            raise ValueError(f"`lr`={lr} is out of range; expected a rate above 0")
+            raise ValueError(f"lr={lr} is out of range: expected a number above 0")
         param_list: list[Any] = list(params)
         input_groups: list[dict[str, Any]] = [dict(group) for group in param_list if isinstance(group, Mapping)]
         input_groups = input_groups or [{"params": param_list}]
@@ -55,7 +59,7 @@ class Muon(Optimizer):
             other_params = [parameter for parameter in group["params"] if parameter.ndim != 4]
             param_groups += [
                 group | {"params": kernels, "lr": group_lr, "kernels": True},
-                # Fused: one kernel for all, and their count of steps stays on the device, also after a resume.
+                # Fused: one GPU kernel for all parameters; the step count stays on the device, also after a resume.
                 group | {"params": other_params, "lr": adamw_lr * group_lr / lr, "kernels": False, "fused": True},
             ]
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "ns_steps": ns_steps}
@@ -63,7 +67,11 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Move the weights once."""
+        """Perform one optimization step.
+
+        Args:
+            closure: A function that computes the gradients and returns the loss, optional.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -78,7 +86,7 @@ class Muon(Optimizer):
         return loss
 
     def _muon_step(self, kernel: Tensor, group: Mapping[str, Any]) -> None:
-        """Muon's step, one matrix a kernel: (out, in, height, width) as (out, in · height · width)."""
+        """Update a kernel (out, in, height, width) as a matrix (out, in · height · width)."""
         state = self.state[kernel]
         if not state:
             state["momentum"] = torch.zeros_like(kernel)
@@ -97,7 +105,7 @@ class Muon(Optimizer):
             torch.where(torch.as_tensor(found_inf) > 0, backup, tensor, out=tensor)
 
     def _adamw_step(self, params_with_grad: list[Tensor], group: Mapping[str, Any]) -> None:
-        """AdamW's step."""
+        """Update parameters with AdamW."""
         for parameter in params_with_grad:
             if not self.state[parameter]:
                 self.state[parameter].update(
@@ -127,13 +135,17 @@ class Muon(Optimizer):
 
 
 def newton_schulz(matrix: Tensor, ns_steps: int) -> Tensor:
-    """A matrix with the same singular vectors, and all singular values near one (Newton and Schulz's iteration).
+    """Orthogonalize a matrix: keep its singular vectors and move all singular values close to one.
 
-    The iteration is x <- (a + b g + c g²) x with g = x xᵀ. It runs on g, the smaller matrix, alone: half the work.
+    The Newton-Schulz iteration is x <- (a + b g + c g²) x with g = x xᵀ. It is computed on g only, the smaller matrix,
+    which halves the cost.
 
     Args:
-        matrix: (rows, columns).
-        ns_steps: At least 1; more bring the values closer to one.
+        matrix: The matrix, shape (rows, columns).
+        ns_steps: The number of iterations, at least 1; more iterations move the singular values closer to one.
+
+    Returns:
+        A matrix of the same shape.
     """
     a, b, c = NS_COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a training that is told to stop ends at its next step, with all that it has learnt."""
+"""Signal handling: save a checkpoint and exit at the next step on SIGINT, SIGTERM and preemption signals."""
 
 import signal
 import sys
@@ -11,37 +11,45 @@ from typing import Any
 from cnn_classifier.errors import TERMINATED_EXIT_CODE
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# What SLURM and other schedulers send some time before they kill, to one process or to all; Windows has neither.
+# SLURM and other schedulers send these before they kill a job, to one process or to all. Windows has neither.
 PREEMPTION_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
 class SignalHandler:
-    """Remembers the first signal for whoever asks; a second Ctrl-C or SIGTERM stops the process where it is."""
+    """Handlers that store the first signal, so that the training loop can stop after a step.
+
+    A second SIGINT or SIGTERM stops the process immediately.
+
+    Attributes:
+        received: The number of the first signal, None if there is none.
+        handlers: The previous handler of each signal number.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.handlers: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Take over; only the main thread of a process may."""
+        """Install the handlers. Python allows this in the main thread only; in other threads, do nothing."""
         if threading.current_thread() is threading.main_thread() and not self.handlers:
             self.handlers = {
                 signum: signal.signal(signum, self.receive) for signum in (*STOP_SIGNALS, *PREEMPTION_SIGNALS)
             }
 
     def restore(self) -> None:
-        """Give back what was there before."""
+        """Restore the previous handlers."""
         for signum, handler in self.handlers.items():
             signal.signal(signum, handler)
         self.handlers = {}
 
     def receive(self, signum: int, frame: FrameType | None = None) -> None:
+        """Store the first signal; raise its exception on a second SIGINT or SIGTERM."""
         if signum in PREEMPTION_SIGNALS and self.received is not None:
             return
         if self.received is not None:
             raise exception_for(signum)
         self.received = signum
-        print("\nstopping once this step is saved; again to stop at once", file=sys.stderr)
+        print("\nSaving a checkpoint, then stopping. Press Ctrl-C again to stop immediately.", file=sys.stderr)
 
     def raise_if_received(self) -> None:
         """Raise KeyboardInterrupt or SystemExit if a signal was received."""
@@ -50,12 +58,13 @@ class SignalHandler:
 
 
 def exception_for(signum: int) -> BaseException:
+    """Return `KeyboardInterrupt` for SIGINT, and `SystemExit` with the exit code of SIGTERM for all others."""
     return KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(TERMINATED_EXIT_CODE)
 
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM end what runs as Ctrl-C does, so that whatever is open is closed."""
+    """Raise `SystemExit` on SIGTERM within this context, so that open files and processes are closed."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
         raise exception_for(signum)

@@ -1,4 +1,4 @@
-"""How a run stands: `status.json` in its folder, written by the run, read by whoever waits for it."""
+"""The run status file, `status.json`, and the lock of a run directory."""
 
 import json
 import os
@@ -12,33 +12,32 @@ from filelock import FileLock, Timeout
 
 from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.errors import ConfigError, StorageError
-from cnn_classifier.files import ensure_writable_dir, write_json
+from cnn_classifier.files import STATUS_FILE, ensure_writable_dir, write_json
 
-STATUS_FILE = "status.json"
 LOCK_FILE = ".lock"
 RUNNING, DONE, FAILED, INTERRUPTED, PRUNED, KILLED = "running", "done", "failed", "interrupted", "pruned", "killed"
-FINISHED = (DONE, PRUNED)  # not to be done again
+FINISHED = (DONE, PRUNED)  # a resumed sweep skips these
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """One run.
+    """The status of a run.
 
     Args:
-        run_dir: Its folder.
-        words: What its command changed.
-        state: `running`, `done`, `failed`, `interrupted` (Ctrl-C, SIGTERM) or `pruned`; `killed` if it says that it is
-            running and nobody holds its lock.
-        exit_code: 0, or what the run alone would have returned; None while it runs.
-        message: What went wrong, if something did.
-        epoch: Epochs that are done.
-        max_epochs: That are planned.
-        val_accuracy: Of the last epoch while it runs; of the best checkpoint once it is done.
-        val_loss: Likewise.
-        test_accuracy: On the test images; shown, never chosen by.
-        seconds: From start to report.
-        pid: Of its process.
-        host: Where that runs.
+        run_dir: The directory of the run.
+        overrides: The overrides of its command.
+        state: `running`, `done`, `failed`, `interrupted` (Ctrl-C, SIGTERM) or `pruned`; `killed` if the file contains
+            `running`, but no process holds the lock of the directory.
+        exit_code: The exit code of the run, None while it runs.
+        message: The error message, empty if there is none.
+        epoch: The number of completed epochs.
+        max_epochs: The number of planned epochs.
+        val_accuracy: The validation accuracy of the last epoch during training, of the best checkpoint afterwards.
+        val_loss: The validation loss of the same epoch.
+        test_accuracy: The test accuracy of the best checkpoint; shown, but never used to choose a run.
+        seconds: The seconds from the start to the report.
+        pid: The id of the process.
+        host: The host name of its machine.
     """
 
     run_dir: Path
@@ -56,10 +55,10 @@ class Status:
     host: str = field(default_factory=socket.gethostname)
 
     def write(self) -> None:
-        """Write it into the run's folder.
+        """Write `status.json` in the run directory.
 
         Raises:
-            StorageError: If that cannot be written.
+            StorageError: If the file cannot be written.
         """
         content = {name: value for name, value in asdict(self).items() if name != "run_dir"}
         try:
@@ -68,11 +67,11 @@ class Status:
                 content | {"overrides": redact_overrides(self.overrides)},
             )
         except OSError as error:
-            raise StorageError(f"{self.run_dir / STATUS_FILE} cannot be written ({error.strerror})") from error
+            raise StorageError(f"Cannot write {self.run_dir / STATUS_FILE}: {error.strerror}") from error
 
 
 def read_status(run_dir: Path) -> Status | None:
-    """How the run of a folder stands; None if the folder does not tell."""
+    """Return the status of the run in a directory, None without a readable `status.json`."""
     try:
         content = json.loads((run_dir / STATUS_FILE).read_text(encoding="utf-8"))
         field_names = {item.name for item in fields(Status)}
@@ -80,17 +79,20 @@ def read_status(run_dir: Path) -> Status | None:
     except (OSError, ValueError, TypeError, AttributeError):
         return None
     if status.state == RUNNING and not is_locked(run_dir):
-        return replace(status, state=KILLED, message="its process is gone")
+        return replace(status, state=KILLED, message="the process no longer runs")
     return status
 
 
 @contextmanager
 def run_lock(run_dir: Path) -> Iterator[None]:
-    """Hold a run's folder, which is made if need be, for this process alone; a process that dies lets go of it.
+    """Lock a run directory for this process. The lock is released when the process exits, even after a crash.
+
+    Args:
+        run_dir: The run directory, which is created if it does not exist.
 
     Raises:
-        ConfigError: If another run holds it.
-        StorageError: If it cannot be made.
+        ConfigError: If another process holds the lock.
+        StorageError: If the directory cannot be created.
     """
     lock = FileLock(ensure_writable_dir(run_dir) / LOCK_FILE)
     try:
@@ -98,7 +100,9 @@ def run_lock(run_dir: Path) -> Iterator[None]:
     except Timeout as error:
         status = read_status(run_dir)
         holder = f" by process {status.pid} on {status.host}" if status else ""
-        raise ConfigError(f"run_dir={run_dir} is in use{holder}; wait for it, or choose another folder") from error
+        raise ConfigError(
+            f"run_dir={run_dir} is in use{holder}; wait for that run, or choose another run_dir"
+        ) from error
     try:
         yield
     finally:
@@ -106,7 +110,7 @@ def run_lock(run_dir: Path) -> Iterator[None]:
 
 
 def is_locked(run_dir: Path) -> bool:
-    """Whether a living process holds the folder."""
+    """Return whether a running process holds the lock of a run directory."""
     path = run_dir / LOCK_FILE
     if not path.exists():
         return False

@@ -43,7 +43,7 @@ def test_job_at_its_time_limit_is_requeued_and_resumes(argv: list[str]) -> None:
     with Path("sweep/0/metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
     log = Path("sweep/0/train.log").read_text()
-    assert log.index("stopping once this step is saved") < log.index("resuming from ")
+    assert log.index("Saving a checkpoint, then stopping.") < log.index("resuming from ")
     assert Path("sweep/best.ckpt").exists()
 
 

@@ -1,4 +1,4 @@
-"""MLflow with a server of its own, and Weights & Biases offline; skipped where they are not installed."""
+"""Logging to an MLflow server and to Weights & Biases offline; skipped if they are not installed."""
 
 import importlib.util
 import os
@@ -23,7 +23,7 @@ needs_wandb = pytest.mark.skipif(not importlib.util.find_spec("wandb"), reason="
 
 
 @pytest.fixture
-def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def overrides(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     root = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 4, "test/dogs": 4})
     monkeypatch.chdir(tmp_path)
     return [*TINY, "dataset=folder", f"dataset.root={root}", "trainer.max_epochs=2"]
@@ -31,10 +31,10 @@ def words(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subprocess.Popen[bytes]"]:
-    """MLflow's server on a port that is free."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """An MLflow server on a free port."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     command = [
         sys.executable,
@@ -51,11 +51,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["subproc
         wait_for(f"http://127.0.0.1:{port}/health", process)
         yield process
     finally:
-        end(process)
+        kill(process)
 
 
-def end(server: "subprocess.Popen[bytes]") -> None:
-    """It and the processes that it started."""
+def kill(server: "subprocess.Popen[bytes]") -> None:
+    """Kill the server and its child processes."""
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
     server.wait()
@@ -69,16 +69,16 @@ def wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
             return
         except OSError:
             time.sleep(0.1)
-    pytest.fail(f"{address} does not answer")
+    pytest.fail(f"{address} does not respond")
 
 
 @needs_mlflow
-def test_mlflow_has_each_epoch_and_the_jobs_of_a_sweep_together(
-    words: list[str], server: "subprocess.Popen[bytes]"
+def test_mlflow_logs_each_epoch_and_tags_the_jobs_of_a_sweep(
+    overrides: list[str], server: "subprocess.Popen[bytes]"
 ) -> None:
     from mlflow.tracking import MlflowClient
 
-    assert main(["train", "-m", *words, "logger=mlflow", "seed=1,2", "hydra.sweep.dir=rates"]) == 0
+    assert main(["train", "-m", *overrides, "logger=mlflow", "seed=1,2", "hydra.sweep.dir=rates"]) == 0
 
     client = MlflowClient()
     experiment = client.get_experiment_by_name("folder")
@@ -89,22 +89,22 @@ def test_mlflow_has_each_epoch_and_the_jobs_of_a_sweep_together(
 
 
 @needs_mlflow
-def test_a_server_that_dies_stops_no_training(
-    words: list[str], server: "subprocess.Popen[bytes]", capsys: pytest.CaptureFixture[str]
+def test_unreachable_mlflow_server_does_not_stop_training(
+    overrides: list[str], server: "subprocess.Popen[bytes]", capsys: pytest.CaptureFixture[str]
 ) -> None:
-    end(server)
+    kill(server)
 
-    assert main(["train", *words, "logger=mlflow", "run_dir=run"]) == 0
+    assert main(["train", *overrides, "logger=mlflow", "run_dir=run"]) == 0
 
-    assert "MLFlowLogger failed and is left out from here on" in capsys.readouterr().err
+    assert "MLFlowLogger failed and is disabled for the rest of the run" in capsys.readouterr().err
     assert Path("run/report.html").exists()
 
 
 @needs_wandb
-def test_weights_and_biases_offline(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_offline_logs_validation_accuracy(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
 
-    assert main(["train", *words, "logger=wandb", "run_dir=run"]) == 0
+    assert main(["train", *overrides, "logger=wandb", "run_dir=run"]) == 0
 
-    (kept,) = Path("run").rglob("run-*.wandb")
-    assert b"val/accuracy" in kept.read_bytes()
+    (log_file,) = Path("run").rglob("run-*.wandb")
+    assert b"val/accuracy" in log_file.read_bytes()
