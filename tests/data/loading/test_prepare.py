@@ -48,7 +48,7 @@ def test_unreadable_images_are_left_out_and_listed(root: Path) -> None:
     assert root / "cats" / "003.png" not in set().union(*files(found).values())
     assert sum(map(len, found.splits.values())) == 39
     assert found.summary["images"] == 40
-    assert found.summary["bad"] == [{"path": "cats/003.png", "reason": "the file is empty"}]
+    assert found.summary["unreadable"] == [{"path": "cats/003.png", "reason": "the file is empty"}]
 
 
 def test_a_limit_takes_others_in_place_of_the_unreadable(root: Path) -> None:
@@ -70,7 +70,7 @@ def test_more_unreadable_images_than_the_limit_end_the_run(root: Path) -> None:
         f"3 of 40 images (7.5%) cannot be read, such as {root / 'cats' / '000.png'}: the file is empty; "
         "expected at most 5% (dataset.max_unreadable); `cnn-classifier data check` lists them all"
     )
-    assert len(prepared(root, max_unreadable=0.075).summary["bad"]) == 3
+    assert len(prepared(root, max_unreadable=0.075).summary["unreadable"]) == 3
     with pytest.raises(DataError, match=r"expected at most 0% \(dataset\.max_unreadable\)"):
         prepared(root, max_unreadable=0)
 
@@ -94,7 +94,7 @@ def test_a_class_that_cannot_be_read_in_a_split_is_named(make_folder: MakeFolder
     root = make_folder({"train/cats": 9, "train/dogs": 9, "test/cats": 3, "test/dogs": 2})
     for path in (root / "test" / "dogs").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"^class 'dogs' has too few images to be in the test split"):
+    with pytest.raises(DataError, match=r"^Class 'dogs' has too few images for the test split"):
         prepared(root, max_unreadable=0.5)
 
 
