@@ -70,12 +70,14 @@ def test_atomic_dir_appears_only_when_the_block_succeeds(tmp_path: Path) -> None
 @pytest.mark.parametrize("error", [ValueError("wrong"), OSError(28, "No space left on device")])
 def test_atomic_dir_leaves_no_files_when_the_block_raises(tmp_path: Path, error: Exception) -> None:
     message = "wrong" if isinstance(error, ValueError) else r"^Cannot write .*photos: No space left on device\."
-    with (
-        pytest.raises(ValueError if isinstance(error, ValueError) else StorageError, match=message),
-        atomic_dir(tmp_path / "photos") as partial,
-    ):
-        (partial / "photo.jpg").touch()
-        raise error
+
+    def write_and_raise() -> None:
+        with atomic_dir(tmp_path / "photos") as partial:
+            (partial / "photo.jpg").touch()
+            raise error
+
+    with pytest.raises(ValueError if isinstance(error, ValueError) else StorageError, match=message):
+        write_and_raise()
     assert list(tmp_path.iterdir()) == []
 
 
