@@ -16,9 +16,7 @@ from cnn_classifier.export.inference_graph import InferenceGraph
 
 OPSET = 20
 INPUT_NAME, OUTPUT_NAMES = "images", ["probabilities", "similarity"]
-INSTALL_HINT = (
-    "Export to ONNX requires packages that are not installed. Install them with: pip install 'cnn_classifier[export]'"
-)
+INSTALL_HINT = "ONNX export requires packages that are not installed: pip install 'cnn_classifier[export]'"
 
 
 def write_onnx(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:

@@ -106,9 +106,7 @@ async def predict(
         async with asyncio.timeout(service.limits.read_timeout):
             images = await parse_uploads(request, service.limits)
     except TimeoutError as error:
-        raise HTTPException(
-            408, f"The request was not received within {service.limits.read_timeout:g} seconds."
-        ) from error
+        raise HTTPException(408, f"The request was not received within {service.limits.read_timeout:g} s.") from error
     predictions = await service.predict(images, top_k=top_k, threshold=threshold)
     if all(prediction.error for prediction in predictions):
         raise HTTPException(400, predictions[0].error)

@@ -106,7 +106,7 @@ class Service:
                     )
             except TimeoutError as error:
                 raise HTTPException(
-                    504, f"The prediction was not completed within {self.limits.response_timeout:g} seconds."
+                    504, f"The prediction was not completed within {self.limits.response_timeout:g} s."
                 ) from error
 
     async def predict_one(self, upload: Upload, top_k: int, min_probability: float) -> Prediction:

@@ -1,4 +1,4 @@
-"""A client of the service, and a picture for it."""
+"""Fixtures for the HTTP service."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from cnn_classifier.serve.bundle import load_bundle
 
 @pytest.fixture
 def client(bundle: Path) -> Iterator[TestClient]:
+    """A client of the application, which runs in this process."""
     predictor, sha256 = load_bundle(bundle)
     with TestClient(make_app(predictor, sha256=sha256)) as client:
         yield client
@@ -20,4 +21,5 @@ def client(bundle: Path) -> Iterator[TestClient]:
 
 @pytest.fixture
 def photo() -> bytes:
+    """The bytes of a JPEG."""
     return encode_jpeg()

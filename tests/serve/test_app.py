@@ -22,7 +22,7 @@ def test_all_request_forms_return_the_prediction_of_predictor(
     client: TestClient, bundle: Path, photo: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
-    expected = Predictor.load(bundle).predict(tmp_path / "photo.jpg")[0]
+    expected = Predictor.load(bundle).predict(tmp_path / "photo.jpg")
 
     raw = client.post("/predict", content=photo, headers=JPEG)
     form = client.post("/predict", files={"anything": ("photo.jpg", photo)})

@@ -1,4 +1,4 @@
-"""What cannot be served is refused in one line, before anybody is let in."""
+"""Loading and smoke test of the served bundle."""
 
 import json
 import shutil
@@ -12,59 +12,61 @@ from cnn_classifier.serve.bundle import load_bundle
 
 
 @pytest.fixture
-def copy(bundle: Path, tmp_path: Path) -> Path:
+def bundle_copy(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "copy"))
 
 
-def test_a_bundle_is_loaded_with_the_digest_of_its_graph(bundle: Path) -> None:
+def test_load_bundle_returns_predictor_and_sha256(bundle: Path) -> None:
     predictor, sha256 = load_bundle(bundle)
     assert predictor.class_names == ["birds", "cats", "dogs"]
     assert len(sha256) == 64
 
 
-def test_a_checkpoint_is_to_be_exported_first(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_serving_a_checkpoint_exits_4_and_suggests_export(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(trained)]) == 4
     assert capsys.readouterr().err == (
-        f"error: {trained} is no ONNX bundle; make one with `cnn-classifier export {trained} --out bundle`, "
-        "and serve that\n"
+        f"error: {trained} is not an ONNX bundle. Export one with `cnn-classifier export {trained} --out bundle` "
+        "and serve it.\n"
     )
 
 
-def test_a_path_that_leads_nowhere_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_path_exits_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(tmp_path / "none")]) == 4
-    assert "none does not exist; expected a folder that `cnn-classifier export` wrote" in capsys.readouterr().err
+    assert "none does not exist. Expected a directory written by `cnn-classifier export`." in capsys.readouterr().err
 
 
-def test_a_damaged_graph_is_refused(copy: Path) -> None:
-    graph = copy / "model.onnx"
+def test_damaged_graph_raises_checkpoint_error(bundle_copy: Path) -> None:
+    graph = bundle_copy / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"model\.onnx is no graph that can be run"):
-        load_bundle(copy)
+    with pytest.raises(CheckpointError, match=r"Cannot load .*model\.onnx: "):
+        load_bundle(bundle_copy)
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"class_names": ["birds", "cats"]}, "gives no probabilities of the classes in model.json"),
-        ({"preprocess": {"image_size": 9}}, "does not take what model.json describes"),
+        ({"class_names": ["birds", "cats"]}, "does not return probabilities of the 2 classes in model.json"),
+        ({"preprocess": {"image_size": 9}}, "does not accept the input described in model.json"),
         ({"format": 99}, "is of a newer version of cnn_classifier"),
     ],
 )
-def test_a_card_that_does_not_fit_its_graph_is_refused(copy: Path, change: dict[str, object], told: str) -> None:
-    card = json.loads((copy / "model.json").read_text())
+def test_metadata_that_does_not_match_graph_raises_checkpoint_error(
+    bundle_copy: Path, change: dict[str, object], message: str
+) -> None:
+    metadata = json.loads((bundle_copy / "model.json").read_text())
     for name, value in change.items():
-        card[name] = card[name] | value if isinstance(value, dict) else value
-    (copy / "model.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError) as raised:
-        load_bundle(copy)
-    assert told in str(raised.value)
+        metadata[name] = metadata[name] | value if isinstance(value, dict) else value
+    (bundle_copy / "model.json").write_text(json.dumps(metadata))
+    with pytest.raises(CheckpointError) as error_info:
+        load_bundle(bundle_copy)
+    assert message in str(error_info.value)
 
 
-def test_a_missing_package_is_named(
+def test_missing_package_exits_2_and_names_the_extra(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("cnn_classifier.cli.serve.find_spec", lambda name: None)
     assert main(["serve", str(bundle)]) == 2
     assert capsys.readouterr().err == (
-        "error: serve needs packages that are not installed; pip install 'cnn_classifier[serve]'\n"
+        "error: serve requires packages that are not installed: pip install 'cnn_classifier[serve]'\n"
     )

@@ -1,4 +1,4 @@
-"""The real process, over real sockets: it starts, takes its time with nobody, and ends with its work done."""
+"""The service as a process: concurrency, options, signals and resource usage."""
 
 import os
 import signal
@@ -22,63 +22,65 @@ def service(bundle: Path) -> Iterator[ServiceProcess]:
         yield service
 
 
-def test_thirty_clients_at_once_get_the_answers_of_predict(
+def test_concurrent_clients_receive_the_prediction_of_predictor(
     service: ServiceProcess, bundle: Path, photo: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(photo)
-    expected = Predictor.load(bundle).predict(tmp_path / "photo.jpg")[0]
-    replies: list[httpx2.Response] = []
+    expected = Predictor.load(bundle).predict(tmp_path / "photo.jpg")
+    responses: list[httpx2.Response] = []
 
-    def ask() -> None:
-        replies.append(httpx2.post(f"{service.address}/predict", content=photo, headers=JPEG_HEADERS, timeout=30))
+    def send_request() -> None:
+        responses.append(httpx2.post(f"{service.address}/predict", content=photo, headers=JPEG_HEADERS, timeout=30))
 
-    threads = [threading.Thread(target=ask) for _ in range(30)]
+    threads = [threading.Thread(target=send_request) for _ in range(30)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [reply.status_code for reply in replies] == [200] * 30
-    for reply in replies:
-        (answer,) = reply.json()["predictions"]
-        assert answer["probability"] == pytest.approx(expected.probability, abs=1e-5)
+    assert [response.status_code for response in responses] == [200] * 30
+    for response in responses:
+        (prediction,) = response.json()["predictions"]
+        assert prediction["probability"] == pytest.approx(expected.probability, abs=1e-5)
 
 
-def test_it_says_where_it_is_and_what_it_knows(bundle: Path) -> None:
-    with run_service(bundle, "--threshold", "0.9", "--limit", "0.01", "--threads", "1") as service:
+def test_options_set_threshold_and_body_limit(bundle: Path) -> None:
+    with run_service(bundle, "--threshold", "0.9", "--max-body-mb", "0.01", "--threads", "1") as service:
         assert service.address.startswith("http://127.0.0.1:")
         assert httpx2.get(f"{service.address}/ready").json()["threshold"] == 0.9
-        too_much = httpx2.post(f"{service.address}/predict", content=bytes(20_000), headers=JPEG_HEADERS)
-        assert (too_much.status_code, too_much.text) == (413, "Content Too Large")
+        response = httpx2.post(f"{service.address}/predict", content=bytes(20_000), headers=JPEG_HEADERS)
+        assert (response.status_code, response.text) == (413, "Content Too Large")
 
 
-def test_a_port_that_is_taken_is_one_line(
+def test_occupied_port_exits_2_with_one_line(
     service: ServiceProcess, bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", str(bundle), "--port", str(service.port)]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"error: 127.0.0.1:{service.port} cannot be listened on (")
-    assert told.endswith("choose another --port or --host\n")
+    output = capsys.readouterr().err
+    assert output.startswith(f"error: Cannot listen on 127.0.0.1:{service.port}: ")
+    assert output.endswith("Choose another --port or --host.\n")
 
 
-@pytest.mark.parametrize("word", ["x", "-1", "65536"])
-def test_a_port_that_is_none_is_one_line(bundle: Path, word: str) -> None:
-    assert main(["serve", str(bundle), f"--port={word}"]) == 2
+@pytest.mark.parametrize("value", ["x", "-1", "65536"])
+def test_invalid_port_exits_2(bundle: Path, value: str) -> None:
+    assert main(["serve", str(bundle), f"--port={value}"]) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
-def test_sigterm_finishes_what_was_begun_and_takes_no_more(bundle: Path, photo: bytes) -> None:
-    with run_service(bundle) as service, connect(service) as begun:
-        begun.sendall(REQUEST_HEADERS + b"Content-Length: %d\r\n\r\n" % len(photo) + photo[:100])
-        httpx2.get(f"{service.address}/health")  # connections are taken in order: by now the first one is in
+def test_sigterm_finishes_pending_request_and_stops_listening(bundle: Path, photo: bytes) -> None:
+    with run_service(bundle) as service, connect(service) as connection:
+        connection.sendall(REQUEST_HEADERS + b"Content-Length: %d\r\n\r\n" % len(photo) + photo[:100])
+        httpx2.get(
+            f"{service.address}/health"
+        )  # connections are accepted in order, so the first one is accepted by now
         service.process.send_signal(signal.SIGTERM)
-        started = time.perf_counter()
+        start_time = time.perf_counter()
         while is_listening(service):
-            assert time.perf_counter() - started < 20
+            assert time.perf_counter() - start_time < 20
             time.sleep(0.02)
-        begun.sendall(photo[100:])
-        assert receive_all(begun).startswith(b"HTTP/1.1 200 OK")
+        connection.sendall(photo[100:])
+        assert receive_all(connection).startswith(b"HTTP/1.1 200 OK")
         assert service.process.wait(20) == 143
-        assert time.perf_counter() - started < 20
+        assert time.perf_counter() - start_time < 20
 
 
 def is_listening(service: ServiceProcess) -> bool:
@@ -90,7 +92,7 @@ def is_listening(service: ServiceProcess) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
-def test_ctrl_c_ends_in_one_line(bundle: Path) -> None:
+def test_sigint_exits_130_with_one_line(bundle: Path) -> None:
     with run_service(bundle) as service:
         httpx2.get(f"{service.address}/health")
         service.process.send_signal(signal.SIGINT)
@@ -99,39 +101,37 @@ def test_ctrl_c_ends_in_one_line(bundle: Path) -> None:
         assert service.process.stderr.read() == "error: interrupted\n"
 
 
-def test_nothing_is_kept_of_pictures_and_users(bundle: Path, photo: bytes, tmp_path: Path) -> None:
-    places = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "TMPDIR")
+def test_service_writes_no_files(bundle: Path, photo: bytes, tmp_path: Path) -> None:
+    variables = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "TMPDIR")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("CI", "ORT_"))}
-    with run_service(bundle, env=environment | dict.fromkeys(places, str(tmp_path))) as service:
+    with run_service(bundle, env=environment | dict.fromkeys(variables, str(tmp_path))) as service:
         assert httpx2.post(f"{service.address}/predict", content=photo, headers=JPEG_HEADERS).status_code == 200
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process has loaded")
-def test_no_torch_is_in_the_real_process(service: ServiceProcess) -> None:
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="requires /proc")
+def test_process_does_not_load_torch(service: ServiceProcess) -> None:
     maps = Path(f"/proc/{service.process.pid}/maps").read_text()
     assert "onnxruntime" in maps
     assert "torch" not in maps
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what a process holds")
-def test_memory_and_files_are_where_they_were_after_five_hundred_pictures(
-    service: ServiceProcess, photo: bytes
-) -> None:
-    def measured() -> tuple[float, float]:
-        told = dict(line.rsplit(" ", 1) for line in httpx2.get(f"{service.address}/metrics").text.splitlines())
-        return float(told["process_resident_memory_bytes"]), float(told["process_open_fds"])
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="requires /proc")
+def test_memory_and_open_files_are_stable_over_500_requests(service: ServiceProcess, photo: bytes) -> None:
+    def read_metrics() -> tuple[float, float]:
+        metrics = dict(line.rsplit(" ", 1) for line in httpx2.get(f"{service.address}/metrics").text.splitlines())
+        return float(metrics["process_resident_memory_bytes"]), float(metrics["process_open_fds"])
 
     with httpx2.Client() as client:
 
-        def ask(times: int) -> None:
-            for turn in range(times):
-                content = photo if turn % 2 else photo[: turn % 500]
+        def send_requests(count: int) -> None:
+            for index in range(count):
+                content = photo if index % 2 else photo[: index % 500]
                 client.post(f"{service.address}/predict", content=content, headers=JPEG_HEADERS)
 
-        ask(200)
-        memory, files = measured()
-        ask(500)
-        more_memory, more_files = measured()
-    assert more_memory - memory < 5e6
-    assert more_files <= files + 2
+        send_requests(200)
+        memory, num_files = read_metrics()
+        send_requests(500)
+        final_memory, final_num_files = read_metrics()
+    assert final_memory - memory < 5e6
+    assert final_num_files <= num_files + 2

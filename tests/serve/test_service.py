@@ -1,4 +1,4 @@
-"""Never more work than there is room for, and nobody waits for ever."""
+"""Admission control, timeouts and readiness of the prediction service."""
 
 import asyncio
 import threading
@@ -19,96 +19,97 @@ from cnn_classifier.serve.limits import Limits
 JPEG = {"Content-Type": "image/jpeg"}
 
 
-class Held:
-    """An engine that answers once it is let go.
+class BlockingBackend:
+    """A backend whose `predict` blocks until `released` is set.
 
     Args:
-        predictor: What answers then.
+        predictor: The predictor whose backend computes the output.
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        self.engine, self.begun, self.go = predictor.backend, threading.Event(), threading.Event()
+        self.backend, self.released = predictor.backend, threading.Event()
 
     def predict(self, pixels: Pixels) -> ModelOutput:
-        self.begun.set()
-        self.go.wait(30)
-        return self.engine.predict(pixels)
+        self.released.wait(30)
+        return self.backend.predict(pixels)
 
 
 @pytest.fixture
-def held(bundle: Path) -> Iterator[tuple[Held, Predictor]]:
+def blocking(bundle: Path) -> Iterator[tuple[BlockingBackend, Predictor]]:
+    """A blocking backend and its predictor."""
     predictor, _ = load_bundle(bundle)
-    engine = Held(predictor)
-    yield engine, Predictor(engine, predictor.metadata)
-    engine.go.set()
+    backend = BlockingBackend(predictor)
+    yield backend, Predictor(backend, predictor.metadata)
+    backend.released.set()
 
 
-def client_of(app: FastAPI) -> httpx2.AsyncClient:
+def make_client(app: FastAPI) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://service", headers=JPEG)
 
 
-def test_a_full_queue_turns_away_and_takes_again_once_there_is_room(held: tuple[Held, Predictor], photo: bytes) -> None:
-    engine, predictor = held
+def test_full_queue_returns_503_until_there_is_room(blocking: tuple[BlockingBackend, Predictor], photo: bytes) -> None:
+    backend, predictor = blocking
     app = make_app(predictor, sha256="", limits=Limits(max_queued=3))
 
-    async def story() -> None:
-        async with app.state.service.lifespan(), client_of(app) as client:
-            inside = [asyncio.create_task(client.post("/predict", content=photo)) for _ in range(3)]
+    async def scenario() -> None:
+        async with app.state.service.lifespan(), make_client(app) as client:
+            pending = [asyncio.create_task(client.post("/predict", content=photo)) for _ in range(3)]
             while app.state.service.num_images < 3:
                 await asyncio.sleep(0.001)
-            turned_away = await client.post("/predict", content=photo)
-            assert (turned_away.status_code, turned_away.headers["Retry-After"]) == (503, "1")
+            rejected = await client.post("/predict", content=photo)
+            assert (rejected.status_code, rejected.headers["Retry-After"]) == (503, "1")
             assert (await client.get("/health")).status_code == 200
             assert (await client.get("/ready")).status_code == 200
             assert "classifier_queue_images 3.0" in (await client.get("/metrics")).text
-            engine.go.set()
-            assert [reply.status_code for reply in await asyncio.gather(*inside)] == [200] * 3
+            backend.released.set()
+            assert [response.status_code for response in await asyncio.gather(*pending)] == [200] * 3
             assert (await client.post("/predict", content=photo)).status_code == 200
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_a_request_of_more_pictures_than_there_is_room_for_is_turned_away_whole(
-    held: tuple[Held, Predictor], photo: bytes
+def test_request_with_more_images_than_room_returns_503(
+    blocking: tuple[BlockingBackend, Predictor], photo: bytes
 ) -> None:
-    app = make_app(held[1], sha256="", limits=Limits(max_queued=3))
+    app = make_app(blocking[1], sha256="", limits=Limits(max_queued=3))
 
-    async def story() -> None:
-        async with app.state.service.lifespan(), client_of(app) as client:
+    async def scenario() -> None:
+        async with app.state.service.lifespan(), make_client(app) as client:
             client.headers.pop("Content-Type")
             files = [("images", (f"{index}.jpg", photo)) for index in range(4)]
             assert (await client.post("/predict", files=files)).status_code == 503
             assert app.state.service.num_images == 0
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_leaves_no_trace(
-    held: tuple[Held, Predictor], photo: bytes
+def test_prediction_timeout_returns_504_and_frees_the_queue(
+    blocking: tuple[BlockingBackend, Predictor], photo: bytes
 ) -> None:
-    engine, predictor = held
+    backend, predictor = blocking
     app = make_app(predictor, sha256="", limits=Limits(response_timeout=0.2))
 
-    async def story() -> None:
-        async with app.state.service.lifespan(), client_of(app) as client:
-            reply = await client.post("/predict", content=photo)
-            assert (reply.status_code, reply.json()["detail"]) == (504, "no answer within 0.2 s")
+    async def scenario() -> None:
+        async with app.state.service.lifespan(), make_client(app) as client:
+            response = await client.post("/predict", content=photo)
+            detail = "The prediction was not completed within 0.2 s."
+            assert (response.status_code, response.json()["detail"]) == (504, detail)
             assert app.state.service.num_images == 0
-            engine.go.set()
+            backend.released.set()
             assert (await client.post("/predict", content=photo)).status_code == 200
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_it_is_not_ready_any_more_once_batches_are_not_answered(bundle: Path) -> None:
+def test_service_is_not_ready_after_batcher_stops(bundle: Path) -> None:
     predictor, sha256 = load_bundle(bundle)
     app = make_app(predictor, sha256=sha256)
 
-    async def story() -> None:
-        async with app.state.service.lifespan(), client_of(app) as client:
+    async def scenario() -> None:
+        async with app.state.service.lifespan(), make_client(app) as client:
             assert (await client.get("/ready")).status_code == 200
             app.state.service.batch_task.cancel()
             await asyncio.sleep(0)
             assert (await client.get("/ready")).status_code == 503
 
-    asyncio.run(story())
+    asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Whatever bytes come, the answer is a number in the four hundreds and one line that says why."""
+"""Valid, invalid and damaged uploads."""
 
 import base64
 import random
@@ -6,112 +6,135 @@ import random
 import pytest
 from helpers.image_bytes import encode, encode_jpeg
 from helpers.odd_images import ODD_IMAGES
+from PIL import Image
 from starlette.testclient import TestClient
 
-ALLOWED = {200, 400, 413, 415, 422}
-FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-FILE = b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n%s\r\n--x--\r\n'
+EXPECTED_CODES = {200, 400, 413, 415, 422}
+FORM_HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
+FORM_TEMPLATE = b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n%s\r\n--x--\r\n'
 
 
 @pytest.mark.parametrize(
-    ("content", "headers", "code", "told"),
+    ("content", "headers", "status_code", "message"),
     [
         (b"", {"Content-Type": "image/png"}, 400, "the file is empty"),
         (b"hello", {"Content-Type": "image/png"}, 400, "not an image: it starts like text, 'hello'"),
         (b"hello", {}, 400, "not an image"),
-        (b"hello", {"Content-Type": "text/plain"}, 415, "content-type 'text/plain' is not taken; send one picture as"),
-        (b"hello", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "is not taken"),
-        (b"hello", {"Content-Type": "image/png", "Content-Encoding": "gzip"}, 415, "content-encoding 'gzip'"),
-        (b"{}", {"Content-Type": "application/json"}, 422, "images: Field required; send one picture as the body"),
-        (b"[" * 100_000, {"Content-Type": "application/json"}, 422, "the body: Invalid JSON"),
+        (b"hello", {"Content-Type": "text/plain"}, 415, "Unsupported content-type 'text/plain'. Send one image as"),
+        (b"hello", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "Unsupported content-type"),
+        (
+            b"hello",
+            {"Content-Type": "image/png", "Content-Encoding": "gzip"},
+            415,
+            "Unsupported content-encoding 'gzip'",
+        ),
+        (b"{}", {"Content-Type": "application/json"}, 422, "images: Field required. Send one image as the body"),
+        (b"[" * 100_000, {"Content-Type": "application/json"}, 422, "body: Invalid JSON"),
         (b'{"images": []}', {"Content-Type": "application/json"}, 422, "images: List should have at least 1 item"),
         (b'{"images": ["?"]}', {"Content-Type": "application/json"}, 422, "images.0: "),
         (b'{"images": [1]}', {"Content-Type": "application/json"}, 422, "images.0: "),
-        (b"\xff\xfe", {"Content-Type": "application/json"}, 422, "the body: "),
+        (b"\xff\xfe", {"Content-Type": "application/json"}, 422, "body: "),
         (b"hello", {"Content-Type": "multipart/form-data"}, 400, "Missing boundary"),
-        (b"hello", FORM, 400, "Invalid multipart data"),
-        (b"--x--\r\n", FORM, 422, "the form holds no file"),
-        (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n', FORM, 422, "holds no file"),
-        (b"--x\r\n\r\nb\r\n--x--\r\n", FORM, 400, '"name" must be provided'),
-        (FILE % b"", FORM, 400, "the file is empty"),
-        (FILE % b"hello", {"Content-Type": FORM["Content-Type"] + "; charset=undefined"}, 400, "cannot be read"),
+        (b"hello", FORM_HEADERS, 400, "Invalid multipart data"),
+        (b"--x--\r\n", FORM_HEADERS, 422, "The form contains no file"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n',
+            FORM_HEADERS,
+            422,
+            "contains no file",
+        ),
+        (b"--x\r\n\r\nb\r\n--x--\r\n", FORM_HEADERS, 400, '"name" must be provided'),
+        (FORM_TEMPLATE % b"", FORM_HEADERS, 400, "the file is empty"),
+        (
+            FORM_TEMPLATE % b"hello",
+            {"Content-Type": FORM_HEADERS["Content-Type"] + "; charset=undefined"},
+            400,
+            "Cannot decode the form.",
+        ),
     ],
 )
-def test_what_is_no_picture_is_told_why(
-    client: TestClient, content: bytes, headers: dict[str, str], code: int, told: str
+def test_invalid_upload_returns_status_code_and_reason(
+    client: TestClient, content: bytes, headers: dict[str, str], status_code: int, message: str
 ) -> None:
-    reply = client.post("/predict", content=content, headers=headers)
-    assert reply.status_code == code
-    assert told in reply.json()["detail"]
+    response = client.post("/predict", content=content, headers=headers)
+    assert response.status_code == status_code
+    assert message in response.json()["detail"]
 
 
-def test_more_than_the_limits_is_too_much(client: TestClient, photo: bytes) -> None:
+def test_request_over_the_limits_is_refused(client: TestClient, photo: bytes) -> None:
     files = [("images", (f"{index}.jpg", photo)) for index in range(17)]
     assert client.post("/predict", files=files[:16]).status_code == 200
     assert client.post("/predict", files=files).status_code == 413
-    words = {"images": [base64.b64encode(photo).decode()] * 17}
-    assert client.post("/predict", json=words).json()["detail"] == "17 pictures are too many; send at most 16 at once"
+    body = {"images": [base64.b64encode(photo).decode()] * 17}
+    message = "Too many images: 17. Send at most 16 per request."
+    assert client.post("/predict", json=body).json()["detail"] == message
     fields = {f"field{index}": "x" for index in range(9)}
     assert client.post("/predict", data=fields, files=files[:1]).status_code == 400
     assert client.post("/predict", data={"long": "x" * 70_000}, files=files[:1]).status_code == 400
 
-    whole = client.post("/predict", content=bytes(10 * 2**20 + 1), headers={"Content-Type": "image/png"})
+    with_length = client.post("/predict", content=bytes(10 * 2**20 + 1), headers={"Content-Type": "image/png"})
     without_length = client.post("/predict", content=iter([bytes(2**20)] * 11), headers={"Content-Type": "image/png"})
-    assert (whole.status_code, without_length.status_code) == (413, 413)
+    assert (with_length.status_code, without_length.status_code) == (413, 413)
 
 
-def test_a_picture_with_too_many_pixels_is_refused_by_its_header(client: TestClient) -> None:
-    from PIL import Image
-
+def test_image_with_too_many_pixels_is_refused(client: TestClient) -> None:
     bomb = encode("PNG", Image.new("1", (7_100, 7_100)))
     assert len(bomb) < 20_000
-    reply = client.post("/predict", content=bomb, headers={"Content-Type": "image/png"})
-    assert reply.json()["detail"] == "too large: more than 50,000,000 pixels"
+    response = client.post("/predict", content=bomb, headers={"Content-Type": "image/png"})
+    assert response.json()["detail"] == "too large: more than 50,000,000 pixels"
 
 
-def test_a_name_in_a_strange_charset_is_repeated_legibly(client: TestClient, photo: bytes) -> None:
+def test_lone_surrogates_in_file_name_are_replaced(client: TestClient, photo: bytes) -> None:
     part = b'--x\r\nContent-Disposition: form-data; name="a"; filename="+2AA-"\r\n\r\n' + photo + b"\r\n--x--\r\n"
-    reply = client.post(
+    response = client.post(
         "/predict", content=part, headers={"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"}
     )
-    assert reply.status_code == 200
-    assert reply.json()["predictions"][0]["path"] == "?"
+    assert response.status_code == 200
+    assert response.json()["predictions"][0]["path"] == "?"
 
 
 @pytest.mark.parametrize("name", [name for name, odd in ODD_IMAGES.items() if odd.verdict != "ignored"])
-def test_every_odd_image_is_answered_as_it_is_read(client: TestClient, name: str) -> None:
+def test_odd_images_are_decoded_or_refused_as_by_other_commands(client: TestClient, name: str) -> None:
     odd = ODD_IMAGES[name]
-    reply = client.post("/predict", content=odd.content, headers={"Content-Type": "image/*"})
+    response = client.post("/predict", content=odd.content, headers={"Content-Type": "image/*"})
     if odd.verdict.startswith("ok"):
-        assert reply.status_code == 200
+        assert response.status_code == 200
     else:
-        assert reply.status_code == 400
-        assert odd.verdict.removeprefix("bad: ") in reply.json()["detail"]
+        assert response.status_code == 400
+        assert odd.verdict.removeprefix("bad: ") in response.json()["detail"]
 
 
-def test_damaged_bytes_of_every_format_never_make_it_fail(client: TestClient) -> None:
-    chance = random.Random(0)
-    whole = [encode_jpeg(), encode("PNG"), encode("WEBP"), encode("GIF"), encode("TIFF"), encode("BMP"), encode("PPM")]
+def test_damaged_images_never_cause_a_server_error(client: TestClient) -> None:
+    rng = random.Random(0)
+    originals = [
+        encode_jpeg(),
+        encode("PNG"),
+        encode("WEBP"),
+        encode("GIF"),
+        encode("TIFF"),
+        encode("BMP"),
+        encode("PPM"),
+    ]
     codes = set()
-    for turn in range(500):
-        content = bytearray(whole[turn % len(whole)] if turn % 9 else chance.randbytes(chance.randrange(3000)))
-        for _ in range(chance.randrange(1, 12)):
+    for index in range(500):
+        content = bytearray(originals[index % len(originals)] if index % 9 else rng.randbytes(rng.randrange(3000)))
+        for _ in range(rng.randrange(1, 12)):
             if content:
-                content[chance.randrange(min(len(content), chance.choice((40, 400, 4000))))] = chance.randrange(256)
-        content = content[: chance.choice((len(content), len(content), chance.randrange(len(content) + 1)))]
+                content[rng.randrange(min(len(content), rng.choice((40, 400, 4000))))] = rng.randrange(256)
+        content = content[: rng.choice((len(content), len(content), rng.randrange(len(content) + 1)))]
         codes.add(client.post("/predict", content=bytes(content), headers={"Content-Type": "image/*"}).status_code)
     assert codes == {200, 400}
 
 
-def test_damaged_forms_never_make_it_fail(client: TestClient, photo: bytes) -> None:
-    chance = random.Random(1)
+def test_damaged_request_bodies_never_cause_a_server_error(client: TestClient, photo: bytes) -> None:
+    rng = random.Random(1)
     codes = set()
-    for turn in range(300):
-        words = b'{"images": ["%s"]}' % base64.b64encode(photo[:200])
-        content = bytearray(FILE % photo[:200] if turn % 2 else words)
-        for _ in range(chance.randrange(1, 8)):
-            content[chance.randrange(min(100, len(content)))] = chance.randrange(256)
-        kind = FORM["Content-Type"] if turn % 2 else "application/json"
-        codes.add(client.post("/predict", content=bytes(content), headers={"Content-Type": kind}).status_code)
-    assert codes <= ALLOWED
+    for index in range(300):
+        body = b'{"images": ["%s"]}' % base64.b64encode(photo[:200])
+        content = bytearray(FORM_TEMPLATE % photo[:200] if index % 2 else body)
+        for _ in range(rng.randrange(1, 8)):
+            content[rng.randrange(min(100, len(content)))] = rng.randrange(256)
+        content_type = FORM_HEADERS["Content-Type"] if index % 2 else "application/json"
+        codes.add(client.post("/predict", content=bytes(content), headers={"Content-Type": content_type}).status_code)
+    assert codes <= EXPECTED_CODES
     assert len(codes) > 1

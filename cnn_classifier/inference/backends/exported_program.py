@@ -38,9 +38,7 @@ class ExportedProgramBackend:
         try:
             with zipfile.ZipFile(path) as archive:
                 if any(COMPILED_CODE_DIR in name for name in archive.namelist()):
-                    raise CheckpointError(
-                        f"Cannot load {path}: it contains compiled code. Export the bundle again."
-                    )
+                    raise CheckpointError(f"Cannot load {path}: it contains compiled code. Export the bundle again.")
             with force_weights_only():
                 program = torch.export.load(path)
         except CheckpointError:

@@ -32,8 +32,7 @@ class OnnxBackend:
             import onnxruntime
         except ModuleNotFoundError as error:
             raise ConfigError(
-                "ONNX models require onnxruntime, which is not installed. Install it with: "
-                "pip install 'cnn_classifier[onnx]'"
+                "ONNX bundles require a package that is not installed: pip install 'cnn_classifier[onnx]'"
             ) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
