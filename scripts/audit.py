@@ -1,4 +1,4 @@
-"""Ask the public advisories about every locked release: `make audit`; where they cannot be reached, it says so."""
+"""Check all locked releases for known vulnerabilities with pip-audit: `make audit`."""
 
 import subprocess
 import sys
@@ -9,7 +9,11 @@ UNREACHABLE = ("ConnectionError", "ConnectTimeout", "Max retries exceeded", "Cou
 
 
 def main() -> int:
-    """The exit code of pip-audit: 1 if a release has a known hole."""
+    """Run pip-audit on all lock files.
+
+    Returns:
+        The exit code of pip-audit, 1 if a release has a known vulnerability; 0 if the advisory database is unreachable.
+    """
     install = [sys.executable, "-m", "pip", "install", "--quiet", "pip-audit"]
     audit = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--timeout", "20"]
     for lock in LOCKS:
@@ -17,7 +21,7 @@ def main() -> int:
     for command in (install, audit):
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode and any(message in result.stderr for message in UNREACHABLE):
-            print("not audited: the advisories cannot be reached from here")
+            print("Not audited: the advisory database is unreachable.")
             return 0
         print(result.stdout, end="")
         if result.returncode:

@@ -1,7 +1,7 @@
-"""Measure a training of ours beside what people use: `python scripts/benchmark.py ROOT`, ROOT holding train/ and test/.
+"""Compare the training speed with baselines: `python scripts/benchmark.py ROOT`, where ROOT contains train/ and test/.
 
-The commands take turns, round by round, so that a machine's moods fall on all of them. Writes `docs/benchmark.md` and a
-chart. Keras takes part where it is installed, or where `--keras-python` names a Python that has it.
+The commands run alternately, so that fluctuations of the machine's speed affect all of them. Writes `docs/benchmark.md`
+and a chart. Keras is included if it is installed, or if `--keras-python` names a Python that has it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ Command = Sequence[str | Path]
 
 
 def run_command(command: Command) -> tuple[str, float, float]:
-    """What a command prints, the seconds it takes, and the most memory of all its processes in MB."""
+    """Return the output of a command, its duration in seconds, and the peak memory of all its processes in MB."""
     start_time = time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
@@ -42,56 +42,51 @@ def run_command(command: Command) -> tuple[str, float, float]:
 
 
 def parse_rates(text: str) -> list[list[float]]:
-    """The numbers of every line `images/s …` after the first."""
+    """Return the numbers of each `images/s …` line except the first."""
     matches = re.findall(r"^images/s (.*)$", text, re.MULTILINE)
     return [[float(number) for number in line.split()] for line in matches[1:]]
 
 
 def parse_first_step(text: str) -> float:
+    """Return the seconds of the `first step …` line."""
     match = re.search(r"first step ([\d.]+)", text)
     if match is None:
-        raise RuntimeError(f"no first step in:\n{text[-2000:]}")
+        raise RuntimeError(f"The output has no line `first step`:\n{text[-2000:]}")
     return float(match[1])
 
 
 class Benchmark:
-    """The commands, all on the same images.
+    """The commands of the benchmark, all on the same images.
 
     Args:
-        root: Photos in train/ and test/ class folders.
-        size: Side in pixels.
-        epochs: Of each training; the first is left out.
-        keras: A Python that has Keras; None if there is none.
+        root: A folder with the photos in train/ and test/ class folders.
+        image_size: The image size in pixels.
+        epochs: The number of epochs of each training; the first epoch is ignored.
+        keras: The path of a Python that has Keras; None to skip Keras.
+        folder: A folder for the runs.
     """
 
     def __init__(self, root: Path, *, image_size: int, epochs: int, keras: str | None, folder: Path) -> None:
-        self.root, self.image_size, self.epochs, self.keras, self.folder = (
-            root.resolve(),
-            image_size,
-            epochs,
-            keras,
-            folder,
-        )
-        self.runs = 0
+        self.root, self.image_size, self.epochs = root.resolve(), image_size, epochs
+        self.keras, self.folder = keras, folder
+        self.num_runs = 0
 
-    def our_command(self, *overrides: str, epochs: int | None = None) -> Command:
-        self.runs += 1
+    def package_command(self, *overrides: str, epochs: int | None = None) -> Command:
+        """Return a training command of `cnn_classifier`."""
+        self.num_runs += 1
         return [
             *(sys.executable, ROOT / "train.py", "dataset=folder", f"dataset.root={self.root}"),
-            *(
-                f"dataset.image_size={self.image_size}",
-                "dataset.batch_size=32",
-                f"trainer.max_epochs={epochs or self.epochs}",
-            ),
+            *(f"dataset.image_size={self.image_size}", "dataset.batch_size=32"),
             *("model=cnn", "optimizer=adam", "scheduler=cosine", "augment=light"),
-            *(f"run_dir={self.folder / str(self.runs)}", *overrides),
+            *(f"trainer.max_epochs={epochs or self.epochs}", f"run_dir={self.folder / str(self.num_runs)}", *overrides),
         ]
 
     def lightning_command(self, *arguments: str) -> Command:
-        return [sys.executable, BASELINES / "usual_lightning.py", self.root, f"--size={self.image_size}", *arguments]
+        """Return a training command of the stock Lightning script."""
+        return [sys.executable, BASELINES / "stock_lightning.py", self.root, f"--size={self.image_size}", *arguments]
 
     def measure_training(self, count: int) -> dict[str, list[float]]:
-        """Images a second and megabytes of every way of training, by turns."""
+        """Return the measured images per second and peak MB of each method, from `count` alternating rounds."""
         results: dict[str, list[float]] = {}
 
         def record(name: str, value: float) -> None:
@@ -100,61 +95,57 @@ class Benchmark:
 
         for number in range(count):
             print(f"round {number + 1} of {count}", flush=True)
-            for row in parse_rates(run_command(self.our_command(LOOPS_OVERRIDE))[0]):
+            for row in parse_rates(run_command(self.package_command(LOOPS_OVERRIDE))[0]):
                 for name, value in zip(("with loops", "hand-written loop", "synthetic batch"), row, strict=True):
                     record(name, value)
                 record("G1", row[0] / row[2])
                 record("G2", row[0] / row[1])
-            text, _, memory = run_command(self.our_command())
-            record("ours MB", memory)
+            text, _, memory = run_command(self.package_command())
+            record("cnn_classifier MB", memory)
             for line in re.findall(r"epoch .* (\d+) images/s", text)[1:]:
-                record("ours", float(line))
-            record(
-                "bare torch MB",
-                run_command([sys.executable, BASELINES / "bare_torch.py", f"--size={self.image_size}"])[2],
-            )
+                record("cnn_classifier", float(line))
+            torch_command: Command = [sys.executable, BASELINES / "bare_torch.py", f"--size={self.image_size}"]
+            record("bare torch MB", run_command(torch_command)[2])
             text, _, memory = run_command(self.lightning_command(f"--epochs={self.epochs}"))
-            record("usual MB", memory)
+            record("stock Lightning MB", memory)
             for row in parse_rates(text):
-                record("usual Lightning", row[0])
+                record("stock Lightning", row[0])
             if self.keras:
-                command: list[str | Path] = [
-                    self.keras,
-                    BASELINES / "keras_seed.py",
-                    self.root,
-                    f"--size={self.image_size}",
-                ]
-                for row in parse_rates(run_command([*command, f"--epochs={self.epochs}"])[0]):
+                keras_command: Command = [self.keras, BASELINES / "keras_seed.py", self.root]
+                options = [f"--size={self.image_size}", f"--epochs={self.epochs}"]
+                for row in parse_rates(run_command([*keras_command, *options])[0]):
                     record("Keras", row[0])
         return results
 
     def measure_startup(self, count: int) -> dict[str, list[float]]:
-        """Seconds to the first step, and of what answers without torch."""
-        results: dict[str, list[float]] = {"ours": [], "usual Lightning": [], "--help": [], "a wrong key": []}
+        """Return the seconds to the first training step, and of commands that do not import torch."""
+        results: dict[str, list[float]] = {"cnn_classifier": [], "stock Lightning": [], "--help": [], "invalid key": []}
         for _ in range(count):
-            results["ours"].append(
-                parse_first_step(
-                    run_command(self.our_command(FIRST_STEP_OVERRIDE, f"+callbacks.first.since={time.time()}"))[0]
-                )
-            )
-            results["usual Lightning"].append(
-                parse_first_step(
-                    run_command(self.lightning_command("--workers=0", f"--first-step-since={time.time()}"))[0]
-                )
-            )
+            command = self.package_command(FIRST_STEP_OVERRIDE, f"+callbacks.first.since={time.time()}")
+            results["cnn_classifier"].append(parse_first_step(run_command(command)[0]))
+            command = self.lightning_command("--workers=0", f"--first-step-since={time.time()}")
+            results["stock Lightning"].append(parse_first_step(run_command(command)[0]))
             results["--help"].append(run_command([sys.executable, ROOT / "train.py", "--help"])[1])
-            results["a wrong key"].append(run_command(self.our_command("optimizer.momentun=1"))[1])
+            results["invalid key"].append(run_command(self.package_command("optimizer.momentun=1"))[1])
         return results
 
 
 def main() -> None:
+    """Run the benchmark and write its page and chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--keras-python", default=sys.executable if find_spec("keras") else None)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmark.md")
+    parser.add_argument("root", type=Path, help="a folder of photos with train/ and test/")
+    parser.add_argument("--rounds", type=int, default=3, help="the number of rounds (default: 3)")
+    parser.add_argument("--epochs", type=int, default=3, help="the number of epochs of each training (default: 3)")
+    parser.add_argument("--size", type=int, default=128, help="the image size in pixels (default: 128)")
+    parser.add_argument(
+        "--keras-python", default=sys.executable if find_spec("keras") else None, help="a Python that has Keras"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "docs" / "benchmark.md",
+        help="the page to write (default: docs/benchmark.md)",
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         benchmark = Benchmark(
@@ -164,7 +155,7 @@ def main() -> None:
             keras=arguments.keras_python,
             folder=Path(folder),
         )
-        run_command(benchmark.our_command(epochs=1))  # fills the caches
+        run_command(benchmark.package_command(epochs=1))  # fills the caches
         startup_times = benchmark.measure_startup(arguments.rounds)
         training_speeds = benchmark.measure_training(arguments.rounds)
     plot_chart(training_speeds, arguments.out.with_suffix(".png"))

@@ -1,7 +1,7 @@
-"""Send damaged pictures to a running service: `python scripts/fuzz_serve.py http://127.0.0.1:8000 [--requests 50000]`.
+"""Send damaged images to a running service: `python scripts/fuzz_serve.py http://127.0.0.1:8000 [--requests 50000]`.
 
-A picture of every format Pillow writes is cut, its bytes are changed, repeated, swapped for those of another, or it is
-said to be of another kind. Prints how often each status code came back, and what the service held before and after.
+Images of every format that Pillow writes are truncated, their bytes changed, repeated or replaced by those of another
+image, and sent with a random content type. Prints the count of each status code and the memory of the service.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CONCURRENCY = 16
 
 
 def encode_images() -> list[bytes]:
-    """One of every format, in colour, grey and with a palette where it takes them."""
+    """Return an image in every format, as color, grayscale and palette image if the format supports it."""
     gradient = Image.linear_gradient("L").resize((48, 40))
     encoded = []
     for image_format in FORMATS:
@@ -29,14 +29,14 @@ def encode_images() -> list[bytes]:
             buffer = io.BytesIO()
             try:
                 gradient.convert(mode).save(buffer, image_format)
-            except (OSError, KeyError, ValueError):  # not a mode of this format, or not a format of this Pillow
+            except (OSError, KeyError, ValueError):  # unsupported mode or format
                 continue
             encoded.append(buffer.getvalue())
     return encoded
 
 
 def damage_image(rng: random.Random, originals: list[bytes]) -> bytes:
-    """A picture to which something happened."""
+    """Return a random image with one to four random mutations."""
     content = bytearray(rng.choice(originals))
     for _ in range(rng.randint(1, 4)):
         offset = rng.randrange(len(content) + 1)
@@ -55,12 +55,13 @@ def damage_image(rng: random.Random, originals: list[bytes]) -> bytes:
 
 
 async def get_memory_mb(client: httpx2.AsyncClient) -> float:
-    """Megabytes of the service."""
+    """Return the resident memory of the service in megabytes."""
     match = re.search(r"^process_resident_memory_bytes (\S+)", (await client.get("/metrics")).text, re.M)
     return float(match[1]) / 1e6 if match else 0.0
 
 
 async def fuzz(url: str, requests: int, seed: int) -> None:
+    """Send 800 warm-up requests and then `requests` more; print status codes and memory."""
     rng, originals, codes = random.Random(seed), encode_images(), Counter[int]()
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
         progress = tqdm(total=50 * CONCURRENCY + requests, disable=None)
@@ -79,14 +80,14 @@ async def fuzz(url: str, requests: int, seed: int) -> None:
         memory_before = await get_memory_mb(client)
         await asyncio.gather(*(send(requests // CONCURRENCY) for _ in range(CONCURRENCY)))
         memory_after = await get_memory_mb(client)
-    print(f"{sum(codes.values())} requests of {len(originals)} pictures: {dict(sorted(codes.items()))}")
-    print(f"{memory_before:.0f} MB after the first 800, {memory_after:.0f} MB at the end")
+    print(f"{sum(codes.values())} requests of {len(originals)} images: {dict(sorted(codes.items()))}")
+    print(f"memory: {memory_before:.0f} MB after 800 requests, {memory_after:.0f} MB at the end")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("address")
-    parser.add_argument("--requests", type=int, default=50_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("url", help="the URL of the service")
+    parser.add_argument("--requests", type=int, default=50_000, help="the number of requests (default: 50000)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the mutations (default: 0)")
     arguments = parser.parse_args()
-    asyncio.run(fuzz(arguments.address, arguments.requests, arguments.seed))
+    asyncio.run(fuzz(arguments.url, arguments.requests, arguments.seed))

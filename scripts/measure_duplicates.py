@@ -1,9 +1,9 @@
-"""Plant copies among real photos and measure how many of them are found.
+"""Measure the recall of duplicate detection on copies planted among real photos.
 
-    python scripts/measure_duplicates.py FOLDER --limit 5000 --sheet joined.png
+    python scripts/measure_duplicates.py FOLDER --limit 5000 --sheet matches.png
 
-Prints a Markdown table. Pictures that are joined though neither was planted are copies that the folder had all along,
-or mistakes: the sheet draws them side by side for the eye to decide.
+Prints a Markdown table. Matches between photos that were not planted are either duplicates that the folder already
+contained or false positives; the sheet shows them side by side for visual inspection.
 """
 
 import argparse
@@ -31,25 +31,29 @@ NUM_COLUMNS = 5
 
 
 def copy_file(source: Path, target: Path, rng: np.random.Generator) -> None:
+    """Copy a file unchanged."""
     shutil.copy(source, target)
 
 
 def reencode(source: Path, target: Path, rng: np.random.Generator) -> None:
+    """Save an image with a random JPEG quality."""
     Image.open(source).convert("RGB").save(target, quality=int(rng.integers(40, 91)))
 
 
 def resize(source: Path, target: Path, rng: np.random.Generator) -> None:
+    """Save an image scaled by a random factor."""
     image, scale = Image.open(source).convert("RGB"), rng.uniform(0.4, 1.6)
     image.resize((round(image.width * scale), round(image.height * scale))).save(target, quality=90)
 
 
 def mirror(source: Path, target: Path, rng: np.random.Generator) -> None:
+    """Save an image flipped horizontally."""
     ImageOps.mirror(Image.open(source).convert("RGB")).save(target, quality=90)
 
 
 COPY_KINDS: dict[str, tuple[int, Callable[[Path, Path, np.random.Generator], None]]] = {
     "exact": (100, copy_file),
-    "encoded anew, quality 40 to 90": (100, reencode),
+    "re-encoded, quality 40 to 90": (100, reencode),
     "resized, 0.4 to 1.6 times": (100, resize),
     "mirrored": (100, mirror),
     "exact, in another class": (50, copy_file),
@@ -57,7 +61,15 @@ COPY_KINDS: dict[str, tuple[int, Callable[[Path, Path, np.random.Generator], Non
 
 
 def plant_copies(folder: Path, originals: Sequence[Path]) -> dict[Path, tuple[Path, str]]:
-    """Write copies below `folder`, each of another original: the original and the kind of each copy."""
+    """Write copies of different originals into the class folders.
+
+    Args:
+        folder: The folder that contains the class folders.
+        originals: The paths of the photos.
+
+    Returns:
+        The original and the kind of each copy, by the path of the copy.
+    """
     rng = np.random.default_rng(0)
     sources = iter(rng.permutation(len(originals)))
     planted_copies: dict[Path, tuple[Path, str]] = {}
@@ -73,7 +85,7 @@ def plant_copies(folder: Path, originals: Sequence[Path]) -> dict[Path, tuple[Pa
 
 
 def draw_sheet(groups: Sequence[Sequence[Path]], target: Path) -> None:
-    """Draw the first pictures of each group in a row of its own."""
+    """Draw the first images of each group in one row."""
     preprocess = Preprocess(image_size=TILE_SIZE, channels=3, resize="pad", mean=(0.0,), std=(1.0,))
     sheet = Image.new("RGB", (NUM_COLUMNS * TILE_SIZE, len(groups) * TILE_SIZE), "white")
     for row, group in enumerate(groups):
@@ -83,10 +95,11 @@ def draw_sheet(groups: Sequence[Sequence[Path]], target: Path) -> None:
 
 
 def main() -> None:
+    """Parse the arguments and measure in a temporary folder with an empty cache."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="photos in class folders")
-    parser.add_argument("--limit", type=int, default=5000, help="take at most so many of them")
-    parser.add_argument("--sheet", type=Path, help="draw what is joined although it was not planted")
+    parser.add_argument("folder", type=Path, help="a folder of photos in class folders")
+    parser.add_argument("--limit", type=int, default=5000, help="the maximum number of photos (default: 5000)")
+    parser.add_argument("--sheet", type=Path, help="an image file for matches that were not planted")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["CNN_CLASSIFIER_HOME"] = str(Path(temporary, "home"))
@@ -94,6 +107,7 @@ def main() -> None:
 
 
 def measure(source: Path, limit: int, sheet: Path | None, folder: Path) -> None:
+    """Copy photos into a folder, plant copies, and print how many are found."""
     scan = scan_root(source)
     originals = []
     for index, sample in enumerate(scan.samples[:: -(-len(scan.samples) // limit)]):
@@ -117,9 +131,9 @@ def measure(source: Path, limit: int, sheet: Path | None, folder: Path) -> None:
     splits = split_samples(scan, DatasetConfig(), seed=0, linked=[files for _, files in duplicate_groups])
     split_by_path = {sample.path: split for split, samples in splits.items() for sample in samples}
 
-    print("| copies | planted | found | on the other side of a split |\n| --- | --- | --- | --- |")
+    print("| copies | planted | found | found, but in another split |\n| --- | --- | --- | --- |")
     for kind, (count, _) in COPY_KINDS.items():
-        pairs = [(copy, original) for copy, (original, made_kind) in planted.items() if made_kind == kind]
+        pairs = [(copy, original) for copy, (original, copy_kind) in planted.items() if copy_kind == kind]
         num_found = sum(original in group_by_path[copy] for copy, original in pairs)
         num_split = sum(
             split_by_path[copy] != split_by_path[original]
@@ -131,14 +145,14 @@ def measure(source: Path, limit: int, sheet: Path | None, folder: Path) -> None:
     def find_original(path: Path) -> Path:
         return planted[path][0] if path in planted else path
 
-    joined_groups = {frozenset(find_original(path) for path in files) for _, files in duplicate_groups}
-    unplanted = sorted(sorted(group) for group in joined_groups if len(group) > 1)
-    joined_pairs = Counter(
+    matched_groups = {frozenset(find_original(path) for path in files) for _, files in duplicate_groups}
+    unplanted = sorted(sorted(group) for group in matched_groups if len(group) > 1)
+    matched_pairs = Counter(
         len({find_original(a), find_original(b)}) for _, files in duplicate_groups for a, b in combinations(files, 2)
     )
-    print(f"\n{joined_pairs.total()} pairs joined, {joined_pairs[2]} of them of different files of the folder.")
+    print(f"\n{matched_pairs.total()} matched pairs, {matched_pairs[2]} of them between different original photos.")
     print(f"{len(paths)} files on {os.cpu_count()} cores, Python {platform.python_version()}: ", end="")
-    print(f"inspected in {inspected_time - start_time:.1f} s, copies found in {end_time - inspected_time:.1f} s")
+    print(f"inspected in {inspected_time - start_time:.1f} s, duplicates found in {end_time - inspected_time:.1f} s")
     if sheet and unplanted:
         draw_sheet(unplanted, sheet)
 

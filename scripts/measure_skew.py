@@ -1,8 +1,8 @@
-"""Whether a model answers alike by every way: `python scripts/measure_skew.py FOLDER RUN BUNDLE [--images 500]`.
+"""Compare the predictions of all inference paths: `python scripts/measure_skew.py FOLDER RUN BUNDLE [--images 500]`.
 
-Of the photos every fourth is made a PNG, every fourth grey, every fourth turned by its EXIF data. They go through the
-checkpoint and the ONNX bundle one by one and in batches of 16, through `predict --csv`, and through a server, one
-and 16 at a time. Needs the extras `serve` and `export`, and httpx2.
+A quarter of the photos is converted to PNG, a quarter to grayscale, and a quarter is rotated by EXIF orientation. They
+are predicted by the checkpoint and the ONNX bundle one at a time and in batches of 16, by `predict --csv`, and by a
+server with 1 and 16 concurrent requests. Requires the extras `serve` and `export`, and httpx2.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def vary_images(paths: list[Path], folder: Path) -> list[Path]:
-    """The photos as PNG, grey, turned, and as they are, by turns."""
+    """Write the photos in turn as PNG, grayscale, rotated by EXIF orientation, and unchanged; return the new paths."""
     varied_paths = []
     for index, path in enumerate(paths):
         kind = index % 4
@@ -43,12 +43,13 @@ def vary_images(paths: list[Path], folder: Path) -> list[Path]:
 
 
 def to_probabilities(predictions: list[Prediction], names: list[str]) -> Probabilities:
+    """Convert predictions to probabilities, shape (N, K)."""
     return np.array([[dict(prediction.top_k)[name] for name in names] for prediction in predictions])
 
 
 def predict_by_command(run: str, paths: list[Path], names: list[str], folder: Path) -> Probabilities:
-    """The answers of `predict --csv`."""
-    csv_path = folder / "answers.csv"
+    """Return the probabilities of `predict --csv`, shape (N, K)."""
+    csv_path = folder / "predictions.csv"
     command = ["predict", run, *map(str, paths), "--csv", str(csv_path), "--top-k", str(len(names))]
     subprocess.run([COMMAND, *command, "--device", "cpu"], check=True)
     with csv_path.open(newline="") as file:
@@ -59,7 +60,7 @@ def predict_by_command(run: str, paths: list[Path], names: list[str], folder: Pa
 
 
 async def predict_by_server(paths: list[Path], names: list[str], concurrency: int) -> Probabilities:
-    """The answers of the server, so many requests at a time."""
+    """Return the probabilities of a running server with a number of concurrent requests, shape (N, K)."""
     semaphore = asyncio.Semaphore(concurrency)
 
     async def send_request(client: httpx2.AsyncClient, path: Path) -> list[float]:
@@ -74,7 +75,7 @@ async def predict_by_server(paths: list[Path], names: list[str], concurrency: in
 
 
 def predict_by_service(bundle: str, paths: list[Path], names: list[str]) -> dict[str, Probabilities]:
-    """The answers of a server that runs for as long as it takes."""
+    """Start a server and return its probabilities with 1 and 16 concurrent requests."""
     command = ["serve", bundle, "--port", str(PORT)]
     process = subprocess.Popen([COMMAND, *command], stderr=subprocess.DEVNULL)
     try:
@@ -85,7 +86,8 @@ def predict_by_service(bundle: str, paths: list[Path], names: list[str]) -> dict
             except httpx2.TransportError:
                 time.sleep(0.2)
         return {
-            f"HTTP, {count} at a time": asyncio.run(predict_by_server(paths, names, count)) for count in (1, BATCH_SIZE)
+            f"HTTP, {count} concurrent": asyncio.run(predict_by_server(paths, names, count))
+            for count in (1, BATCH_SIZE)
         }
     finally:
         process.terminate()
@@ -93,11 +95,12 @@ def predict_by_service(bundle: str, paths: list[Path], names: list[str]) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder")
-    parser.add_argument("run")
-    parser.add_argument("bundle")
-    parser.add_argument("--images", type=int, default=500)
+    """Predict the same images with each method and print the differences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="a folder of photos")
+    parser.add_argument("run", help="a run directory or checkpoint")
+    parser.add_argument("bundle", help="an ONNX bundle")
+    parser.add_argument("--images", type=int, default=500, help="the maximum number of photos (default: 500)")
     arguments = parser.parse_args()
     all_paths = expand_image_paths([arguments.folder])
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +116,9 @@ def main() -> None:
         results["predict --csv"] = predict_by_command(arguments.run, paths, names, Path(folder))
         results |= predict_by_service(arguments.bundle, paths, names)
     first, *others = results
-    print(f"{len(paths)} images, beside {first}\n\n| way | same class | largest difference |\n| --- | --- | --- |")
+    print(
+        f"{len(paths)} images, compared with {first}\n\n| method | same class | max. difference |\n| --- | --- | --- |"
+    )
     for method in others:
         num_same = int((results[method].argmax(axis=1) == results[first].argmax(axis=1)).sum())
         print(f"| {method} | {num_same} of {len(paths)} | {np.abs(results[method] - results[first]).max():.1e} |")

@@ -1,18 +1,18 @@
-"""The memory of a process and all it starts, as Linux counts it: what is shared between them counts once."""
+"""Peak memory of a process tree on Linux; shared memory is counted once."""
 
 import re
 import threading
 from contextlib import suppress
 from pathlib import Path
 
-POLL_SECONDS = 0.2  # between two looks
+POLL_SECONDS = 0.2
 
 
 class PeakMemory(threading.Thread):
-    """Watches a process and its children until `stop`; `megabytes` is the most that they held at once.
+    """A thread that samples the memory of a process and its descendants; `megabytes` is the maximum so far.
 
     Args:
-        pid: Of the process.
+        pid: The id of the process.
     """
 
     def __init__(self, pid: int) -> None:
@@ -25,13 +25,14 @@ class PeakMemory(threading.Thread):
             self.megabytes = max(self.megabytes, sum(map(get_pss_megabytes, get_process_tree(self.pid))))
 
     def stop(self) -> float:
+        """Stop sampling and return the maximum in megabytes."""
         self.stopped.set()
         self.join()
         return self.megabytes
 
 
 def get_process_tree(pid: int) -> list[int]:
-    """A process and its children, and theirs."""
+    """Return the ids of a process and all its descendants."""
     pids = [pid]
     for member in pids:
         with suppress(OSError):
@@ -41,7 +42,7 @@ def get_process_tree(pid: int) -> list[int]:
 
 
 def get_pss_megabytes(pid: int) -> float:
-    """The proportional set size in megabytes; 0 once it is gone, or where there is no /proc."""
+    """Return the proportional set size of a process in megabytes; 0 if it has ended or /proc does not exist."""
     with suppress(OSError):
         match = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
         return int(match[1]) / 1000 if match else 0.0

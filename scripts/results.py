@@ -1,7 +1,8 @@
-"""The README's table of results from run folders: `python scripts/results.py RUN RUN …`.
+"""Write the results table of the README from run directories: `python scripts/results.py RUN RUN …`.
 
-Runs of one command that differ in their seed alone become one row: mean and standard deviation, a 95 % interval
-(Wilson's, of the test images), the time each took, and where. The rows replace what stands between the marks.
+Runs of one command that differ only in their seed become one row: the mean and standard deviation of the accuracy, the
+95 % Wilson interval over the test images, the mean time, and the machine. The table is written between the markers of
+the page.
 """
 
 import argparse
@@ -19,13 +20,13 @@ ROOT = Path(__file__).parent.parent
 BEGIN_MARK, END_MARK = "<!-- results: python scripts/results.py RUN RUN … -->", "<!-- end of results -->"
 COLUMNS = ("command", "test accuracy, %", "95 % interval", "minutes", "seeds", "machine")
 
-# Where things lie on the machine of the run is nobody's business.
+# Local paths, which are replaced by PATH.
 PATH_KEYS = ("dataset.root", "dataset.source", "model.weights")
 Report = Mapping[str, Any]
 
 
 def format_command(report: Report) -> str:
-    """What to type for such a run, without seed and paths."""
+    """Return the command of a run, without its seed and local paths."""
     arguments = []
     for argument in report["command"][1:]:
         key = argument.partition("=")[0]
@@ -36,7 +37,7 @@ def format_command(report: Report) -> str:
 
 
 def format_row(command: str, reports: Sequence[Report]) -> str:
-    """One line of the table."""
+    """Return one row of the table for the runs of one command."""
     accuracies = [report["test"]["accuracy"] for report in reports]
     std_text = f" ± {100 * statistics.stdev(accuracies):.1f}" if len(reports) > 1 else ""
     low, high = wilson_interval(
@@ -51,13 +52,13 @@ def format_row(command: str, reports: Sequence[Report]) -> str:
 
 
 def read_report(run: Path) -> Report:
-    """A run's report, and the precision it was computed with, which is the half of how fast a machine is."""
+    """Return the report of a run, with the precision from its config."""
     precision = OmegaConf.load(run / "config.yaml").trainer.precision
     return json.loads((run / "report.json").read_text(encoding="utf-8")) | {"precision": precision}
 
 
 def format_table(reports: Sequence[Report]) -> str:
-    """All rows, in the order of the commands' first runs."""
+    """Return the table, with rows in the order in which their commands first appear."""
     reports_by_command: dict[str, list[Report]] = {}
     for report in reports:
         reports_by_command.setdefault(format_command(report), []).append(report)
@@ -66,18 +67,25 @@ def format_table(reports: Sequence[Report]) -> str:
 
 
 def replace_between_marks(text: str, content: str) -> str:
-    """The README with a new table."""
+    """Return the page with its table replaced.
+
+    Raises:
+        SystemExit: If the page has no markers.
+    """
     before, begin, rest = text.partition(BEGIN_MARK)
     _, end, after = rest.partition(END_MARK)
     if not (begin and end):
-        raise SystemExit(f"the page lacks its marks: {BEGIN_MARK} and {END_MARK}")
+        raise SystemExit(f"The page has no markers: expected {BEGIN_MARK} and {END_MARK}")
     return f"{before}{BEGIN_MARK}\n{content}\n{END_MARK}{after}"
 
 
 def main() -> None:
+    """Update the table of the page and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--into", type=Path, default=ROOT / "README.md", help="the page with the marks")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument(
+        "--into", type=Path, default=ROOT / "README.md", help="the page with the markers (default: README.md)"
+    )
     arguments = parser.parse_args()
     reports = [read_report(run) for run in arguments.runs]
     page = arguments.into.read_text(encoding="utf-8")

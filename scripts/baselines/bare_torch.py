@@ -1,4 +1,4 @@
-"""The least there is: torch alone trains the seed network on one batch, for the memory that anybody pays."""
+"""A minimal torch script that trains the seed network on one batch, as a baseline for memory."""
 
 import argparse
 
@@ -9,6 +9,7 @@ NUM_STEPS = 20
 
 
 def conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return Conv - BatchNorm - ReLU - MaxPool - Dropout."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1),
         nn.BatchNorm2d(out_channels),
@@ -19,6 +20,7 @@ def conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def main() -> None:
+    """Train the network on one random batch."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=32)

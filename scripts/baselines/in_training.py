@@ -1,4 +1,4 @@
-"""Callbacks that measure a training of ours from within: beside a loop written by hand, and to its first step."""
+"""Callbacks that compare a training with a hand-written loop, and measure the time to its first step."""
 
 import copy
 import os
@@ -18,9 +18,9 @@ Step = Any
 
 
 class LoopComparison(Callback):
-    """After each epoch, the same epoch by hand, and as many steps on one batch that is there already.
+    """A `Callback` that repeats each epoch in a hand-written loop, and runs as many steps on one batch.
 
-    Prints `images/s`, of the training, the loop and the synthetic batch.
+    It prints the images per second of the training, the loop and the single batch.
     """
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -45,7 +45,7 @@ class LoopComparison(Callback):
             total_loss = total_loss + loss.detach()
         manual_seconds = synchronized_time() - start_time
 
-        images, labels = normalize(to_float(images), datamodule.preprocess), labels
+        images = normalize(to_float(images), datamodule.preprocess)
         start_time = synchronized_time()
         for _ in range(len(loader)):
             step(images, labels)
@@ -61,7 +61,11 @@ class LoopComparison(Callback):
 
 
 class FirstStep(Callback):
-    """Prints the seconds from the start of the process to the end of the first step, and ends it."""
+    """A `Callback` that prints the seconds from the start of the process to the end of the first step, and exits.
+
+    Args:
+        since: The start time of the process.
+    """
 
     def __init__(self, *, since: float) -> None:
         self.since = since
@@ -72,7 +76,7 @@ class FirstStep(Callback):
 
 
 def build_manual_step(trainer: Trainer, module: ImageClassifier) -> Step:
-    """A training step without Lightning: a copy of the network, its optimiser and precision."""
+    """Return a training step without Lightning, with a copy of the network, its optimizer and its precision."""
     network = copy.deepcopy(module.network).train()
     optimizer = build_optimizer(module.hparams["optimizer"], network)
     is_mixed = trainer.precision == "bf16-mixed"
@@ -91,7 +95,7 @@ def build_manual_step(trainer: Trainer, module: ImageClassifier) -> Step:
 
 
 def synchronized_time() -> float:
-    """The time once the device has done what it was asked."""
+    """Return the time after all queued work on the device has finished."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
     return time.perf_counter()

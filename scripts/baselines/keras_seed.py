@@ -1,4 +1,4 @@
-"""What the seed notebooks do: the same network in Keras over `image_dataset_from_directory`; needs tensorflow."""
+"""The training of the seed notebooks: the same network in Keras with `image_dataset_from_directory` (TensorFlow)."""
 
 import argparse
 import os
@@ -12,6 +12,8 @@ from keras import layers, regularizers
 
 
 class ThroughputCallback(keras.callbacks.Callback):
+    """A Keras callback that prints the images per second of each epoch."""
+
     def __init__(self, num_images: int) -> None:
         super().__init__()
         self.num_images = num_images
@@ -24,7 +26,8 @@ class ThroughputCallback(keras.callbacks.Callback):
 
 
 def build_network(image_size: int, num_classes: int) -> keras.Model:
-    weights = regularizers.l2(1e-4)
+    """Return the seed network with its augmentation layers."""
+    regularizer = regularizers.l2(1e-4)
     inputs = x = layers.Input((image_size, image_size, 3))
     for augmentation in (
         layers.RandomFlip("horizontal"),
@@ -34,16 +37,17 @@ def build_network(image_size: int, num_classes: int) -> keras.Model:
     ):
         x = augmentation(x)
     for filters in (32, 64, 128, 256):
-        x = layers.Conv2D(filters, 3, padding="same", kernel_regularizer=weights)(x)
+        x = layers.Conv2D(filters, 3, padding="same", kernel_regularizer=regularizer)(x)
         for layer in (layers.BatchNormalization(), layers.ReLU(), layers.MaxPooling2D(), layers.Dropout(0.2)):
             x = layer(x)
-    x = layers.Dense(256, kernel_regularizer=weights)(layers.Flatten()(x))
+    x = layers.Dense(256, kernel_regularizer=regularizer)(layers.Flatten()(x))
     for layer in (layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.5)):
         x = layer(x)
     return keras.Model(inputs, layers.Dense(num_classes, activation="softmax")(x))
 
 
 def main() -> None:
+    """Train the network and print its speed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root")
     parser.add_argument("--epochs", type=int, default=3)
@@ -58,8 +62,8 @@ def main() -> None:
     )
     model = build_network(arguments.size, len(images.class_names))
     model.compile(keras.optimizers.Adam(1e-3), "categorical_crossentropy", metrics=["accuracy"])
-    clock = ThroughputCallback(int(images.cardinality()) * arguments.batch)
-    model.fit(images.prefetch(tf.data.AUTOTUNE), epochs=arguments.epochs, verbose=0, callbacks=[clock])
+    throughput = ThroughputCallback(int(images.cardinality()) * arguments.batch)
+    model.fit(images.prefetch(tf.data.AUTOTUNE), epochs=arguments.epochs, verbose=0, callbacks=[throughput])
 
 
 if __name__ == "__main__":

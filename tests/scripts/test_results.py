@@ -1,4 +1,4 @@
-"""The table of results: runs of one command become one row, and no path of a machine is told."""
+"""Tests of the results table of the README."""
 
 import json
 import subprocess
@@ -8,10 +8,11 @@ from pathlib import Path
 SCRIPT = Path(__file__).parents[2] / "scripts" / "results.py"
 
 
-def run(folder: Path, accuracy: float, *words: str) -> Path:
+def make_run(folder: Path, accuracy: float, *arguments: str) -> Path:
+    """Write the files of a run that the script reads."""
     folder.mkdir()
     report = {
-        "command": ["train.py", *words],
+        "command": ["train.py", *arguments],
         "test": {"accuracy": accuracy},
         "splits": {"test": [50, 50]},
         "timing": {"total_seconds": 90.0},
@@ -22,10 +23,13 @@ def run(folder: Path, accuracy: float, *words: str) -> Path:
     return folder
 
 
-def test_seeds_become_one_row_between_the_marks(tmp_path: Path) -> None:
-    words = ["experiment=cats_dogs_best", "dataset.root=/home/me/cats"]
-    runs = [run(tmp_path / str(seed), 0.9 + seed / 100, *words, f"seed={seed}", "run_dir=here") for seed in (1, 2, 3)]
-    runs.append(run(tmp_path / "other", 0.5, "model=cnn"))
+def test_seeds_of_one_command_are_averaged_in_one_row(tmp_path: Path) -> None:
+    arguments = ["experiment=cats_dogs_best", "dataset.root=/home/me/cats"]
+    runs = [
+        make_run(tmp_path / str(seed), 0.9 + seed / 100, *arguments, f"seed={seed}", "run_dir=first")
+        for seed in (1, 2, 3)
+    ]
+    runs.append(make_run(tmp_path / "other", 0.5, "model=cnn"))
     begin, end = "<!-- results: python scripts/results.py RUN RUN … -->", "<!-- end of results -->"
     page = tmp_path / "page.md"
     page.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")

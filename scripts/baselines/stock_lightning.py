@@ -1,4 +1,4 @@
-"""What most people write: the seed network in Lightning over ImageFolder and a DataLoader, defaults everywhere."""
+"""A stock Lightning script: the seed network with `ImageFolder`, `DataLoader` and default options."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 
 def conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
+    """Return Conv - BatchNorm - ReLU - MaxPool - Dropout."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1),
         nn.BatchNorm2d(out_channels),
@@ -23,6 +24,8 @@ def conv_block(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class Net(lightning.LightningModule):
+    """The seed network with cross-entropy loss and Adam."""
+
     def __init__(self, num_classes: int, image_size: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
@@ -46,7 +49,12 @@ class Net(lightning.LightningModule):
 
 
 class ThroughputCallback(lightning.Callback):
-    """Prints images a second for each epoch, or the time of the first step and no more."""
+    """A `Callback` that prints the images per second of each epoch, or the time to the first step and then exits.
+
+    Args:
+        num_images: The number of images per epoch.
+        first_step_since: The start time of the process; None to train normally.
+    """
 
     def __init__(self, num_images: int, first_step_since: float | None) -> None:
         self.num_images, self.first_step_since = num_images, first_step_since
@@ -64,6 +72,7 @@ class ThroughputCallback(lightning.Callback):
 
 
 def main() -> None:
+    """Train the network and print its speed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root")
     parser.add_argument("--epochs", type=int, default=3)
