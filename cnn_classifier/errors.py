@@ -1,6 +1,7 @@
 """The exceptions that a user can cause, their exit codes, and helpers for one-line error messages."""
 
 import sys
+from pathlib import Path
 
 INTERNAL_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
@@ -59,6 +60,14 @@ class PrunedError(ClassifierError):
 
 class UnreadableImageError(DataError):
     """One file or array cannot be decoded; the message is the reason, without the path."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra, from the checkout if the package runs from one."""
+    checkout = Path(__file__).parents[1]
+    if not (checkout / "pyproject.toml").exists():
+        return f'pip install "cnn_classifier[{extra}]"'
+    return f'pip install -e "{"." if checkout == Path.cwd() else checkout}[{extra}]"'
 
 
 def print_error(message: str, exit_code: int) -> int:

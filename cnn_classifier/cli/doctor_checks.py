@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from cnn_classifier import __version__
-from cnn_classifier.errors import ClassifierError
+from cnn_classifier.errors import ClassifierError, install_command
 from cnn_classifier.files import atomic_write, cache_dir, ensure_writable_dir
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
@@ -94,7 +94,7 @@ def check_extras() -> Iterator[CheckResult]:
     missing = [name for name in names if not all(map(is_satisfied, get_requirements(extra=name)))]
     installed = [name for name in names if name not in missing]
     detail = f"{', '.join(installed) or 'none'}; not installed: {', '.join(missing) or 'none'}"
-    hint = f"pip install 'cnn_classifier[{missing[0]}]', for example" if missing else ""
+    hint = f"{install_command(missing[0])}, for example" if missing else ""
     yield CheckResult("extras", detail, OK, hint)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.cli.arguments import add_threshold_argument, positive_int
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import ConfigError, install_command
 
 REQUIRED_PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "python_multipart", "prometheus_client")
 
@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load the bundle and serve requests until a signal arrives."""
     if any(find_spec(name) is None for name in REQUIRED_PACKAGES):
-        raise ConfigError("serve requires packages that are not installed: pip install 'cnn_classifier[serve]'")
+        raise ConfigError(f"serve requires packages that are not installed: {install_command('serve')}")
     from cnn_classifier.serve.app import make_app
     from cnn_classifier.serve.bundle import load_bundle
     from cnn_classifier.serve.limits import Limits

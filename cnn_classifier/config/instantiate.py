@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from cnn_classifier.config.signature import check_signature
-from cnn_classifier.errors import CheckpointError, ClassifierError, ConfigError
+from cnn_classifier.errors import CheckpointError, ClassifierError, ConfigError, install_command
 
 # Networks of a checkpoint may come from these modules; the user can add more.
 TRUSTED_PREFIXES = ("cnn_classifier.models.",)
@@ -65,7 +65,7 @@ def call(target: Any, name: str, arguments: Mapping[str, Any]) -> Any:
         raise
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(name)
-        hint = f"pip install 'cnn_classifier[{extra}]'" if extra else f"pip install {error.name}"
+        hint = install_command(extra) if extra else f"pip install {error.name}"
         raise ConfigError(f"{name} needs a package that is not installed; {hint}") from error
     except Exception as error:  # constructors of libraries raise their own types, such as MLflow's
         raise ConfigError(f"{name} refuses its values: {error}") from error

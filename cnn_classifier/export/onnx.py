@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from cnn_classifier.data.images.preprocess import Preprocess
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import ConfigError, install_command
 from cnn_classifier.export.inference_graph import InferenceGraph
 
 OPSET = 20
 INPUT_NAME, OUTPUT_NAMES = "images", ["probabilities", "similarity"]
-INSTALL_HINT = "ONNX export requires packages that are not installed: pip install 'cnn_classifier[export]'"
+INSTALL_HINT = f"ONNX export requires packages that are not installed: {install_command('export')}"
 
 
 def write_onnx(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from cnn_classifier.errors import CheckpointError, ConfigError, single_line
+from cnn_classifier.errors import CheckpointError, ConfigError, install_command, single_line
 
 Weights = Mapping[str, Tensor]
 IMAGENET = "imagenet"
@@ -78,7 +78,7 @@ def read_safetensors(path: Path) -> Any:
         from safetensors.torch import load_file
     except ModuleNotFoundError as error:
         raise ConfigError(
-            "model.weights: .safetensors files require a package; pip install 'cnn_classifier[timm]'"
+            f"model.weights: .safetensors files require a package that is not installed: {install_command('timm')}"
         ) from error
     try:
         return load_file(path)
@@ -166,7 +166,7 @@ def require_timm(name: str) -> Any:
         import timm
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"model.backbone={name} is unknown to torchvision; for models of timm, pip install 'cnn_classifier[timm]'"
+            f"model.backbone={name} is unknown to torchvision; for models of timm: {install_command('timm')}"
         ) from error
     if not timm.is_model(name):
         raise ConfigError(f"model.backbone={name} is unknown to torchvision and timm; expected for example resnet18")

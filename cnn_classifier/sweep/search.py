@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_classifier.config.compose import quote_override
+from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.config.schema import parse_duration
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import ConfigError, install_command
 from cnn_classifier.files import write_json
 from cnn_classifier.sweep.leaderboard import Leaderboard
 from cnn_classifier.sweep.search_space import SearchSpace
@@ -18,7 +18,7 @@ from cnn_classifier.training.status import DONE, PRUNED, RUNNING
 if TYPE_CHECKING:
     import optuna
 
-MISSING_OPTUNA = "hydra/sweeper=optuna requires Optuna, which is not installed: run pip install 'cnn_classifier[tune]'"
+MISSING_OPTUNA = f"hydra/sweeper=optuna requires Optuna, which is not installed: {install_command('tune')}"
 BASELINE = "default"  # user attribute of the trial without searched values
 LaunchFn = Callable[[list[list[str]], int], Sequence[float | None]]
 

@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.errors import INTERNAL_EXIT_CODE, ConfigError, single_line
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, ConfigError, install_command, single_line
 from cnn_classifier.files import remove_if_empty
 from cnn_classifier.sweep.launcher import available_cores, job_progress
 from cnn_classifier.sweep.leaderboard import Leaderboard, job_overrides
 from cnn_classifier.sweep.worker import JobProcess, PendingJob, pending_jobs
 from cnn_classifier.training.status import KILLED, RUNNING, Status, read_status
 
-MISSING_SUBMITIT = (
-    "hydra/launcher=submitit requires submitit, which is not installed: run pip install 'cnn_classifier[slurm]'"
-)
+MISSING_SUBMITIT = f"hydra/launcher=submitit requires submitit, which is not installed: {install_command('slurm')}"
 POLL_SECONDS = 2.0  # submitit itself queries SLURM less often
 STOP_TIMEOUT_SECONDS = 90.0
 

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from cnn_classifier.errors import ConfigError, first_line
+from cnn_classifier.errors import ConfigError, first_line, install_command
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -28,7 +28,7 @@ def open_storage(url: str) -> "BaseStorage":
         return open_database(url)
     except ImportError as error:
         scheme = url.partition(":")[0]
-        hint = "pip install 'cnn_classifier[postgresql]'" if scheme == "postgresql" else f"install one for {scheme}"
+        hint = install_command("postgresql") if scheme == "postgresql" else f"install one for {scheme}"
         raise ConfigError(f"Cannot open sweep.storage: the database driver is not installed; {hint}") from error
     except Exception as error:  # every database driver raises its own exceptions
         detail = first_line(error).replace(url, url.partition("://")[0] + "://…")

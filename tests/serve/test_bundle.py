@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cnn_classifier.cli.main import main
-from cnn_classifier.errors import CheckpointError
+from cnn_classifier.errors import CheckpointError, install_command
 from cnn_classifier.serve.bundle import load_bundle
 
 
@@ -68,5 +68,5 @@ def test_missing_package_exits_2_and_names_the_extra(
     monkeypatch.setattr("cnn_classifier.cli.serve.find_spec", lambda name: None)
     assert main(["serve", str(bundle)]) == 2
     assert capsys.readouterr().err == (
-        "error: serve requires packages that are not installed: pip install 'cnn_classifier[serve]'\n"
+        f"error: serve requires packages that are not installed: {install_command('serve')}\n"
     )

@@ -15,7 +15,7 @@ from helpers.folders import TINY, MakeFolder
 from omegaconf import OmegaConf
 
 from cnn_classifier.cli.main import main
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import ConfigError, install_command
 from cnn_classifier.sweep.search import OptunaSearch
 from cnn_classifier.sweep.study import open_storage
 from cnn_classifier.training.status import Status, read_status
@@ -62,7 +62,7 @@ def test_parameter_importance_is_written_and_shown(tmp_path: Path) -> None:
     assert importance["optimizer.lr"] > 2 * importance["seed"]
     Status(run_dir=tmp_path / "0", state="done", val_accuracy=0.9, val_loss=0.3, overrides=["seed=1"]).write()
     search.leaderboard.write()
-    assert "What mattered" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
+    assert "Hyperparameter importance" in (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
 
 
 def test_baseline_trial_runs_first_also_after_an_interruption(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_missing_optuna_error_names_the_extra(argv: list[str]) -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "pip install 'cnn_classifier[tune]'" in result.stderr
+    assert install_command("tune") in result.stderr
 
 
 def test_quick_search_config_matches_the_sweeper(capsys: pytest.CaptureFixture[str]) -> None:

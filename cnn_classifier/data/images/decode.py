@@ -21,7 +21,7 @@ from cnn_classifier.data.images.decode_errors import (
     is_heic,
     read_head,
 )
-from cnn_classifier.errors import UnreadableImageError
+from cnn_classifier.errors import UnreadableImageError, install_command
 
 END_MARKER = b"\xff\xd9"
 # Pillow detects the format from the content. Other formats are never tried: EPS would run Ghostscript.
@@ -50,7 +50,7 @@ def open_heic(source: Path | str | BinaryIO) -> ImageFile:
     try:
         import_module("pillow_heif").register_heif_opener()
     except ImportError as error:
-        raise UnreadableImageError('HEIC requires pip install "cnn_classifier[heic]"') from error
+        raise UnreadableImageError(f"HEIC requires {install_command('heic')}") from error
     return Image.open(source, formats=("HEIF",))
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from cnn_classifier.data.sources.http_transfer import MAX_ATTEMPTS, transfer, validator_path
 from cnn_classifier.data.sources.https import TIMEOUT
-from cnn_classifier.errors import ConfigError, DataError, StorageError, single_line
+from cnn_classifier.errors import ConfigError, DataError, StorageError, install_command, single_line
 from cnn_classifier.files import ensure_writable_dir, file_lock
 
 
@@ -101,7 +101,7 @@ def download_from_drive(url: str, partial: Path, *, has_checksum: bool) -> None:
         import gdown
         from requests import RequestException
     except ModuleNotFoundError as error:
-        raise ConfigError(f'{url} requires the drive extra: pip install "cnn_classifier[drive]"') from error
+        raise ConfigError(f"{url} requires the drive extra: {install_command('drive')}") from error
     if gdown.parse_url.parse_url(url=url)[0] is None:
         raise DataError(
             f"{url} is not a link to a file. Expected a link such as https://drive.google.com/file/d/ID/view."

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_classifier.data.images.preprocess import Pixels
-from cnn_classifier.errors import CheckpointError, ConfigError, first_line
+from cnn_classifier.errors import CheckpointError, ConfigError, first_line, install_command
 from cnn_classifier.inference.backends import ModelOutput
 
 # ONNX Runtime >= 1.29 sends telemetry (onnxruntime#27379) unless this is set before it is imported.
@@ -31,9 +31,8 @@ class OnnxBackend:
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
-            raise ConfigError(
-                "ONNX bundles require a package that is not installed: pip install 'cnn_classifier[onnx]'"
-            ) from error
+            hint = install_command("onnx")
+            raise ConfigError(f"ONNX bundles require a package that is not installed: {hint}") from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if num_threads:

@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from cnn_classifier.config.instantiate import check_trusted_hparams, without_pretrained_weights
-from cnn_classifier.errors import CheckpointError, ConfigError, first_line
+from cnn_classifier.errors import CheckpointError, ConfigError, first_line, install_command
 from cnn_classifier.models.feature_bank import FeatureBank
 from cnn_classifier.training.module import ImageClassifier
 
 HPARAMS_KEY = "hyper_parameters"
 REFERENCE_FEATURES_KEY = "feature_bank.features"
-INSTALL_HINT = "safetensors bundles require a package that is not installed: pip install 'cnn_classifier[export]'"
+INSTALL_HINT = f"safetensors bundles require a package that is not installed: {install_command('export')}"
 
 
 def save_safetensors(path: Path, classifier: ImageClassifier) -> None:
