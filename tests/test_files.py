@@ -43,7 +43,7 @@ def test_stale_partials_are_removed_unless_locked(tmp_path: Path) -> None:
     locked, stale, done = (tmp_path / name for name in (".partial-making", ".partial-killed", "done"))
     for folder in (locked, stale, done):
         folder.mkdir()
-        (folder / "picture").touch()
+        (folder / "image").touch()
     with file_lock(tmp_path / "killed"):
         pass
     with file_lock(tmp_path / "making"):

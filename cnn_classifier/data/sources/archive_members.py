@@ -30,19 +30,9 @@ ZIP_ENCRYPTED = 0x01 | 0x40
 DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 # The exceptions that the readers raise for broken archives, found by fuzzing.
 READER_ERRORS = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-)
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError,
+    LookupError, ArithmeticError, RuntimeError, MemoryError,
+)  # fmt: skip
 
 
 class Member(NamedTuple):
@@ -93,6 +83,7 @@ def read_zip(archive: Path, file: IO[bytes]) -> tuple[int, Iterator[Member]]:
 
 
 def iter_zip_members(archive: Path, zip_file: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> Iterator[Member]:
+    """Yield the members of a zip archive in the order of their data."""
     ends = [*(info.header_offset for info in infos[1:]), zip_file.start_dir]
     for info, end in zip(infos, ends, strict=False):
         # Not `filename`, which is cut at a NUL and differs between Windows and Python versions.
@@ -120,6 +111,7 @@ def check_zip_member(info: zipfile.ZipInfo, end: int) -> str | None:
 
 
 def read_zip_chunks(archive: Path, zip_file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Yield the decompressed content of a zip member."""
     info.file_size += 1  # zipfile truncates a member at its declared size; one more byte shows that it is longer
     with archive_errors(archive), zip_file.open(info) as stream:
         while chunk := stream.read(CHUNK_BYTES):
@@ -141,6 +133,7 @@ class TarStream:
         self.last_block = b""
 
     def tell(self) -> int:
+        """Return the position in the decompressed tar in bytes."""
         return self.position
 
     def seek(self, position: int) -> None:
@@ -194,6 +187,7 @@ def iter_tar_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
 
 
 def read_tar_chunks(archive: Path, stream: TarStream, size: int) -> Iterator[bytes]:
+    """Yield the content of the tar member at the position of the stream."""
     with archive_errors(archive):
         while size > 0 and (chunk := stream.read_raw(size)):
             size -= len(chunk)

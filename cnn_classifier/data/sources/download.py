@@ -92,6 +92,7 @@ def verify_checksum(partial: Path, url: str, checksum: str | None) -> None:
 
 
 def is_drive_url(url: str) -> bool:
+    """Return whether a URL is a Google Drive link."""
     return url.startswith("https://drive.google.com/")
 
 

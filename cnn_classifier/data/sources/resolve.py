@@ -169,7 +169,7 @@ def fetch_and_extract(source: str, checksum: str | None, options: DatasetConfig,
 
 
 def is_url(source: str) -> bool:
-    """Return whether a source has a URL scheme; a Windows path such as `C:\\photos` has none."""
+    """Return whether a source has a URL scheme, unlike a Windows path with a drive letter."""
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", source) is not None
 
 

@@ -38,9 +38,9 @@ def test_cifar10_images_are_written_once(cifar: Path, tmp_path: Path, folder: st
     assert index.class_names == list(CIFAR_CLASSES)
     assert [sample.split for sample in index.samples] == ["train"] * 100 + ["test"] * 20
     assert all(sample.path.parent.name == CIFAR_CLASSES[sample.label] for sample in index.samples)
-    with Image.open(index.samples[0].path) as picture:
-        assert (picture.format, picture.size, picture.mode) == ("PNG", (32, 32), "RGB")
-        assert [picture.getpixel((5, row)) for row in (0, 15, 16, 31)] == [(250, 0, 0)] * 2 + [(0, 0, 250)] * 2
+    with Image.open(index.samples[0].path) as image:
+        assert (image.format, image.size, image.mode) == ("PNG", (32, 32), "RGB")
+        assert [image.getpixel((5, row)) for row in (0, 15, 16, 31)] == [(250, 0, 0)] * 2 + [(0, 0, 250)] * 2
     assert index.root.parent == tmp_path / "home" / "datasets"  # the user's own folder may be read-only
     assert [entry.name for entry in cifar.parent.iterdir()] == ["cifar-10-batches-bin"]
 
