@@ -29,7 +29,14 @@ def test_train_and_evaluate_write_reports_and_print_their_paths(
     assert "see outputs/evaluations/photos/report.html" in output.err
     report = json.loads(Path("outputs", "evaluations", "photos", "report.json").read_text(encoding="utf-8"))
     assert json.loads(output.out) == report
-    assert {"intervals", "calibration", "coverage", "curves", "confused_pairs", "suspected_label_errors"} <= report.keys()
+    assert {
+        "intervals",
+        "calibration",
+        "coverage",
+        "curves",
+        "confused_pairs",
+        "suspected_label_errors",
+    } <= report.keys()
     page = Path("outputs", "evaluations", "photos", "report.html").read_text(encoding="utf-8")
     assert "Show Grad-CAM heat maps of the predicted class" in page
 

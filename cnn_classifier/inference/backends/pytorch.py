@@ -99,7 +99,7 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[I
         )
         metadata = ModelMetadata(
             class_names=classifier.class_names,
-            preprocess=get_preprocess(classifier),
+            preprocess=get_preprocess(classifier, path),
             aliases=classifier.aliases,
             **checkpoint.get("calibration", {}),
         )
@@ -109,16 +109,23 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[I
     return classifier.eval(), metadata
 
 
-def get_preprocess(classifier: ImageClassifier) -> Preprocess:
-    """Return the preprocessing of image files; without one, images are resized and scaled to [0, 1].
+def get_preprocess(classifier: ImageClassifier, path: str | Path) -> Preprocess:
+    """Return the preprocessing of a classifier, by default resizing to its image size and scaling to [0, 1].
+
+    Args:
+        classifier: The trained module.
+        path: The path of its checkpoint, for error messages.
 
     Raises:
-        ConfigError: If the image size is unknown.
+        CheckpointError: If the image size is unknown.
     """
     if classifier.preprocess is not None:
         return classifier.preprocess
     image_size, channels = classifier.hparams["image_size"], classifier.hparams["channels"]
     if image_size is None:
-        raise ConfigError("it has no image size; pass image_size= or preprocess= to ImageClassifier, or fit a data module")
+        raise CheckpointError(
+            f"Cannot load {path}: its image size is unknown. Pass image_size= or preprocess= to ImageClassifier, "
+            "or fit it with a data module."
+        )
     zeros, ones = (0.0,) * channels, (1.0,) * channels
     return Preprocess(image_size=image_size, channels=channels, resize="stretch", mean=zeros, std=ones)
