@@ -43,6 +43,7 @@ def pictures_where_they_are_tested(request: pytest.FixtureRequest, monkeypatch: 
     """Half of a tiny training's time goes into `figures/`; tests/report and whoever asks for `pictures` draw them."""
     if "pictures" not in request.fixturenames and "report" not in request.path.parts:
         monkeypatch.setattr(Figure, "savefig", lambda figure, path, **more: Path(path).touch())
+        monkeypatch.setattr("cnn_classifier.report.charts.figures.save_png", lambda figure, path: path.touch())
 
 
 @pytest.fixture(autouse=True)

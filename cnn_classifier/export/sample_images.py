@@ -1,6 +1,5 @@
 """Selection of labeled images for verifying an export."""
 
-import csv
 from pathlib import Path
 
 from cnn_classifier.data.sources.class_names import rename_classes
@@ -10,6 +9,7 @@ from cnn_classifier.errors import DataError
 from cnn_classifier.files import PREDICTIONS_FILE
 from cnn_classifier.inference.evaluate import map_labels_to_model
 from cnn_classifier.inference.predictor import Predictor
+from cnn_classifier.report.metrics.predictions import read_predictions
 from cnn_classifier.training.checkpoints import find_run_dir
 
 MAX_IMAGES = 1000
@@ -39,10 +39,8 @@ def sample_images(model: Path, folder: Path | None, predictor: Predictor) -> lis
 def select_test_samples(model: Path, predictor: Predictor) -> list[Sample]:
     """Return the images in the `predictions.csv` of a run that still exist."""
     run_dir = model if model.is_dir() else find_run_dir(model)
-    predictions_path = run_dir / PREDICTIONS_FILE if run_dir is not None else None
-    if predictions_path is None or not predictions_path.is_file():
+    if run_dir is None or not (run_dir / PREDICTIONS_FILE).is_file():
         return []
     label_by_name = {name: label for label, name in enumerate(predictor.class_names)}
-    with predictions_path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [(Path(row["path"]), row["label"]) for row in csv.DictReader(file)]
+    rows = [(Path(row["path"]), row["label"]) for row in read_predictions(run_dir)]
     return [Sample(path, label_by_name[name]) for path, name in rows if name in label_by_name and path.is_file()]

@@ -1,1 +1,1 @@
-"""From arrays of answers to numbers, tables and pictures; nothing here needs torch."""
+"""Metrics, charts and HTML pages computed from plain arrays, without torch."""

@@ -1,17 +1,18 @@
-"""Put a report into a folder: `report.html`, `report.json`, tables and `figures/`."""
+"""Writing of `report.html`, `report.json`, CSV tables and `figures/` to a run directory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess
-from cnn_classifier.files import ensure_writable_dir, write_json
+from cnn_classifier.files import CONFIG_FILE, REPORT_HTML, REPORT_JSON, ensure_writable_dir, write_json
 from cnn_classifier.report.charts import figures
+from cnn_classifier.report.formatting import evenly_spaced
 from cnn_classifier.report.metrics.evaluation import Evaluation
-from cnn_classifier.report.pages.gallery import ExplainFn, build_gallery, evenly_spaced
+from cnn_classifier.report.pages.gallery import ExplainFn, build_gallery
 from cnn_classifier.report.pages.run import write_report_page
 
-MAX_GRID_IMAGES = 18  # pictures in a grid
+MAX_GRID_IMAGES = 18  # images in a grid
 
 LoadImageFn = Callable[[str], Pixels]
 
@@ -19,54 +20,61 @@ LoadImageFn = Callable[[str], Pixels]
 def write_report(
     folder: Path, evaluation: Evaluation, preprocess: Preprocess, explain: ExplainFn, **extra: Any
 ) -> dict[str, Any]:
-    """Write everything that an evaluation tells, and return the content of `report.json`.
+    """Write the report of an evaluation and return the content of `report.json`.
 
     Args:
-        folder: Where to; created if need be. Its `config.yaml`, if there is one, is shown on the page.
-        evaluation: The answers on the test images.
-        preprocess: Gives the pixels of a file as the network saw them.
-        explain: Tells where the network looked.
-        more: Further entries of `report.json`; `epochs` are drawn as learning curves, `splits` as bars.
+        folder: The output folder, created if necessary. The page includes its `config.yaml` if there is one.
+        evaluation: The predictions on the test images.
+        preprocess: The preprocessing of the model, which loads an image as network input.
+        explain: A function that computes Grad-CAM heat maps.
+        **extra: Further entries of `report.json`. `epochs` are plotted as learning curves, `splits` as the class
+            distribution.
     """
     figures_dir = ensure_writable_dir(ensure_writable_dir(folder) / "figures")
     content = evaluation.to_dict() | extra
     evaluation.write_tables(folder)
     confusion_figure = figures.plot_confusion_matrix(evaluation.confusion_matrix, evaluation.class_names)
-    confusion_figure.savefig(figures_dir / "confusion_matrix.png", dpi=120)
+    figures.save_png(confusion_figure, figures_dir / "confusion_matrix.png")
     mistakes = evaluation.mistakes()[:MAX_GRID_IMAGES]
     if len(mistakes):
         titles = [format_mistake_title(evaluation, index) for index in mistakes]
         images = [preprocess.load(evaluation.paths[index]) for index in mistakes]
-        figures.plot_image_grid(images, titles).savefig(figures_dir / "mistakes.png", dpi=120)
+        figures.save_png(figures.plot_image_grid(images, titles), figures_dir / "mistakes.png")
     if "epochs" in extra:
-        figures.plot_learning_curves(extra["epochs"]).savefig(figures_dir / "learning_curves.png", dpi=120)
+        figures.save_png(figures.plot_learning_curves(extra["epochs"]), figures_dir / "learning_curves.png")
     if "splits" in extra:
         distribution_figure = figures.plot_class_distribution(extra["splits"], evaluation.class_names)
-        distribution_figure.savefig(figures_dir / "class_distribution.png", dpi=120)
-    config_path = folder / "config.yaml"
+        figures.save_png(distribution_figure, figures_dir / "class_distribution.png")
+    config_path = folder / CONFIG_FILE
     write_report_page(
-        folder / "report.html",
+        folder / REPORT_HTML,
         content,
         evaluation,
         gallery=build_gallery(evaluation, preprocess, explain),
         config=config_path.read_text(encoding="utf-8") if config_path.is_file() else "",
     )
-    write_json(folder / "report.json", content)
+    write_json(folder / REPORT_JSON, content)
     return content
 
 
 def write_samples(folder: Path, samples: Mapping[str, Sequence[str]], load_image: LoadImageFn) -> None:
-    """Draw `figures/samples.png`: a few images of each class, given as files by class name."""
+    """Write `figures/samples.png` with a few images of each class.
+
+    Args:
+        folder: The run directory.
+        samples: The image paths of each class, by class name.
+        load_image: A function that loads the pixels of an image.
+    """
     images_per_class = max(1, MAX_GRID_IMAGES // len(samples))
     selected = [(name, path) for name, paths in samples.items() for path in evenly_spaced(paths, images_per_class)][
         : 2 * MAX_GRID_IMAGES
     ]
     grid = figures.plot_image_grid([load_image(path) for _, path in selected], [name for name, _ in selected])
-    grid.savefig(ensure_writable_dir(folder / "figures") / "samples.png", dpi=120)
+    figures.save_png(grid, ensure_writable_dir(folder / "figures") / "samples.png")
 
 
 def format_mistake_title(evaluation: Evaluation, index: int) -> str:
-    """`cats, not dogs 0.98`: what the network said, what is true, how sure it was."""
-    predicted = evaluation.predicted[index]
-    class_names = evaluation.class_names
-    return f"{class_names[predicted]}, not {class_names[evaluation.labels[index]]} {evaluation.probabilities[index, predicted]:.2f}"
+    """Return the predicted class, the true class and the confidence, such as `cats, not dogs 0.98`."""
+    predicted = evaluation.class_names[evaluation.predicted[index]]
+    label = evaluation.class_names[evaluation.labels[index]]
+    return f"{predicted}, not {label} {evaluation.confidence[index]:.2f}"

@@ -48,9 +48,9 @@ def test_compare_prints_scores_significance_and_differences(
     assert first.split() == ["first", "0.6000", "0.5020", "to", "0.6906", "0.6000", "0.2500", "100", "63"]
     assert second.startswith("second  0.8000")
     assert verdict.startswith(
-        "second is better than first on the 100 test images: right on 20 that the other gets wrong"
+        "second has a higher accuracy than first on the 100 test images (20 correct only with second, 0 only with first)"
     )
-    assert verdict.endswith("the difference is real (p < 0.0001).")
+    assert verdict.endswith("The difference is significant (p < 0.0001).")
     assert [line.split() for line in differences.splitlines()] == [["first", "second"], ["optimizer.lr", "0.1", "0.2"]]
 
 
@@ -65,8 +65,8 @@ def test_compare_json_and_html_have_same_content(finished_runs: list[str], capsy
     assert [pair.get("p", 1) < 0.05 for pair in comparison["pairs"]] == [True, False]
     page = html.unescape(Path("pages", "compare.html").read_text(encoding="utf-8"))
     for text in (
-        "3 runs side by side",
-        *(pair["says"] for pair in comparison["pairs"]),
+        "Comparison of 3 runs",
+        *(pair["summary"] for pair in comparison["pairs"]),
         "optimizer.lr",
         "80.0 %",
         "1 min 3 s",

@@ -1,4 +1,4 @@
-"""What the tests of pages share: a check of data to write about, and what a browser makes of a file."""
+"""Data-check summaries and an HTML parser for the tests of pages."""
 
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 
-def summary(**values: Any) -> dict[str, Any]:
-    """Six pictures of pets with nothing wrong, but for the values given."""
+def make_summary(**values: Any) -> dict[str, Any]:
+    """Return the summary of six images of pets without problems, updated with `values`."""
     sides = {"min": 32, "median": 32.0, "max": 32}
     return {
         "source": "pets",
@@ -31,36 +31,39 @@ def summary(**values: Any) -> dict[str, Any]:
     } | values
 
 
-def copies(*paths: str, kind: str = "exact", classes: Sequence[str] = ("cats",), splits: Sequence[str] = ()) -> Any:
+def duplicate_group(
+    *paths: str, kind: str = "exact", classes: Sequence[str] = ("cats",), splits: Sequence[str] = ()
+) -> Any:
+    """Return a group of duplicates."""
     return {"kind": kind, "paths": list(paths), "classes": list(classes), "splits": list(splits)}
 
 
 class Page(HTMLParser):
-    """What a browser makes of a file: its tags, its thumbnails and its words."""
+    """The tags, the image sources and the text of an HTML file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
+        self.text = ""
         self.feed(path.read_text(encoding="utf-8"))
-        self.pictures = [attributes["src"] or "" for tag, attributes in self.tags if tag == "img"]
+        self.images = [attributes["src"] or "" for tag, attributes in self.tags if tag == "img"]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.text += data
 
 
-def hostile(name: str) -> dict[str, Any]:
-    """One name wherever a name can stand."""
-    return summary(
+def summary_with_name(name: str) -> dict[str, Any]:
+    """Return a summary that contains one name wherever a name can occur."""
+    return make_summary(
         source=name,
         classes={name: 1},
         splits={name: {name: 1}},
         unreadable=[{"path": name, "reason": name}],
         warnings={name: {"count": 1, "treatment": name, "examples": [name]}},
-        duplicates=[copies(*[name] * 9, classes=[name, name], splits=[name, name])],
+        duplicates=[duplicate_group(*[name] * 9, classes=[name, name], splits=[name, name])],
         ignored={name: 1},
         suggestions=[name],
     )

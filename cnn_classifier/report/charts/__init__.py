@@ -1,1 +1,1 @@
-"""Charts as SVG and PNG."""
+"""Charts as SVG coordinates and as PNG files."""

@@ -1,25 +1,37 @@
-"""The pictures of a report: each function takes plain values and draws one figure."""
+"""Matplotlib figures of a run, which are saved as PNG files."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from cnn_classifier.data.images.preprocess import Pixels
 
 BLUE, ORANGE, GRAY = "#2f6fb7", "#e07b39", "#8a8a8a"
-MAX_ANNOTATED_CLASSES = 20  # above this the numbers in a heat map's cells cannot be read
-MAX_LABELED_CLASSES = 120  # above this the names along an axis cannot be read, and take a minute to draw
-MAX_WIDTH = 60.0  # inches of a figure
-CELL_WIDTH, CELL_HEIGHT = 1.9, 2.2  # inches of a picture and its title in a grid
+MAX_ANNOTATED_CLASSES = 20  # with more classes the counts in the cells are illegible
+MAX_LABELED_CLASSES = 120  # with more classes the names along an axis are illegible and slow to draw
+MAX_WIDTH = 60.0  # inches
+DPI = 120
+CELL_WIDTH, CELL_HEIGHT = 1.9, 2.2  # inches, of an image with its title in a grid
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Draw a figure once and write it as a PNG; `Figure.savefig` draws a figure with a layout engine twice."""
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(path)
 
 
 def plot_learning_curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss and accuracy of training and validation over the epochs."""
+    """Plot loss and accuracy of training and validation over the epochs."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for stage, color in (("train", GRAY), ("val", BLUE)):
@@ -38,7 +50,7 @@ def plot_learning_curves(epochs: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def plot_confusion_matrix(matrix: npt.NDArray[np.int64], class_names: Sequence[str]) -> Figure:
-    """True classes as rows, predicted ones as columns; colour is the share of the row."""
+    """Plot the confusion matrix with true classes as rows; colors show the fraction of the true class."""
     fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = min(16.0, 3.5 + 0.55 * len(class_names))
     figure = Figure(figsize=(size + 0.8, size), layout="constrained")
@@ -47,34 +59,41 @@ def plot_confusion_matrix(matrix: npt.NDArray[np.int64], class_names: Sequence[s
     set_class_ticks(axes, class_names)
     if len(class_names) <= MAX_LABELED_CLASSES:
         axes.set_yticks(range(len(class_names)), [escape_mathtext(name) for name in class_names])
-    axes.set(xlabel="predicted", ylabel="true", title="confusion matrix")
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     if len(class_names) <= MAX_ANNOTATED_CLASSES:
         for (row, column), count in np.ndenumerate(matrix):
             color = "white" if fractions[row, column] > 0.5 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=color)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+            annotation = axes.text(column, row, str(count), ha="center", va="center", color=color)
+            annotation.set_in_layout(False)  # measuring the counts in every cell is slow
+    figure.colorbar(image, ax=axes, label="fraction of the true class", shrink=0.8)
     return figure
 
 
 def plot_class_distribution(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> Figure:
-    """Images of each class in each split, side by side."""
+    """Plot the number of images of each class in each split as grouped bars."""
     figure = Figure(figsize=(min(MAX_WIDTH, max(5.0, 1.5 + 0.7 * len(class_names))), 4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(counts)
     for offset, ((split, values), color) in enumerate(zip(counts.items(), (BLUE, ORANGE, GRAY), strict=False)):
         axes.bar(np.arange(len(class_names)) + (offset - 1) * width, values, width, label=split, color=color)
     set_class_ticks(axes, class_names)
-    style_axes(axes, title="images per class", xlabel="")
+    style_axes(axes, title="Class distribution", xlabel="")
     figure.legend(loc="outside upper right", frameon=False, ncols=len(counts))
     return figure
 
 
 def plot_image_grid(images: Sequence[Pixels], titles: Sequence[str], *, columns: int = 6) -> Figure:
-    """Pictures uint8 (H, W, C) with a line of text above each."""
+    """Plot images with titles in a grid.
+
+    Args:
+        images: The images, each uint8 (H, W, C).
+        titles: The title of each image.
+        columns: The maximum number of columns.
+    """
     columns = max(1, min(columns, len(images)))
     rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(CELL_WIDTH * columns, CELL_HEIGHT * rows))
-    axes = figure.add_axes((0, 0, 1, 1))  # one pair for all: a pair for each picture takes a second to lay out
+    axes = figure.add_axes((0, 0, 1, 1))  # one Axes for all images: one per image takes a second to lay out
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
         height, width = (1.78 * side / max(image.shape[:2]) for side in image.shape[:2])
         center_x, top = CELL_WIDTH * (index % columns + 0.5), CELL_HEIGHT * (index // columns) + 0.36
@@ -88,14 +107,14 @@ def plot_image_grid(images: Sequence[Pixels], titles: Sequence[str], *, columns:
 
 
 def style_axes(axes: Axes, *, title: str, xlabel: str) -> None:
-    """A title, and no frame where nothing is read off it."""
+    """Set the title and the x label, and remove the top and right spines."""
     axes.set(title=title, xlabel=xlabel)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
 
 
 def set_class_ticks(axes: Axes, class_names: Sequence[str]) -> None:
-    """Class names along the bottom, turned where they would run into each other, none where they are too many."""
+    """Label the x axis with class names, rotated if they would overlap; no labels for too many classes."""
     if len(class_names) > MAX_LABELED_CLASSES:
         return
     is_rotated = max(map(len, class_names)) > 5 or len(class_names) > 20
@@ -104,21 +123,22 @@ def set_class_ticks(axes: Axes, class_names: Sequence[str]) -> None:
 
 
 def escape_mathtext(text: str) -> str:
-    """Text that matplotlib shall not read as a formula."""
+    """Escape dollar signs, which matplotlib would parse as math."""
     return text.replace("$", r"\$")
 
 
 def plot_lr_finder(lrs: Sequence[float], losses: Sequence[float], suggested_lr: float, default_lr: float) -> Figure:
-    """The smoothed loss over the learning rate, with the rate where it falls fastest and the usual one."""
+    """Plot the smoothed loss over the learning rate, with the suggested and the default learning rate."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(lrs, losses, color=BLUE)
     axes.set_xscale("log")
     for lr, color, label in (
-        (suggested_lr, ORANGE, f"falls fastest at {suggested_lr:.2g}"),
-        (default_lr, GRAY, f"usual {default_lr:.2g}"),
+        (suggested_lr, ORANGE, f"suggested: {suggested_lr:.2g}"),
+        (default_lr, GRAY, f"default: {default_lr:.2g}"),
     ):
         axes.axvline(lr, color=color, linestyle="--", label=label)
-    style_axes(axes, title="loss of training over the learning rate", xlabel="learning rate")
+    style_axes(axes, title="Learning rate finder", xlabel="learning rate")
+    axes.set_ylabel("training loss")
     axes.legend(frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""A heat map as a picture that lies over another: small, and transparent where nothing mattered."""
+"""Heat maps as small, partly transparent PNG overlays for HTML pages."""
 
 import base64
 import io
@@ -8,21 +8,21 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-HEATMAP_SIZE = 24  # pixels; the browser makes it as large and smooth as the picture below
-LOW_COLOR, HIGH_COLOR = np.array([255, 196, 60]), np.array([226, 30, 60])  # red, green, blue
+HEATMAP_SIZE = 24  # pixels; the browser scales it to the size of the image
+LOW_COLOR, HIGH_COLOR = np.array([255, 196, 60]), np.array([226, 30, 60])  # RGB
 MAX_OPACITY = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay:
-    """Where a heat map lies over a picture, in the picture's pixels.
+    """A heat map with its position on an image, in pixels of the image.
 
     Args:
-        address: The heat map, as a `data:` address.
-        x: Its left edge.
-        y: Its upper edge.
-        width: As it is shown.
-        height: As it is shown.
+        data_uri: The heat map as a `data:` URI.
+        x: The left edge of the heat map.
+        y: The top edge of the heat map.
+        width: The width of the heat map.
+        height: The height of the heat map.
     """
 
     data_uri: str
@@ -33,13 +33,13 @@ class Overlay:
 
 
 def create_overlay(heatmap: npt.NDArray[np.float32], *, width: int, height: int, resize: str) -> Overlay:
-    """Lay a heat map of what the network saw over the whole picture.
+    """Align a heat map of the network input with the original image.
 
     Args:
-        heat: (h, w) from 0 to 1.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
-        resize: How the picture became the network's square: `stretch`, `crop` or `pad`.
+        heatmap: The heat map with values from 0 to 1, shape (h, w).
+        width: The width of the image in pixels.
+        height: The height of the image in pixels.
+        resize: The resize mode that produced the square network input: `stretch`, `crop` or `pad`.
     """
     side = {"crop": min(width, height), "pad": max(width, height)}.get(resize)
     shown_width, shown_height = (side, side) if side else (width, height)
@@ -53,7 +53,7 @@ def create_overlay(heatmap: npt.NDArray[np.float32], *, width: int, height: int,
 
 
 def colorize(heatmap: npt.NDArray[np.float32]) -> str:
-    """A heat map as a PNG with transparency, as a `data:` address."""
+    """Return a heat map (h, w) as a PNG with an alpha channel, encoded as a `data:` URI."""
     gray = Image.fromarray((heatmap * 255).astype(np.uint8)).resize(
         (HEATMAP_SIZE, HEATMAP_SIZE), Image.Resampling.BICUBIC
     )

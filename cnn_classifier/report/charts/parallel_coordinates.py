@@ -1,24 +1,23 @@
-"""Parallel coordinates: an upright axis for each option, and a line through them for each run, up to its accuracy."""
+"""Parallel coordinates: one vertical axis per option and one line per run, ending at its accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnn_classifier.report.charts.svg import Content, build_axis
-from cnn_classifier.report.pages.gallery import evenly_spaced
-from cnn_classifier.report.pages.html import format_value
+from cnn_classifier.report.formatting import evenly_spaced, format_value
 
-# In the units of the SVG.
+# In units of the SVG.
 WIDTH, HEIGHT = 640.0, 200.0
 ACCURACY_LABEL = "val accuracy"
 MAX_OPTIONS, MAX_TICKS = 7, 9
 
 
 def build_parallel_coordinates(runs: Sequence[tuple[Mapping[str, str], float]], keys: Sequence[str]) -> Content | None:
-    """Everything a template needs to draw it; None where there is nothing to see.
+    """Return the coordinates for the template, or None for fewer than two runs or no options.
 
     Args:
-        runs: The value of each option, and the accuracy.
-        keys: The options to show.
+        runs: The option values and the validation accuracy of each run.
+        keys: The options to show; at most `MAX_OPTIONS` are used.
     """
     keys = list(keys)[:MAX_OPTIONS]
     if len(runs) < 2 or not keys:
@@ -35,7 +34,7 @@ def build_parallel_coordinates(runs: Sequence[tuple[Mapping[str, str], float]], 
         points = " ".join(f"{left:g},{top:g}" for left, top in zip(x_positions, tops, strict=True))
         description = ", ".join(f"{key} {options[key]}" for key in keys)
         lines.append(
-            {"points": points, "share": round((score - low) / span, 2), "title": f"{score:.1%}: {description}"}
+            {"points": points, "fraction": round((score - low) / span, 2), "tooltip": f"{score:.1%}: {description}"}
         )
     axes = [
         {
@@ -56,14 +55,14 @@ def build_parallel_coordinates(runs: Sequence[tuple[Mapping[str, str], float]], 
 
 
 def evenly_spaced_positions(values: Sequence[str]) -> dict[str, float]:
-    """Each value's place on its axis, from 0 to 1, evenly spread; words, then numbers, each in their order."""
+    """Return the position of each distinct value on its axis, from 0 to 1, in the order of `sort_key`."""
     names = list(dict.fromkeys(values))
     names.sort(key=sort_key)
     return {name: (index + 0.5) / len(names) for index, name in enumerate(names)}
 
 
 def sort_key(text: str) -> Any:
-    """What a value is sorted by: words come below numbers."""
+    """Return a sort key that orders text before numbers, and numbers by their value."""
     try:
         return (1, float(text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Values as lines in a chart: positions for a template that draws them as SVG, so that they follow light and dark."""
+"""Coordinates of line charts, which the templates draw as SVG so that they follow the color scheme of the page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from matplotlib.ticker import MaxNLocator
 Point = tuple[float, float]
 Content = Mapping[str, Any]
 
-# The plotted area, in the units of the SVG: about the width of a phone, so that its words can be read there.
+# The size of the plot area in units of the SVG, about the width of a phone so that labels stay legible there.
 WIDTH, HEIGHT = 300.0, 200.0
-MAX_POINTS = 300  # of a line
+MAX_POINTS = 300  # per line
 
 
 @dataclass(frozen=True)
 class Axis:
-    """From where to where an axis goes, and what is written along it.
+    """The range and the tick labels of an axis.
 
     Args:
-        name: What it measures.
-        low: Its lower end.
-        high: Its upper end.
-        ticks: Values with their labels.
+        name: The label of the axis.
+        low: The lower limit.
+        high: The upper limit.
+        ticks: The tick values with their labels.
     """
 
     name: str
@@ -31,20 +31,20 @@ class Axis:
     ticks: Sequence[tuple[float, str]]
 
     def to_position(self, value: float, length: float) -> float:
-        """Where a value lies on an axis of this length."""
+        """Return the position of a value, clipped to the limits, on an axis of the given length."""
         return round(length * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a chart.
+    """A line of a chart.
 
     Args:
-        name: What the legend says.
-        kind: How it is drawn; a class of the style.
-        points: x and y.
-        sizes: The radius of a dot at each point; no dots if empty.
-        titles: What each dot says when it is pointed at.
+        name: The name in the legend.
+        css_class: The CSS class of the line and its dots.
+        points: The x and y values.
+        radii: The radius of the dot at each point; no dots if empty.
+        tooltips: The tooltip of each dot.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Line:
 
 
 def build_axis(name: str, values: Sequence[float], *, as_percent: bool = False, integer: bool = False) -> Axis:
-    """An axis with round labels around these values.
+    """Build an axis with round tick values that contains the given values.
 
     Args:
-        name: What it measures.
-        values: What it must hold.
-        share: They are shares, told in per cent; it ends at 1 at most.
-        whole: They are whole numbers.
+        name: The label of the axis.
+        values: The values to contain.
+        as_percent: Whether the values are fractions to be labeled in percent; limits the axis to [0, 1].
+        integer: Whether to use integer ticks only.
     """
     low, high = min(values), max(values)
     if low == high:
@@ -83,14 +83,14 @@ def build_axis(name: str, values: Sequence[float], *, as_percent: bool = False, 
 def build_chart(
     lines: Sequence[Line], *, x: Axis, y: Axis, markers: Sequence[Point] = (), show_diagonal: bool = False
 ) -> Content:
-    """Everything a template needs to draw a chart.
+    """Return the coordinates of a chart for the template.
 
     Args:
-        lines: Below each other in the legend.
+        lines: The lines in the order of the legend.
         x: The horizontal axis.
         y: The vertical axis.
-        marks: Points that matter.
-        equal: Draw the diagonal where both axes are equal.
+        markers: The points to highlight.
+        show_diagonal: Whether to draw the diagonal of equal values.
     """
 
     def project(point: Point) -> Point:
@@ -103,7 +103,7 @@ def build_chart(
         rendered.append(
             {
                 "name": line.name,
-                "kind": line.css_class,
+                "css_class": line.css_class,
                 "points": " ".join(f"{left:g},{top:g}" for left, top in points),
                 "dots": [(*point, round(size, 1), title) for point, size, title in dots],
             }
@@ -114,6 +114,6 @@ def build_chart(
         "x": {"name": x.name, "ticks": [(x.to_position(value, WIDTH), label) for value, label in x.ticks]},
         "y": {"name": y.name, "ticks": [(HEIGHT - y.to_position(value, HEIGHT), label) for value, label in y.ticks]},
         "lines": rendered,
-        "marks": [project(mark) for mark in markers],
-        "equal": show_diagonal,
+        "markers": [project(marker) for marker in markers],
+        "show_diagonal": show_diagonal,
     }

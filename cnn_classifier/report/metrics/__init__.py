@@ -1,1 +1,1 @@
-"""Metrics and statistics of a report."""
+"""Metrics and statistical tests."""

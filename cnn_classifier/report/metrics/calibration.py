@@ -1,4 +1,4 @@
-"""How sure a classifier may say it is: temperature scaling, and a threshold below which it had better not answer."""
+"""Temperature scaling, calibration error and thresholds for selective prediction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
-# Of the validation images so many are above both thresholds, if no image is below both.
+# The target coverage on the validation split. Each of the two thresholds rejects half of the rest.
 TARGET_COVERAGE = 0.95
 REJECT_QUANTILE = (1 - TARGET_COVERAGE) / 2
 NUM_BINS = 15
@@ -20,12 +20,13 @@ EPS = 1e-12
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation images tell of a network's answers.
+    """The calibration of a classifier on the validation split.
 
     Args:
-        temperature: What its logits are divided by.
-        threshold: Below this probability of the likeliest class the answer is `unknown`.
-        least_familiarity: Below this familiarity, too; None if it is not known.
+        temperature: The softmax temperature, by which the logits are divided.
+        threshold: The minimum probability of the predicted class. Predictions below it are rejected as `unknown`.
+        min_similarity: The minimum similarity to the validation images in feature space. Images below it are rejected
+            as `unknown`. None disables the check.
     """
 
     temperature: float
@@ -36,15 +37,15 @@ class Calibration:
 def calibrate(
     labels: Labels, probabilities: Probabilities, similarity: npt.NDArray[np.floating[Any]] | None = None
 ) -> Calibration:
-    """Find temperature and thresholds on images that were not trained on.
+    """Fit the temperature and the rejection thresholds on held-out images.
 
-    The temperature minimises the loss (arXiv:1706.04599), on targets that are never quite certain (Platt 1999), so that
-    a network without mistakes on few images does not become sure of everything.
+    The temperature minimizes the cross-entropy (arXiv:1706.04599) with the smoothed targets of Platt (1999). Smoothing
+    keeps the probabilities below 1 if the network makes no mistake on a small validation split.
 
     Args:
-        labels: (N,)
-        probabilities: At temperature 1, (N, K).
-        familiarity: Of images of the same kind, (M,).
+        labels: The true classes, shape (N,).
+        probabilities: The predicted probabilities at temperature 1, shape (N, K).
+        similarity: The feature-space similarities of validation images, shape (M,). None omits that threshold.
     """
     target_confidence = (len(labels) + 1) / (len(labels) + 2)
     num_classes = probabilities.shape[1]
@@ -64,14 +65,14 @@ def calibrate(
 
 
 def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
-    """Probabilities of logits that are divided by a temperature, from those of the logits themselves, (N, K)."""
+    """Return the probabilities (N, K) after division of the underlying logits by a temperature."""
     logits = np.log(np.maximum(probabilities, EPS)) / temperature
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def reliability_bins(labels: Labels, probabilities: Probabilities) -> list[dict[str, float]]:
-    """For each bin of confidence how sure the answers were and how often they were right; empty bins are left out."""
+    """Return `confidence`, `accuracy` and number of `images` for each non-empty confidence bin."""
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
@@ -86,16 +87,22 @@ def reliability_bins(labels: Labels, probabilities: Probabilities) -> list[dict[
 
 
 def expected_calibration_error(bins: Sequence[dict[str, float]]) -> float:
-    """The mean distance between being sure and being right, over all images (arXiv:1706.04599)."""
+    """Return the mean absolute difference of confidence and accuracy, weighted by images (ECE, arXiv:1706.04599)."""
     num_images = sum(row["images"] for row in bins)
     return sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in bins) / num_images
 
 
 def coverage_curve(labels: Labels, probabilities: Probabilities, num_points: int = 101) -> list[dict[str, float]]:
-    """Accuracy of what is answered, as the threshold lets fewer and fewer images through.
+    """Return the accuracy on the accepted images as a function of coverage.
+
+    Args:
+        labels: The true classes, shape (N,).
+        probabilities: The predicted probabilities, shape (N, K).
+        num_points: The maximum number of points.
 
     Returns:
-        Rows of `threshold`, `coverage` (share of images that are answered) and `accuracy` of those, all images first.
+        Rows of `threshold`, `coverage` (the fraction of accepted images) and `accuracy` on these, in descending order
+        of coverage.
     """
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
     correct = (probabilities.argmax(axis=1) == labels)[order]
@@ -115,35 +122,35 @@ def coverage_curve(labels: Labels, probabilities: Probabilities, num_points: int
 def calibration_report(
     labels: Labels, uncalibrated: Probabilities, calibrated: Probabilities, temperature: float
 ) -> dict[str, Any]:
-    """What `report.json` says of a temperature: the bins and the calibration error without and with it."""
+    """Return the temperature with the reliability bins and the calibration error `ece` before and after scaling."""
     content: dict[str, Any] = {"temperature": temperature}
     for name, probabilities in (("before", uncalibrated), ("after", calibrated)):
         bins = reliability_bins(labels, probabilities)
-        content[name] = {"error": expected_calibration_error(bins), "bins": bins}
+        content[name] = {"ece": expected_calibration_error(bins), "bins": bins}
     return content
 
 
 def selective_accuracy(
     labels: Labels, probabilities: Probabilities, threshold: float, in_distribution: npt.NDArray[np.bool_] | None = None
 ) -> dict[str, Any]:
-    """What `report.json` says of what is refused: the images that are answered, the accuracy on them, and the curve.
+    """Return the coverage, the accuracy on the accepted images and the coverage curve.
 
     Args:
-        labels: (N,)
-        probabilities: (N, K)
-        threshold: Of the likeliest class.
-        familiar: Which images are familiar enough, (N,); None for all.
+        labels: The true classes, shape (N,).
+        probabilities: The predicted probabilities, shape (N, K).
+        threshold: The minimum probability of the predicted class.
+        in_distribution: The mask of in-distribution images, shape (N,). None accepts all images.
 
     Returns:
-        `accuracy` is None where nothing is answered; the curve is that of the threshold alone.
+        `accuracy` is None if every image is rejected. `curve` varies the probability threshold only.
     """
     in_distribution = np.ones(len(labels), bool) if in_distribution is None else in_distribution
-    is_answered = (probabilities.max(axis=1) >= threshold) & in_distribution
+    is_accepted = (probabilities.max(axis=1) >= threshold) & in_distribution
     correct = probabilities.argmax(axis=1) == labels
     return {
         "threshold": threshold,
-        "unfamiliar": float((~in_distribution).mean()),
-        "coverage": float(is_answered.mean()),
-        "accuracy": float(correct[is_answered].mean()) if is_answered.any() else None,
+        "out_of_distribution": float((~in_distribution).mean()),
+        "coverage": float(is_accepted.mean()),
+        "accuracy": float(correct[is_accepted].mean()) if is_accepted.any() else None,
         "curve": coverage_curve(labels, probabilities),
     }

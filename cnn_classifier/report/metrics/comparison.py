@@ -1,6 +1,5 @@
-"""Runs side by side: their scores, what differs in their configurations, and whether a difference is real."""
+"""Comparison of runs: metrics, configuration differences and McNemar tests."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 from scipy.stats import binomtest
 
 from cnn_classifier.report.metrics.intervals import wilson_interval
+from cnn_classifier.report.metrics.predictions import read_predictions
 
 SIGNIFICANCE_LEVEL = 0.05
-# What differs in every run, and says nothing.
+# Keys that are ignored when configurations are compared, since they differ in every run.
 IGNORED_KEYS = (
     "run_dir",
     "resume",
@@ -28,10 +28,10 @@ class Run:
     """A finished run, or an evaluation.
 
     Args:
-        name: As it was given.
+        name: The name that the tables show.
         report: The content of `report.json`.
-        answers: For each test image, whether it was answered rightly.
-        config: The configuration, `{"optimizer.lr": 0.1}`; empty for an evaluation.
+        correct: For each test image, whether its prediction is correct.
+        config: The flattened configuration, such as `{"optimizer.lr": 0.1}`; empty for an evaluation.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Run:
     config: Mapping[str, Any]
 
     def to_row(self) -> dict[str, Any]:
-        """Its scores."""
+        """Return the metrics of the run as a table row."""
         test, num_images = self.report["test"], len(self.correct)
         return {
             "run": self.name,
@@ -54,11 +54,14 @@ class Run:
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Any]:
-    """All that can be said of two runs and more, as plain data.
+    """Compare two or more runs.
+
+    Args:
+        runs: The runs; the first is the reference.
 
     Returns:
-        `runs`: a row each. `differences`: the keys of the configurations that differ, with a value for each run (None
-        where a run has none). `pairs`: each run against the first, the one that the others are compared with.
+        `runs`: the metrics of each run. `differences`: the configuration keys that differ, with one value per run (None
+        if the run does not have the key). `pairs`: the test of each other run against the first.
     """
     return {
         "runs": [run.to_row() for run in runs],
@@ -68,7 +71,7 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def diff_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The values of every key that is not the same in all configurations; an evaluation has none."""
+    """Return the keys that differ with their value in each configuration; empty configurations are not compared."""
     nonempty = [config for config in configs if config]
     keys = dict.fromkeys(key for config in nonempty for key in config if key not in IGNORED_KEYS)
     return {
@@ -79,17 +82,17 @@ def diff_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def compare_pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Every other run against the first, with p-values that allow for their number (Holm 1979)."""
+    """Test every other run against the first, with Holm-corrected p-values (Holm 1979)."""
     pairs = [mcnemar(runs[0], run) for run in runs[1:]]
     for pair, p in zip(pairs, holm_correction([pair.get("p") for pair in pairs]), strict=True):
         if p is not None:
             pair["p"] = p
-        pair["says"] = describe_pair(pair)
+        pair["summary"] = describe_pair(pair)
     return pairs
 
 
 def holm_correction(p_values: Sequence[float | None]) -> list[float | None]:
-    """P-values that allow for their number (Holm 1979), each in its place."""
+    """Return the p-values corrected for multiple comparisons (Holm 1979), in the given order."""
     sorted_values = sorted((value, index) for index, value in enumerate(p_values) if value is not None)
     corrected: list[float | None] = [None] * len(p_values)
     running_max = 0.0
@@ -99,52 +102,51 @@ def holm_correction(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def read_correctness(folder: Path) -> dict[str, bool]:
-    """For each test image of a run, whether it was answered rightly.
+    """Return whether the prediction is correct for each test image of a run, by path.
 
     Raises:
         OSError: If `predictions.csv` cannot be read.
-        KeyError: If it is not ours.
+        KeyError: If `predictions.csv` does not have the expected columns.
     """
-    with (folder / "predictions.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return {row["path"]: row["label"] == row["predicted"] for row in csv.DictReader(file)}
+    return {row["path"]: row["label"] == row["predicted"] for row in read_predictions(folder)}
 
 
 def mcnemar(first: Run, second: Run) -> dict[str, Any]:
-    """The exact test of McNemar (1947) on the images that both were tested on.
+    """Run the exact McNemar test (1947) on the images that both runs were tested on.
 
-    Only images that one run got right and the other wrong tell them apart. Were the runs equally good, each of these
-    would fall to either with probability one half.
+    The test uses the images that exactly one run predicts correctly. Under the null hypothesis this is either run with
+    probability 0.5.
     """
     common_paths = first.correct.keys() & second.correct.keys()
     pair = {"first": first.name, "second": second.name, "images": len(common_paths)}
     if not common_paths:
         return pair
-    pair["all"] = len(common_paths) == len(first.correct) == len(second.correct)
+    pair["same_images"] = len(common_paths) == len(first.correct) == len(second.correct)
     only_first = sum(first.correct[path] and not second.correct[path] for path in common_paths)
     only_second = sum(second.correct[path] and not first.correct[path] for path in common_paths)
     num_discordant = only_first + only_second
     p = float(binomtest(only_first, num_discordant).pvalue) if num_discordant else 1.0
-    return pair | {"only_first_right": only_first, "only_second_right": only_second, "p": p}
+    return pair | {"only_first_correct": only_first, "only_second_correct": only_second, "p": p}
 
 
 def describe_pair(pair: Mapping[str, Any]) -> str:
-    """What a pair comes to, in words."""
+    """Return the result of a McNemar test as a sentence."""
     first, second, num_images = pair["first"], pair["second"], pair["images"]
     if not num_images:
-        return f"{second} and {first} were tested on different images, so that they cannot be compared image by image."
-    test_set = (
-        f"the {num_images:,} test images" if pair["all"] else f"the {num_images:,} images that both were tested on"
-    )
-    fewer, more = sorted((pair["only_first_right"], pair["only_second_right"]))
+        return f"{second} and {first} were tested on different images and cannot be compared image by image."
+    test_set = f"the {num_images:,} {'test' if pair['same_images'] else 'common test'} images"
+    fewer, more = sorted((pair["only_first_correct"], pair["only_second_correct"]))
     if not more:
-        return f"{second} and {first} are right on the same of {test_set}."
+        return f"Of {test_set}, {second} and {first} classify exactly the same ones correctly."
     if fewer == more:
-        return f"{second} and {first} are right on as many of {test_set}: each on {more:,} that the other gets wrong."
-    better, worse = (second, first) if pair["only_second_right"] > pair["only_first_right"] else (first, second)
-    is_significant = pair["p"] < SIGNIFICANCE_LEVEL
-    relation, verdict = ("is better than", "is real") if is_significant else ("is ahead of", "may be chance")
+        return (
+            f"{second} and {first} have the same accuracy on {test_set}: "
+            f"each is correct on {more:,} that the other gets wrong."
+        )
+    better, worse = (second, first) if pair["only_second_correct"] > pair["only_first_correct"] else (first, second)
+    verdict = "significant" if pair["p"] < SIGNIFICANCE_LEVEL else "not significant"
     p_text = "p < 0.0001" if pair["p"] < 0.0001 else f"p = {pair['p']:.2g}"
     return (
-        f"{better} {relation} {worse} on {test_set}: right on {more:,} that the other gets wrong, "
-        f"wrong on {fewer:,} that it gets right; the difference {verdict} ({p_text})."
+        f"{better} has a higher accuracy than {worse} on {test_set} ({more:,} correct only with {better}, "
+        f"{fewer:,} only with {worse}). The difference is {verdict} ({p_text})."
     )

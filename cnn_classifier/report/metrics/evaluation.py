@@ -1,4 +1,4 @@
-"""What a classifier answered on labelled images, and the scores that follow from it."""
+"""Predictions on labeled images and the metrics computed from them."""
 
 import os
 from collections.abc import Sequence
@@ -15,26 +15,27 @@ from cnn_classifier.files import write_csv
 from cnn_classifier.report.metrics.calibration import apply_temperature, calibration_report, selective_accuracy
 from cnn_classifier.report.metrics.curves import binary_curves
 from cnn_classifier.report.metrics.intervals import macro_f1_interval, wilson_interval
+from cnn_classifier.report.metrics.predictions import write_predictions
 from cnn_classifier.report.text_table import format_table
 
 TOP_K = 5
-LABEL_ERROR_CONFIDENCE = 0.95  # of another class than the label says, from here on the label itself is suspected
-MAX_CONFUSED_PAIRS, MAX_LABEL_ERRORS = 100, 500  # that are listed
+LABEL_ERROR_CONFIDENCE = 0.95  # a mistake with at least this probability is a suspected label error
+MAX_CONFUSED_PAIRS, MAX_LABEL_ERRORS = 100, 500  # entries in `report.json`
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The answers on a set of labelled images.
+    """The predictions on a set of labeled images.
 
     Args:
-        class_names: Name of each class; a label is an index into them.
-        labels: int64 (N,), the true classes.
-        probabilities: float64 (N, K).
-        paths: The N files.
-        unreadable: Files left out, with the reason.
-        temperature: What the logits behind the probabilities were divided by.
-        threshold: Below this probability of the likeliest class the model would answer `unknown`.
-        familiar: Which images are familiar enough to be answered, (N,); None for all.
+        class_names: The name of each class; labels are indices into it.
+        labels: The true classes, int64 (N,).
+        probabilities: The predicted probabilities, float64 (N, K).
+        paths: The path of each image.
+        unreadable: The excluded files, with the reason.
+        temperature: The softmax temperature of the probabilities.
+        threshold: The minimum probability of the predicted class. Predictions below it are rejected as `unknown`.
+        in_distribution: The mask of in-distribution images, bool (N,). None accepts all images.
     """
 
     class_names: Sequence[str]
@@ -48,17 +49,17 @@ class Evaluation:
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
-        """The likeliest class of each image, (N,)."""
+        """The predicted class of each image, (N,)."""
         return self.probabilities.argmax(axis=1)
 
     @property
     def folder(self) -> str:
-        """The folder that holds all of the images."""
+        """The deepest common folder of the images."""
         return os.path.commonpath([Path(path).parent for path in self.paths])
 
     @cached_property
     def confidence(self) -> npt.NDArray[np.float64]:
-        """The probability of the likeliest class of each image, (N,)."""
+        """The probability of the predicted class of each image, (N,)."""
         return self.probabilities.max(axis=1)
 
     @cached_property
@@ -68,19 +69,19 @@ class Evaluation:
 
     @cached_property
     def confusion_matrix(self) -> npt.NDArray[np.int64]:
-        """How often each true class (row) was called each class (column), (K, K)."""
+        """The confusion matrix with true classes as rows and predicted classes as columns, (K, K)."""
         return confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
 
     def precision_recall_f1(self, average: str | None) -> Any:
-        """Precision, recall, F1 and support, averaged or one a class; what is undefined counts as 0."""
-        # Averages are over the classes that occur: a folder may hold some of the checkpoint's classes only.
+        """Return precision, recall, F1 and support, averaged or per class; undefined values are 0."""
+        # Average over the classes that occur, since the test folder may contain only some of the classes.
         labels = None if average else range(len(self.class_names))
         return precision_recall_fscore_support(
             self.labels, self.predicted, labels=labels, average=average, zero_division=0
         )
 
     def scores(self) -> dict[str, float]:
-        """Headline numbers: loss, accuracy, macro and weighted averages, top-5 accuracy above 5 classes."""
+        """Return loss, accuracy, macro and weighted averages, and top-5 accuracy for more than 5 classes."""
         true_class_probabilities = self.probabilities[np.arange(len(self.labels)), self.labels]
         scores = {
             "loss": float(-np.log(np.maximum(true_class_probabilities, 1e-15)).mean()),
@@ -100,7 +101,7 @@ class Evaluation:
         return scores
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Precision, recall, F1 and number of images of each class."""
+        """Return precision, recall, F1 and support of each class."""
         columns = zip(*self.precision_recall_f1(None), strict=True)
         return [
             {"class": name, "precision": float(p), "recall": float(r), "f1": float(f1), "support": int(support)}
@@ -108,7 +109,7 @@ class Evaluation:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that `report.json` says of the answers; with two classes the second is the positive one."""
+        """Return the metrics for `report.json`; with two classes the second one is the positive class."""
         scores = self.scores()
         content: dict[str, Any] = {
             "test": scores,
@@ -123,7 +124,7 @@ class Evaluation:
             "calibration": calibration_report(self.labels, self.uncalibrated, self.probabilities, self.temperature),
             "coverage": selective_accuracy(self.labels, self.probabilities, self.threshold, self.in_distribution),
             "confused_pairs": self.confused_pairs(),
-            "suspected_labels": [
+            "suspected_label_errors": [
                 {
                     "path": self.paths[index],
                     "label": self.class_names[self.labels[index]],
@@ -139,7 +140,7 @@ class Evaluation:
         return content
 
     def confused_pairs(self) -> list[dict[str, Any]]:
-        """The classes called another, the most images first; `share` is of the true class."""
+        """Return the pairs of confused classes, most frequent first, with the `fraction` of the true class."""
         matrix = self.confusion_matrix
         off_diagonal = matrix * ~np.eye(len(matrix), dtype=bool)
         pairs = zip(
@@ -153,28 +154,28 @@ class Evaluation:
                 "class": self.class_names[true],
                 "predicted": self.class_names[predicted],
                 "images": int(off_diagonal[true, predicted]),
-                "share": float(off_diagonal[true, predicted] / matrix[true].sum()),
+                "fraction": float(off_diagonal[true, predicted] / matrix[true].sum()),
             }
             for true, predicted in pairs
             if off_diagonal[true, predicted]
         ]
 
     def mistakes(self) -> npt.NDArray[np.int64]:
-        """Indices of the images got wrong, the surest mistakes first."""
-        wrong = np.flatnonzero(self.predicted != self.labels)
-        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
+        """Return the indices of the misclassified images in descending order of confidence."""
+        mistakes = np.flatnonzero(self.predicted != self.labels)
+        return mistakes[np.argsort(-self.confidence[mistakes], kind="stable")]
 
     def suspected_label_errors(self) -> npt.NDArray[np.int64]:
-        """Indices of the mistakes that it is so sure of that the label may be what is wrong, the surest first."""
-        wrong = self.mistakes()
-        return wrong[self.confidence[wrong] >= LABEL_ERROR_CONFIDENCE]
+        """Return the indices of the mistakes with at least `LABEL_ERROR_CONFIDENCE`, in descending order."""
+        mistakes = self.mistakes()
+        return mistakes[self.confidence[mistakes] >= LABEL_ERROR_CONFIDENCE]
 
     def least_confident(self) -> npt.NDArray[np.int64]:
-        """Indices of all images, those it was least sure of first."""
+        """Return the indices of all images in ascending order of confidence."""
         return np.argsort(self.confidence, kind="stable")
 
     def format(self) -> str:
-        """The scores and the per-class table, for a terminal."""
+        """Return the scores and the per-class table as text for the terminal."""
         score_line = "  ".join(f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name)
         rows = [
             (row["class"], *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), str(row["support"]))
@@ -193,4 +194,4 @@ class Evaluation:
             (path, class_names[label], class_names[predicted], f"{row[predicted]:.6f}")
             for path, label, predicted, row in records
         ]
-        write_csv(folder / "predictions.csv", [("path", "label", "predicted", "probability"), *rows])
+        write_predictions(folder, rows)

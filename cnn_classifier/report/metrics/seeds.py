@@ -1,4 +1,4 @@
-"""The same training with several seeds: what it gives on average, and whether two ways really differ."""
+"""Mean, standard deviation and significance of runs that differ in their seeds."""
 
 import math
 import statistics
@@ -12,13 +12,13 @@ from cnn_classifier.report.metrics.comparison import SIGNIFICANCE_LEVEL, holm_co
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """Runs that differ in their seeds alone.
+    """Runs that differ in their seeds only.
 
     Args:
-        words: What they changed, but for the seed.
-        values: The accuracy of each.
-        p: That a difference as large as from the first group would come by chance, as Welch's t-test has it, times the
-            number of groups as Holm has it; None for the first group, and where a group has a single run.
+        overrides: The command-line overrides of the runs without the seed.
+        accuracies: The validation accuracy of each run, from 0 to 1.
+        p_value: The Holm-corrected p-value of Welch's t-test against the best group. None for the best group, and if
+            either group has a single run.
     """
 
     overrides: tuple[str, ...]
@@ -27,23 +27,25 @@ class SeedGroup:
 
     @property
     def mean(self) -> float:
+        """The mean accuracy."""
         return statistics.fmean(self.accuracies)
 
     @property
     def std(self) -> float | None:
-        """Of the runs; None of a single one."""
+        """The sample standard deviation of the accuracies; None for a single run."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
     @property
     def is_significantly_worse(self) -> bool:
+        """Whether the mean is below that of the best group at the significance level."""
         return self.p_value is not None and self.p_value < SIGNIFICANCE_LEVEL
 
 
 def group_by_config(runs: Iterable[tuple[Sequence[str], float]]) -> list[SeedGroup]:
-    """Runs by their words, the highest mean first.
+    """Group runs by their overrides without the seed, in descending order of the mean accuracy.
 
     Args:
-        runs: The words and the accuracy of each.
+        runs: The overrides and the validation accuracy of each run.
     """
     accuracies_by_config: dict[tuple[str, ...], list[float]] = {}
     for overrides, accuracy in runs:
@@ -63,7 +65,7 @@ def group_by_config(runs: Iterable[tuple[Sequence[str], float]]) -> list[SeedGro
 
 
 def welch_test(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """The p-value of Welch's t-test (1947); None if a side has a single value, or no side varies."""
+    """Return the p-value of Welch's t-test (1947), or None if a sample has a single value or both have no variance."""
     if min(len(first), len(second)) < 2:
         return None
     p = float(ttest_ind(first, second, equal_var=False).pvalue)

@@ -1,19 +1,17 @@
-"""The page of `cnn-classifier compare`."""
+"""The HTML page of `cnn-classifier compare`."""
 
 from pathlib import Path
 
 from cnn_classifier.report.charts.svg import Content
 from cnn_classifier.report.pages.html import write_page
 
-WIDTH = 300.0  # of the intervals, in the units of the SVG
-
 
 def write_compare_page(path: Path, content: Content) -> None:
-    """Write one HTML file that needs neither network nor script.
+    """Write the comparison as a self-contained HTML file.
 
     Args:
-        path: The file; folders above it are created.
-        content: What `compare` returns.
+        path: The output file; missing parent folders are created.
+        content: The return value of `compare`.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -22,7 +20,7 @@ def write_compare_page(path: Path, content: Content) -> None:
 
 
 def compute_scale(content: Content) -> dict[str, float]:
-    """From where to where the axis of all intervals goes, with some air, as `low` and `span`."""
+    """Return the padded range of all confidence intervals as `low` and `span`."""
     lows, highs = zip(*(row["interval"] for row in content["runs"]), strict=True)
     padding = 0.1 * (max(highs) - min(lows))
     low, high = max(0.0, min(lows) - padding), min(1.0, max(highs) + padding)

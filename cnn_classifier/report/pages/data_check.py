@@ -1,4 +1,4 @@
-"""The page of `cnn-classifier data check`: what is in a data set, and what is wrong with it."""
+"""The HTML page of `cnn-classifier data check`: statistics and problems of a dataset."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -11,23 +11,23 @@ from cnn_classifier.data.checks.suggestions import merge_duplicate_groups, plura
 from cnn_classifier.report.pages.html import make_thumbnails, write_page
 
 # These bounds keep the page below 5 MB.
-MAX_SAMPLES = 240  # thumbnails of all classes together
+MAX_SAMPLES = 240  # thumbnails of all classes
 MAX_GROUPS = 60  # groups of duplicates
-MAX_COPIES = 120  # thumbnails of all groups together
+MAX_COPIES = 120  # thumbnails of all groups
 MAX_COPIES_PER_GROUP = 4
-TICK_SIZES = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]  # pixels, where a log axis is labelled
+TICK_SIZES = [digit * 10**power for power in range(9) for digit in (1, 2, 5)]  # pixels, the tick values of a log axis
 
 Summary = Mapping[str, Any]
 
 
 def write_data_page(path: Path, summary: Summary, *, root: Path, samples: Mapping[str, Sequence[str]]) -> None:
-    """Write one HTML file that needs neither network nor script.
+    """Write the data check as a self-contained HTML file.
 
     Args:
-        path: The file; folders above it are created.
-        summary: What `data check --json` prints.
+        path: The output file; missing parent folders are created.
+        summary: The summary that `data check --json` prints.
         root: The folder that relative paths start from.
-        samples: Some files of each class, to be shown.
+        samples: The sample images of each class, as paths.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -35,64 +35,64 @@ def write_data_page(path: Path, summary: Summary, *, root: Path, samples: Mappin
     groups = sort_by_severity(summary["duplicates"])[:MAX_GROUPS]
     copies_per_group = min(MAX_COPIES_PER_GROUP, MAX_COPIES // max(1, len(groups)))
     samples_per_class = max(1, MAX_SAMPLES // max(1, len(samples)))
-    selected = {name: paths[:samples_per_class] for name, paths in list(samples.items())[:MAX_SAMPLES]}
-    shown_paths = chain(*selected.values(), *(group["paths"][:copies_per_group] for group in groups))
+    selected_samples = {name: paths[:samples_per_class] for name, paths in list(samples.items())[:MAX_SAMPLES]}
+    shown_paths = chain(*selected_samples.values(), *(group["paths"][:copies_per_group] for group in groups))
     write_page(
         path,
         "data_page.html.j2",
         summary=summary,
-        verdict=summarize_findings(summary),
+        findings=summarize_findings(summary),
         splits=summary["splits"] or {"images": summary["classes"]},
-        ranked=sorted(summary["classes"], key=summary["classes"].__getitem__, reverse=True),
+        class_names_by_size=sorted(summary["classes"], key=summary["classes"].__getitem__, reverse=True),
         size_chart=build_size_chart(summary["shapes"]),
-        samples=selected,
+        samples=selected_samples,
         groups=groups,
-        copies=copies_per_group,
+        copies_per_group=copies_per_group,
         thumbnails=make_thumbnails(shown_paths, root),
         heading="h2",
     )
 
 
 def sort_by_severity(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Label conflicts, then pictures in two splits, then copies that do little harm."""
+    """Sort duplicate groups: label conflicts, then leaks between splits, then harmless duplicates."""
     return sorted(groups, key=lambda group: (len(group["classes"]) < 2, len(group["splits"]) < 2))
 
 
 def summarize_findings(summary: Summary) -> list[tuple[str, str, str]]:
-    """What is wrong, the worst first.
+    """Return the problems of a dataset, most severe first.
 
     Returns:
-        For each finding what it says, the section that shows it, and how bad it is: `wrong`, `odd` or `fine`.
+        The text, the section of the page and the severity (`error`, `warning` or `ok`) of each finding.
     """
-    groups, num_unreadable = summary["duplicates"], len(summary["bad"])
+    groups, num_unreadable = summary["duplicates"], len(summary["unreadable"])
     multi_split = [group["splits"] for group in groups if len(group["splits"]) > 1]
     leaking_splits = [split for split in summary["splits"] if any(split in splits for splits in multi_split)]
-    location = " and ".join(leaking_splits) if len(leaking_splits) == 2 else "several splits"
+    location = f"both {leaking_splits[0]} and {leaking_splits[1]}" if len(leaking_splits) == 2 else "several splits"
     num_harmless = sum(
         len(group["classes"]) < 2 and len(group["splits"]) < 2 for group in merge_duplicate_groups(groups)
     )
     findings = [
-        (num_unreadable, f"{num_unreadable:,} unreadable", "unreadable", "wrong"),
-        (summary["conflicts"], pluralize(summary["conflicts"], "label conflict"), "duplicates", "wrong"),
-        (summary["leaks"], f"{pluralize(summary['leaks'], 'picture')} in {location}", "duplicates", "wrong"),
-        (summary["group_leaks"], f"{pluralize(summary['group_leaks'], 'group')} in several splits", "classes", "wrong"),
-        (num_harmless, f"{pluralize(num_harmless, 'picture')} more than once", "duplicates", "odd"),
+        (num_unreadable, pluralize(num_unreadable, "unreadable file"), "unreadable", "error"),
+        (summary["conflicts"], pluralize(summary["conflicts"], "label conflict"), "duplicates", "error"),
+        (summary["leaks"], f"{pluralize(summary['leaks'], 'image')} in {location}", "duplicates", "error"),
+        (summary["group_leaks"], f"{pluralize(summary['group_leaks'], 'group')} in several splits", "classes", "error"),
+        (num_harmless, pluralize(num_harmless, "duplicated image"), "duplicates", "warning"),
     ]
-    reported = [(text, section, degree) for count, text, section, degree in findings if count]
-    if any(degree == "wrong" for *_, degree in reported):
+    reported = [(text, section, severity) for count, text, section, severity in findings if count]
+    if any(severity == "error" for *_, severity in reported):
         return reported
-    return [("Nothing wrong found", "classes", "fine"), *reported]
+    return [("No errors found", "classes", "ok"), *reported]
 
 
 def build_size_chart(shapes: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Circles and ticks of the size chart, whose axes are alike and logarithmic.
+    """Return the coordinates of the scatter plot of image sizes, with the same logarithmic scale on both axes.
 
     Args:
-        shapes: Width, height and number of images, the most frequent first.
+        shapes: The width, height and number of images of each size, most frequent first.
 
     Returns:
-        `ticks`: position and pixels; `circles`: x, y, radius, width, height and number of images. Positions and radii
-        are percentages of the axis; areas grow with the share of the images. Empty where there are no shapes.
+        `ticks` (position, pixels) and `circles` (x, y, radius, width, height, number of images). Positions and radii
+        are percentages of the axis; areas grow with the number of images. An empty dict if there are no sizes.
     """
     if not shapes:
         return {}

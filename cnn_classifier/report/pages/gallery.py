@@ -1,10 +1,9 @@
-"""Which pictures a report shows, few enough to stay small: some of each cell of the matrix, and the telling ones."""
+"""Selection of the images that a run report shows."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,32 +11,32 @@ import numpy.typing as npt
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess
 from cnn_classifier.errors import UnreadableImageError
 from cnn_classifier.report.charts.heatmap_overlay import Overlay, create_overlay
+from cnn_classifier.report.formatting import evenly_spaced
 from cnn_classifier.report.metrics.evaluation import LABEL_ERROR_CONFIDENCE, Evaluation
 from cnn_classifier.report.pages.html import Thumbnail, make_thumbnails
 
 # These bounds keep the page below 5 MB.
-MAX_CELL_IMAGES = 180  # pictures of all cells together
+MAX_CELL_IMAGES = 180  # images of all cells of the confusion matrix
 MAX_IMAGES_PER_CELL, MIN_IMAGES_PER_CELL = 24, 4
-MAX_HIGHLIGHTS = 24  # mistakes, and as many unsure answers
+MAX_HIGHLIGHTS = 24  # mistakes, and as many of the least confident predictions
 
-T = TypeVar("T")
-# Pixels (B, H, W, C) and a class of each -> a heat map (h, w) of each, and why there are none, or nothing.
+# Pixels (B, H, W, C) and B classes -> B heat maps (h, w), and the reason if there are none.
 ExplainFn = Callable[[Pixels, Sequence[int]], tuple[Sequence[npt.NDArray[np.float32]], str]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryItem:
-    """One picture and what was said of it.
+    """An image with its prediction.
 
     Args:
-        path: The file.
-        name: Of the file alone.
-        label: The class it is of.
-        said: The class it was called.
-        probability: How sure the model was.
-        thumbnail: The picture.
-        suspect: The label may be what is wrong.
-        heat: What spoke for the answer.
+        path: The path of the file.
+        name: The name of the file.
+        label: The name of the true class.
+        predicted: The name of the predicted class.
+        probability: The probability of the predicted class.
+        thumbnail: The thumbnail of the image.
+        is_label_suspect: Whether the label is a suspected error.
+        heatmap: The Grad-CAM heat map of the predicted class.
     """
 
     path: str
@@ -46,19 +45,19 @@ class GalleryItem:
     predicted: str
     probability: float
     thumbnail: Thumbnail
-    suspected: bool = False
+    is_label_suspect: bool = False
     heatmap: Overlay | None = None
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures of a report.
+    """The images of a run report.
 
     Args:
-        cells: Those of a cell, by true and predicted class.
-        mistakes: The surest mistakes, the surest first.
-        unsure: The answers it was least sure of.
-        remark: Why no heat maps are shown; empty if they are.
+        cells: The images of each cell of the confusion matrix, by true and predicted class.
+        mistakes: The most confident mistakes, in descending order of confidence.
+        least_confident: The least confident predictions, in ascending order of confidence.
+        heatmap_message: The reason why there are no heat maps; empty if there are.
     """
 
     cells: dict[tuple[int, int], list[GalleryItem]]
@@ -68,10 +67,16 @@ class Gallery:
 
 
 def build_gallery(evaluation: Evaluation, preprocess: Preprocess, explain: ExplainFn) -> Gallery:
-    """Choose pictures, read them, and ask what the network saw in the telling ones."""
+    """Select and load images, with heat maps of the mistakes and of the least confident predictions.
+
+    Args:
+        evaluation: The predictions on the test images.
+        preprocess: The preprocessing of the model.
+        explain: A function that computes Grad-CAM heat maps.
+    """
     cells = select_cells(evaluation)
-    mistakes, uncertain = evaluation.mistakes()[:MAX_HIGHLIGHTS], evaluation.least_confident()[:MAX_HIGHLIGHTS]
-    highlights = list(dict.fromkeys([*mistakes.tolist(), *uncertain.tolist()]))
+    mistakes, least_confident = evaluation.mistakes()[:MAX_HIGHLIGHTS], evaluation.least_confident()[:MAX_HIGHLIGHTS]
+    highlights = list(dict.fromkeys([*mistakes.tolist(), *least_confident.tolist()]))
     indices = [*highlights, *(index for selected in cells.values() for index in selected)]
     thumbnails_by_path = make_thumbnails((evaluation.paths[index] for index in indices), Path())
     heatmaps, message = compute_heatmaps(highlights, evaluation, preprocess, explain)
@@ -85,13 +90,13 @@ def build_gallery(evaluation: Evaluation, preprocess: Preprocess, explain: Expla
     return Gallery(
         {cell: [items[index] for index in selected] for cell, selected in cells.items()},
         [highlighted[index] for index in mistakes],
-        [highlighted[index] for index in uncertain],
+        [highlighted[index] for index in least_confident],
         message,
     )
 
 
 def build_item(evaluation: Evaluation, index: int, thumbnail: Thumbnail) -> GalleryItem:
-    """One of the images with what was said of it."""
+    """Return an image with its prediction."""
     path, probability = evaluation.paths[index], float(evaluation.confidence[index])
     label, predicted = evaluation.labels[index], evaluation.predicted[index]
     return GalleryItem(
@@ -101,12 +106,12 @@ def build_item(evaluation: Evaluation, index: int, thumbnail: Thumbnail) -> Gall
         predicted=evaluation.class_names[predicted],
         probability=probability,
         thumbnail=thumbnail,
-        suspected=bool(label != predicted and probability >= LABEL_ERROR_CONFIDENCE),
+        is_label_suspect=bool(label != predicted and probability >= LABEL_ERROR_CONFIDENCE),
     )
 
 
 def overlay_on(heatmap: npt.NDArray[np.float32] | None, thumbnail: Thumbnail, resize: str) -> Overlay | None:
-    """A heat map over its picture, where there are both."""
+    """Align a heat map with its thumbnail; None if either does not exist."""
     if heatmap is None or thumbnail.reason:
         return None
     return create_overlay(heatmap, width=thumbnail.width, height=thumbnail.height, resize=resize)
@@ -115,10 +120,10 @@ def overlay_on(heatmap: npt.NDArray[np.float32] | None, thumbnail: Thumbnail, re
 def compute_heatmaps(
     indices: Sequence[int], evaluation: Evaluation, preprocess: Preprocess, explain: ExplainFn
 ) -> tuple[dict[int, npt.NDArray[np.float32]], str]:
-    """What spoke for the answer in each of the images that can be read, and why nothing is known of it."""
+    """Return the heat map of each readable image by index, and the reason if there are none."""
     pixels = {}
     for index in indices:
-        with suppress(UnreadableImageError):  # the thumbnail says why
+        with suppress(UnreadableImageError):  # the thumbnail shows the reason
             pixels[index] = preprocess.load(evaluation.paths[index])
     if not pixels:
         return {}, ""
@@ -127,15 +132,16 @@ def compute_heatmaps(
 
 
 def select_cells(evaluation: Evaluation) -> dict[tuple[int, int], list[int]]:
-    """Some images of each cell of the confusion matrix, of the fullest mistakes first and of right answers last.
+    """Select images of each cell of the confusion matrix, off-diagonal cells with the largest counts first.
 
     Returns:
-        By true and predicted class the indices of the images: of a mistake the surest ones, of a right answer some
-        from the surest to the least sure.
+        The image indices by true and predicted class: the most confident mistakes, and correct predictions evenly
+        spaced over the range of confidence.
     """
     matrix = evaluation.confusion_matrix
     cells = sorted(
-        zip(*map(np.ndarray.tolist, np.nonzero(matrix)), strict=True), key=lambda c: (c[0] == c[1], -matrix[c])
+        zip(*map(np.ndarray.tolist, np.nonzero(matrix)), strict=True),
+        key=lambda cell: (cell[0] == cell[1], -matrix[cell]),
     )
     cells = cells[: MAX_CELL_IMAGES // MIN_IMAGES_PER_CELL]
     images_per_cell = min(MAX_IMAGES_PER_CELL, MAX_CELL_IMAGES // len(cells))
@@ -149,8 +155,3 @@ def select_cells(evaluation: Evaluation) -> dict[tuple[int, int], list[int]]:
             evenly_spaced(members, images_per_cell) if true == predicted else members[:images_per_cell]
         )
     return selected
-
-
-def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """So many of the items, evenly spaced."""
-    return [items[index] for index in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]

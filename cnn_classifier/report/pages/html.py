@@ -1,4 +1,4 @@
-"""HTML pages that stand alone: one file with its style and pictures inside, no script and nothing fetched."""
+"""Self-contained HTML pages: styles and images are embedded; no scripts, no external resources."""
 
 import base64
 import io
@@ -15,14 +15,20 @@ from cnn_classifier.data.checks.suggestions import pluralize
 from cnn_classifier.data.images.preprocess import decode
 from cnn_classifier.errors import UnreadableImageError
 from cnn_classifier.files import atomic_write
+from cnn_classifier.report.formatting import format_duration, format_percent, format_value
 
-THUMBNAIL_SIZE = 128  # pixels of the long side
-THUMBNAIL_QUALITY = 60  # of JPEG: 3 kB each on photos, 8 kB on pure noise
-ZERO_WIDTH_JOINER = "\u200d"  # not printable by itself, but it holds emoji together
+THUMBNAIL_SIZE = 128  # pixels, the long side
+THUMBNAIL_QUALITY = 60  # JPEG quality: 3 kB for photos, 8 kB for noise
+ZERO_WIDTH_JOINER = "\u200d"  # unprintable, but required within emoji sequences
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Render a template of this folder into a file, whole or not at all.
+    """Render a template and write the page atomically.
+
+    Args:
+        path: The output file.
+        template: The file name of the template.
+        **values: The variables of the template.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -37,38 +43,17 @@ def write_page(path: Path, template: str, **values: Any) -> None:
     )
     environment.filters |= {
         "thousands": "{:,}".format,
-        "several": pluralize,
+        "pluralize": pluralize,
         "percent": format_percent,
         "duration": format_duration,
-        "short": format_value,
+        "shorten": format_value,
     }
     html = environment.get_template(template).render(values)
     atomic_write(path, html.encode(), sync=False)
 
 
-def format_percent(fraction: float) -> str:
-    """`86.3 %`."""
-    return f"{100 * fraction:.1f} %"
-
-
-def format_duration(seconds: float) -> str:
-    """`9.4 s`, `2 min 58 s`, `3 h 4 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, remainder = divmod(round(seconds), 60)
-    return f"{minutes} min {remainder} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def format_value(value: str) -> str:
-    """A number with the digits that one compares by, such as `0.0328`; whole ones and words as they are."""
-    try:
-        return f"{float(value):.3g}" if "." in value else value
-    except ValueError:
-        return value
-
-
 def escape_unprintable(value: Any) -> Any:
-    r"""What a template writes: in file names, line breaks, bytes that are no UTF-8 and the like as `\n` or `\udce9`."""
+    r"""Escape unprintable characters of a string, such as line breaks and invalid bytes, as `\n` or `\udce9`."""
     if type(value) is not str or value.isprintable():
         return value
     return "".join(
@@ -79,13 +64,13 @@ def escape_unprintable(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Thumbnail:
-    """A small upright picture, or why there is none.
+    """A thumbnail of an image file, or the reason why the file cannot be read.
 
     Args:
-        address: The picture itself, as a `data:` address.
-        width: In pixels.
-        height: In pixels.
-        reason: Why the file cannot be read; empty if it can.
+        data_uri: The thumbnail as a `data:` URI.
+        width: The width of the thumbnail in pixels.
+        height: The height of the thumbnail in pixels.
+        reason: The reason why the file cannot be read; empty if it can be read.
     """
 
     data_uri: str = ""
@@ -95,11 +80,11 @@ class Thumbnail:
 
 
 def make_thumbnails(paths: Iterable[str], root: Path) -> dict[str, Thumbnail]:
-    """The thumbnail of each file.
+    """Return the thumbnail of each file, by path.
 
     Args:
-        paths: Files, relative to the root or absolute.
-        root: The folder they are in.
+        paths: The files, absolute or relative to `root`.
+        root: The folder that relative paths start from.
     """
     unique = list(dict.fromkeys(paths))
     with ThreadPoolExecutor() as pool:
@@ -107,7 +92,7 @@ def make_thumbnails(paths: Iterable[str], root: Path) -> dict[str, Thumbnail]:
 
 
 def make_thumbnail(path: str, *, root: Path) -> Thumbnail:
-    """The thumbnail of one file."""
+    """Return the thumbnail of a file, relative to `root` or absolute."""
     try:
         image = decode(Path(root, path), 3)
     except UnreadableImageError as error:

@@ -1,31 +1,75 @@
-"""The page of a sweep: its jobs ranked, what their seeds tell, and how options and accuracy go together."""
+"""The HTML leaderboard of a sweep: ranked jobs, seeds, significance tests and parallel coordinates."""
 
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from cnn_classifier.files import REPORT_HTML
 from cnn_classifier.report.charts.parallel_coordinates import build_parallel_coordinates
 from cnn_classifier.report.charts.svg import Content, Line, build_axis, build_chart
-from cnn_classifier.report.metrics.comparison import Run, compare_pairs
-from cnn_classifier.report.metrics.comparison import read_correctness as answers_of
+from cnn_classifier.report.metrics.comparison import Run, compare_pairs, read_correctness
 from cnn_classifier.report.metrics.seeds import group_by_config
 from cnn_classifier.report.pages.html import write_page
-from cnn_classifier.training.status import DONE, Status
 
-REFRESH_SECONDS = 5  # seconds, as long as a sweep runs
+REFRESH_SECONDS = 5  # interval at which the browser reloads the page while the sweep is running
 MAX_PAIRS = 10
-DEFAULT_LABEL = "default"  # of an option that other jobs change
+DEFAULT_LABEL = "default"  # the value of an option that only other jobs override
+DONE = "done"  # the state of a job that has finished
 
 
-def write_leaderboard_page(path: Path, statuses: Sequence[Status], *, refresh: bool) -> None:
-    """Write one HTML file that needs neither network nor script.
+class JobStatus(Protocol):
+    """The attributes of a job that the page shows; `training.status.Status` has them."""
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory."""
+
+    @property
+    def overrides(self) -> Sequence[str]:
+        """The command-line overrides of the job."""
+
+    @property
+    def state(self) -> str:
+        """The state, such as `running`, `done` or `failed`."""
+
+    @property
+    def message(self) -> str:
+        """The error message; empty if there is none."""
+
+    @property
+    def epoch(self) -> int:
+        """The number of completed epochs."""
+
+    @property
+    def max_epochs(self) -> int:
+        """The planned number of epochs."""
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """The validation accuracy, from 0 to 1."""
+
+    @property
+    def val_loss(self) -> float | None:
+        """The validation loss."""
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The test accuracy, from 0 to 1."""
+
+    @property
+    def seconds(self) -> float | None:
+        """The duration of the job."""
+
+
+def write_leaderboard_page(path: Path, statuses: Sequence[JobStatus], *, refresh: bool) -> None:
+    """Write the leaderboard as a self-contained HTML file.
 
     Args:
-        path: The file, in the sweep's folder, so that it links to the jobs' reports.
-        statuses: Of the jobs, ranked.
-        refresh: Whether the browser looks again by itself.
+        path: The output file in the sweep directory; links to the reports of the jobs are relative to it.
+        statuses: The status of each job, in the order of the ranking.
+        refresh: Whether the browser reloads the page periodically.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -41,23 +85,25 @@ def write_leaderboard_page(path: Path, statuses: Sequence[Status], *, refresh: b
         "leaderboard.html.j2",
         statuses=statuses,
         counts={state: sum(s.state == state for s in statuses) for state in dict.fromkeys(s.state for s in statuses)},
-        refresh=REFRESH_SECONDS if refresh else None,
-        changed=changed_keys,
+        refresh_seconds=REFRESH_SECONDS if refresh else None,
+        changed_keys=changed_keys,
         options=[select_options(status, changed_keys) for status in statuses],
-        reports=[f"{s.run_dir.name}/report.html" if (s.run_dir / "report.html").is_file() else None for s in statuses],
-        common=set.intersection(*(set(group.overrides) for group in groups)) if groups else set(),
+        report_links=[
+            f"{s.run_dir.name}/{REPORT_HTML}" if (s.run_dir / REPORT_HTML).is_file() else None for s in statuses
+        ],
+        common_overrides=set.intersection(*(set(group.overrides) for group in groups)) if groups else set(),
         groups=groups if any(len(group.accuracies) > 1 for group in groups) else [],
         importance=load_importance(path.parent),
         pairs=compare_top_jobs(completed[: MAX_PAIRS + 1]),
-        against_time=build_time_chart(completed) if len(completed) > 1 else None,
-        parallel=build_parallel_coordinates(
+        time_chart=build_time_chart(completed) if len(completed) > 1 else None,
+        parallel_coordinates=build_parallel_coordinates(
             [(select_options(status, changed_keys), status.val_accuracy or 0.0) for status in completed], changed_keys
         ),
     )
 
 
 def load_importance(folder: Path) -> dict[str, float]:
-    """Of the options of a search, the weightiest first; empty if there was none."""
+    """Return the importance of each option of a search in descending order; empty without a search."""
     try:
         importances = json.loads((folder / "importance.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -66,34 +112,35 @@ def load_importance(folder: Path) -> dict[str, float]:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
-    """`optimizer.lr=0.1` and the like as a mapping."""
+    """Parse overrides such as `optimizer.lr=0.1` into a dict."""
     return {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
 
 
-def select_options(status: Status, keys: Sequence[str]) -> dict[str, str]:
-    """What a job has of each of these options."""
+def select_options(status: JobStatus, keys: Sequence[str]) -> dict[str, str]:
+    """Return the value of each of these options for a job."""
     return {key: parse_overrides(status.overrides).get(key, DEFAULT_LABEL) for key in keys}
 
 
 def is_varied(key: str, options: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether an option has different values in different jobs."""
     return len({option.get(key) for option in options}) > 1
 
 
-def compare_top_jobs(completed: Sequence[Status]) -> list[dict[str, Any]]:
-    """The best job against each other one, on the test images."""
+def compare_top_jobs(completed: Sequence[JobStatus]) -> list[dict[str, Any]]:
+    """Test the best job against each other job on the test images."""
     runs = []
     for status in completed:
-        with suppress(OSError, KeyError):  # of a job that was tidied away
-            runs.append(Run(status.run_dir.name, {}, answers_of(status.run_dir), {}))
+        with suppress(OSError, KeyError):  # the run directory was deleted
+            runs.append(Run(f"job {status.run_dir.name}", {}, read_correctness(status.run_dir), {}))
     return compare_pairs(runs) if len(runs) > 1 else []
 
 
-def build_time_chart(completed: Sequence[Status]) -> Content:
-    """Accuracy on validation over the minutes that a job took, a dot a job."""
+def build_time_chart(completed: Sequence[JobStatus]) -> Content:
+    """Build the scatter plot of validation accuracy over the duration of each job."""
     points = [((status.seconds or 0.0) / 60, status.val_accuracy or 0.0) for status in completed]
-    titles = [f"{status.run_dir.name}: {' '.join(status.overrides)}" for status in completed]
-    dots = Line(name="jobs", css_class="dots", points=points, radii=[5.0] * len(points), tooltips=titles)
+    tooltips = [f"{status.run_dir.name}: {' '.join(status.overrides)}" for status in completed]
+    dots = Line(name="jobs", css_class="dots", points=points, radii=[5.0] * len(points), tooltips=tooltips)
     x = build_axis("minutes", [0.0, *(minutes for minutes, _ in points)])
     return build_chart(
-        [dots], x=x, y=build_axis("accuracy on validation", [value for _, value in points], as_percent=True)
+        [dots], x=x, y=build_axis("validation accuracy", [value for _, value in points], as_percent=True)
     )

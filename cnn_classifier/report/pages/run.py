@@ -1,4 +1,4 @@
-"""`report.html`: what a classifier can do, what it gets wrong, how sure it may be, and what it was made of."""
+"""The HTML report of a training run or an evaluation."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,23 +14,23 @@ from cnn_classifier.report.pages.gallery import Gallery
 from cnn_classifier.report.pages.html import make_thumbnails, write_page
 
 # These bounds keep the page below 5 MB.
-MAX_GROUPS = 12  # of copies in the data
-COPIES_PER_GROUP = 3  # pictures of a group
-MAX_CLASSES = 1000  # rows of the table
-MAX_CONFIG_CHARS = 40_000  # of a configuration
+MAX_GROUPS = 12  # groups of duplicates
+COPIES_PER_GROUP = 3  # thumbnails of a group
+MAX_CLASSES = 1000  # rows of the per-class table
+MAX_CONFIG_CHARS = 40_000
 
 
 def write_report_page(
     path: Path, content: Content, evaluation: Evaluation, *, gallery: Gallery, config: str = ""
 ) -> None:
-    """Write one HTML file that needs neither network nor script.
+    """Write the report as a self-contained HTML file.
 
     Args:
-        path: The file.
-        content: What `report.json` says.
-        evaluation: The answers that it follows from.
-        pictures: What is shown of them.
-        config: The configuration of a training, as YAML.
+        path: The output file.
+        content: The content of `report.json`.
+        evaluation: The predictions on the test images.
+        gallery: The images to show.
+        config: The configuration of the run as YAML; empty for an evaluation.
 
     Raises:
         StorageError: If the file cannot be written.
@@ -40,52 +40,54 @@ def write_report_page(
     write_page(
         path,
         "report.html.j2",
-        run=path.parent,
+        run_dir=path.parent,
         content=content,
-        images=len(evaluation.labels),
+        num_images=len(evaluation.labels),
         class_names=class_names,
         folder=evaluation.folder,
         charts=build_charts(content),
         matrix=evaluation.confusion_matrix.tolist() if is_small else None,
-        drawn=None if is_small else confusion_paths(evaluation.confusion_matrix),
+        matrix_paths=None if is_small else confusion_paths(evaluation.confusion_matrix),
         panels=confusion_panels(gallery, evaluation),
-        index={name: label for label, name in enumerate(class_names)},
-        pictures=gallery,
-        rows=select_class_rows(content["per_class"]),
-        sure=LABEL_ERROR_CONFIDENCE,
-        mistakes=len(evaluation.mistakes()),
-        suspects=len(evaluation.suspected_label_errors()),
-        shown={item.path: number for number, item in enumerate(gallery.mistakes)},
+        label_by_name={name: label for label, name in enumerate(class_names)},
+        gallery=gallery,
+        class_rows=select_class_rows(content["per_class"]),
+        label_error_confidence=LABEL_ERROR_CONFIDENCE,
+        num_mistakes=len(evaluation.mistakes()),
+        num_label_errors=len(evaluation.suspected_label_errors()),
+        mistake_index_by_path={item.path: number for number, item in enumerate(gallery.mistakes)},
         config=config[:MAX_CONFIG_CHARS],
-        repeat=reproduce_command(content["command"]) if "command" in content else "",
-        predict=shlex.join(["cnn-classifier", "predict", content["checkpoint"]]) if "checkpoint" in content else "",
+        train_command=reproduce_command(content["command"]) if "command" in content else "",
+        predict_command=shlex.join(["cnn-classifier", "predict", content["checkpoint"]])
+        if "checkpoint" in content
+        else "",
         **build_data_values(content.get("data")),
     )
 
 
 def confusion_panels(gallery: Gallery, evaluation: Evaluation) -> dict[tuple[int, int], dict[str, Any]]:
-    """The cells of the confusion matrix that can be looked into, each with its classes, its count and its pictures."""
+    """Return the classes, the count and the images of each cell of the confusion matrix that has images."""
     class_names = evaluation.class_names
     return {
         (true, predicted): {
             "label": class_names[true],
-            "said": class_names[predicted],
-            "images": int(evaluation.confusion_matrix[true, predicted]),
-            "answers": items,
+            "predicted": class_names[predicted],
+            "num_images": int(evaluation.confusion_matrix[true, predicted]),
+            "examples": items,
         }
         for (true, predicted), items in gallery.cells.items()
     }
 
 
 def select_class_rows(per_class: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The classes in their order; where they are many, the worst first."""
+    """Return the rows of the per-class table; with many classes those of the lowest F1 first."""
     if len(per_class) <= MAX_TABLE_CLASSES:
         return list(per_class)
     return sorted(per_class, key=lambda row: row["f1"])[:MAX_CLASSES]
 
 
 def reproduce_command(command: Sequence[str]) -> str:
-    """What to type to have it again."""
+    """Return the shell command that repeats the run."""
     program, *arguments = command
     if Path(program).name == "train.py":
         return shlex.join(["python", "train.py", *arguments])
@@ -95,20 +97,20 @@ def reproduce_command(command: Sequence[str]) -> str:
 
 
 def build_data_values(summary: Content | None) -> dict[str, Any]:
-    """What `data_sections.html.j2` needs, for the images of a training."""
+    """Return the variables of `data_sections.html.j2` for the dataset of a run."""
     if summary is None:
         return {"summary": None}
     groups = sort_by_severity(summary["duplicates"])[:MAX_GROUPS]
     shown_paths = [path for group in groups for path in group["paths"][:COPIES_PER_GROUP]]
     return {
         "summary": summary,
-        "verdict": summarize_findings(summary),
+        "findings": summarize_findings(summary),
         "splits": summary["splits"] or {"images": summary["classes"]},
-        "ranked": sorted(summary["classes"], key=summary["classes"].__getitem__, reverse=True),
+        "class_names_by_size": sorted(summary["classes"], key=summary["classes"].__getitem__, reverse=True),
         "size_chart": {},
         "samples": {},
         "groups": groups,
-        "copies": COPIES_PER_GROUP,
+        "copies_per_group": COPIES_PER_GROUP,
         "thumbnails": make_thumbnails(shown_paths, Path(summary["source"])),
         "heading": "h3",
     }

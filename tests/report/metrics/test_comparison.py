@@ -1,57 +1,62 @@
-"""Whether one run is better than another is said in words that the numbers bear out."""
+"""McNemar tests, Holm correction and configuration differences."""
 
 import pytest
 
 from cnn_classifier.report.metrics.comparison import Run, compare, describe_pair, diff_configs, mcnemar
 
 
-def run(name: str, right: str, *, config: dict[str, object] | None = None, prefix: str = "") -> Run:
-    """A run whose images were answered rightly (`+`) or wrongly (`-`)."""
-    answers = {f"{prefix}{index}.png": mark == "+" for index, mark in enumerate(right)}
-    accuracy = right.count("+") / len(right)
-    return Run(name, {"test": {"accuracy": accuracy, "f1_macro": accuracy, "loss": 0.5}}, answers, config or {})
+def make_run(name: str, marks: str, *, config: dict[str, object] | None = None, prefix: str = "") -> Run:
+    """Return a run with correct (`+`) and incorrect (`-`) predictions."""
+    correct = {f"{prefix}{index}.png": mark == "+" for index, mark in enumerate(marks)}
+    accuracy = marks.count("+") / len(marks)
+    return Run(name, {"test": {"accuracy": accuracy, "f1_macro": accuracy, "loss": 0.5}}, correct, config or {})
 
 
-def test_the_exact_test_counts_the_images_that_tell_the_runs_apart() -> None:
-    first, second = run("a", "+" * 50 + "-" * 10 + "+" * 2), run("b", "+" * 60 + "-" * 2)
+def test_mcnemar_uses_discordant_images() -> None:
+    first, second = make_run("a", "+" * 50 + "-" * 10 + "+" * 2), make_run("b", "+" * 60 + "-" * 2)
     pair = mcnemar(first, second)
-    assert (pair["only_first_right"], pair["only_second_right"]) == (2, 10)
-    assert pair["p"] == pytest.approx(2 * (1 + 12 + 66) / 2**12)  # 0, 1 or 2 of 12 throws of a coin, or 10, 11, 12
+    assert (pair["only_first_correct"], pair["only_second_correct"]) == (2, 10)
+    assert pair["p"] == pytest.approx(2 * (1 + 12 + 66) / 2**12)  # at most 2 or at least 10 heads in 12 coin flips
     assert describe_pair(pair) == (
-        "b is better than a on the 62 test images: right on 10 that the other gets wrong, wrong on 2 that it gets "
-        "right; the difference is real (p = 0.039)."
+        "b has a higher accuracy than a on the 62 test images (10 correct only with b, 2 only with a). "
+        "The difference is significant (p = 0.039)."
     )
 
 
-def test_a_small_difference_may_be_chance_and_none_is_said_to_be_none() -> None:
-    (said,) = (pair["says"] for pair in compare([run("a", "+++-"), run("b", "++++")])["pairs"])
-    assert said.startswith("b is ahead of a")
-    assert said.endswith("the difference may be chance (p = 1).")
-    (said,) = (pair["says"] for pair in compare([run("a", "++--"), run("b", "++--")])["pairs"])
-    assert said == "b and a are right on the same of the 4 test images."
-    (said,) = (pair["says"] for pair in compare([run("a", "+-"), run("b", "-+")])["pairs"])
-    assert said == "b and a are right on as many of the 2 test images: each on 1 that the other gets wrong."
+def test_summary_of_insignificant_and_equal_runs() -> None:
+    (summary,) = (pair["summary"] for pair in compare([make_run("a", "+++-"), make_run("b", "++++")])["pairs"])
+    assert summary.startswith("b has a higher accuracy than a")
+    assert summary.endswith("The difference is not significant (p = 1).")
+    (summary,) = (pair["summary"] for pair in compare([make_run("a", "++--"), make_run("b", "++--")])["pairs"])
+    assert summary == "Of the 4 test images, b and a classify exactly the same ones correctly."
+    (summary,) = (pair["summary"] for pair in compare([make_run("a", "+-"), make_run("b", "-+")])["pairs"])
+    assert (
+        summary
+        == "b and a have the same accuracy on the 2 test images: each is correct on 1 that the other gets wrong."
+    )
 
 
-def test_runs_on_other_images_are_told_so_and_not_tested() -> None:
-    (pair,) = compare([run("a", "++-"), run("b", "+--", prefix="other/")])["pairs"]
+def test_runs_on_different_images_are_compared_on_common_images_only() -> None:
+    (pair,) = compare([make_run("a", "++-"), make_run("b", "+--", prefix="other/")])["pairs"]
     assert "p" not in pair
-    assert pair["says"] == "b and a were tested on different images, so that they cannot be compared image by image."
-    (pair,) = compare([run("a", "++-"), run("b", "+--+")])["pairs"]
+    assert pair["summary"] == "b and a were tested on different images and cannot be compared image by image."
+    (pair,) = compare([make_run("a", "++-"), make_run("b", "+--+")])["pairs"]
     assert pair["images"] == 3
-    assert "on the 3 images that both were tested on" in pair["says"]
+    assert "on the 3 common test images" in pair["summary"]
 
 
-def test_several_runs_are_held_to_more() -> None:
-    first = run("a", "-" * 8 + "+" * 20)
-    better = "+" * 28
-    (alone,) = compare([first, run("b", better)])["pairs"]
-    beside = compare([first, run("b", better), run("c", better), run("d", "-" * 8 + "+" * 20)])["pairs"]
-    assert alone["p"] == pytest.approx(2 / 2**8)
-    assert [pair["p"] for pair in beside] == pytest.approx([3 * 2 / 2**8, 3 * 2 / 2**8, 1.0])
+def test_p_values_of_several_runs_are_holm_corrected() -> None:
+    first = make_run("a", "-" * 8 + "+" * 20)
+    all_correct = "+" * 28
+    (single_pair,) = compare([first, make_run("b", all_correct)])["pairs"]
+    pairs = compare([first, make_run("b", all_correct), make_run("c", all_correct), make_run("d", "-" * 8 + "+" * 20)])[
+        "pairs"
+    ]
+    assert single_pair["p"] == pytest.approx(2 / 2**8)
+    assert [pair["p"] for pair in pairs] == pytest.approx([3 * 2 / 2**8, 3 * 2 / 2**8, 1.0])
 
 
-def test_what_differs_is_listed_but_for_what_differs_always() -> None:
+def test_differing_keys_are_listed_except_ignored_keys() -> None:
     configs = [
         {"optimizer.lr": 0.1, "seed": 1, "run_dir": "a"},
         {"optimizer.lr": 0.2, "seed": 1, "run_dir": "b", "model.stem_channels": 24},
@@ -60,7 +65,7 @@ def test_what_differs_is_listed_but_for_what_differs_always() -> None:
     assert diff_configs(configs) == {"optimizer.lr": [0.1, 0.2, None], "model.stem_channels": [None, 24, None]}
 
 
-def test_rows_hold_the_scores_with_their_interval() -> None:
-    row = compare([run("a", "+" * 90 + "-" * 10), run("b", "+" * 100)])["runs"][0]
+def test_rows_contain_metrics_with_interval() -> None:
+    row = compare([make_run("a", "+" * 90 + "-" * 10), make_run("b", "+" * 100)])["runs"][0]
     assert (row["run"], row["images"], row["accuracy"], row["seconds"]) == ("a", 100, 0.9, None)
     assert row["interval"] == pytest.approx([0.8256, 0.9448], abs=1e-4)

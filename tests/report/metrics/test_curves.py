@@ -1,23 +1,23 @@
-"""The curves of two classes, beside what one counts by hand."""
+"""ROC and precision-recall curves compared with values computed by hand."""
 
 import numpy as np
 import pytest
 
 from cnn_classifier.report.metrics.curves import MAX_POINTS, binary_curves
 
-LABELS, SURE = np.array([0, 0, 0, 1, 0, 1, 1]), np.array([0.05, 0.1, 0.2, 0.35, 0.6, 0.7, 0.9])
+LABELS, SCORES = np.array([0, 0, 0, 1, 0, 1, 1]), np.array([0.05, 0.1, 0.2, 0.35, 0.6, 0.7, 0.9])
 
 
-def test_the_best_thresholds_are_those_found_by_hand() -> None:
-    curves = binary_curves(LABELS, SURE)
+def test_best_thresholds_and_areas_match_hand_computed_values() -> None:
+    curves = binary_curves(LABELS, SCORES)
 
-    # From 0.35 on all three are found, and one of the four others is taken for them; from 0.7 on it is two and none.
+    # At a threshold of 0.35 there are 3 true and 1 false positives; at 0.7 there are 2 and 0.
     assert curves["roc"]["best"] == {
         "threshold": 0.35,
         "false_positive_rate": 0.25,
         "true_positive_rate": 1.0,
     }
-    assert curves["roc"]["area"] == pytest.approx(11 / 12)  # of the 12 pairs one is in the wrong order
+    assert curves["roc"]["auc"] == pytest.approx(11 / 12)  # 1 of the 12 pairs is misordered
     assert curves["precision_recall"]["best"] == {
         "threshold": 0.35,
         "precision": 0.75,
@@ -26,11 +26,11 @@ def test_the_best_thresholds_are_those_found_by_hand() -> None:
     }
 
 
-def test_one_class_alone_has_no_curves() -> None:
+def test_single_class_has_no_curves() -> None:
     assert binary_curves(np.ones(3, int), np.array([0.2, 0.4, 0.9])) == {}
 
 
-def test_long_curves_are_thinned_from_end_to_end() -> None:
+def test_long_curves_are_resampled_with_both_ends_and_best_point() -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 20_000)
     points = binary_curves(labels, generator.random(20_000) / 2 + labels / 4)["roc"]["points"]
