@@ -1,11 +1,14 @@
-"""The help of `train`, drawn from `conf/` itself: Hydra's own takes seconds to list the groups."""
+"""The `train` command: single runs and sweeps through Hydra, and a help page built from `conf/`.
+
+Hydra's own help page takes seconds to list the groups.
+"""
 
 import os
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,28 +24,28 @@ from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.config.paths import CONF_DIR, user_config_dirs
 from cnn_classifier.config.yaml_files import check_yaml_files
 from cnn_classifier.errors import ConfigError, StorageError, print_error
+from cnn_classifier.report.text_table import format_table
 from cnn_classifier.sweep.job import run_job, sweep_resume_hint
 from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML, RESUME_OVERRIDE, Leaderboard, job_overrides
 from cnn_classifier.training.distributed import get_rank
 from cnn_classifier.training.status import Status
 
 EXAMPLES = """\
-Train an image classifier on a folder of pictures.
+Train an image classifier on a folder of images.
 
-  python train.py                                       the embedded handwritten digits
-  python train.py dataset=folder dataset.root=PATH      your own folder of images
-  python train.py dataset=cats_dogs dataset.root=PATH model=baseline optimizer.lr=3e-4
-  python train.py -m model=baseline,cnn seed=1,2,3      a sweep: every combination
-  python train.py --cfg job                             the configuration, without running
+  python train.py                                                      train on the embedded handwritten digits
+  python train.py dataset=folder dataset.root=PATH                     train on your own images
+  python train.py dataset=cats_dogs model=baseline optimizer.lr=3e-4   choose a model, set a value
+  python train.py -m model=baseline,cnn seed=1,2,3                     sweep over all combinations
 
-Choose one of each group, and change any value of the configuration with key=value; --cfg job shows them all.
+Select one option per group with group=option, and set any value with key=value. --cfg job prints all values.
 """
 FLAGS = """\
-  -m, --multirun         run every combination of the values that are separated by commas
-  -c, --cfg job          print the configuration and stop; --resolve fills in what refers to other values
-  -cd, --config-dir DIR  a folder with groups and options of your own
-  --debug                show where an error comes from
-  --hydra-help           what else Hydra understands
+  -m, --multirun         run every combination of comma-separated values
+  -c, --cfg job          print the configuration and exit; --resolve resolves interpolations
+  -cd, --config-dir DIR  add a folder with your own groups and options
+  --debug                print the traceback of an error
+  --hydra-help           list the other options of Hydra
 
 Tab completion: eval "$(python train.py -sc install=bash)"
 """
@@ -50,80 +53,99 @@ SWEEP_DIR, SWEEP_SUBDIR = "hydra.sweep.dir=", "hydra.sweep.subdir="
 
 
 def format_train_help(argv: Sequence[str] = ()) -> str:
-    """What can be chosen, each option with the first line of its file.
+    """Format the help: examples, every option of every config group with its description, and flags.
 
     Args:
-        words: Of the command; a `--config-dir` among them is listed, too.
+        argv: The arguments of the command; the groups in `--config-dir` are listed, too.
     """
-    options = [path for folder in (CONF_DIR, *user_config_dirs(argv)) for path in folder.glob("*/*.yaml")]
-    groups = sorted({path.parent.name for path in options})
-    return "\n".join([EXAMPLES, *(format_group_help(group, options) for group in groups), FLAGS])
+    options: dict[str, dict[str, str]] = {}  # group -> "group=option" -> description
+    for folder in (CONF_DIR, *user_config_dirs(argv)):
+        for path in sorted([*folder.glob("*/*.yaml"), *folder.glob("hydra/*/*.yaml")]):
+            group = path.parent.relative_to(folder).as_posix()
+            options.setdefault(group, {})[f"{group}={path.stem}"] = read_description(path)
+    name_width = max(len(name) for group in options.values() for name in group)
+    line_width = max(shutil.get_terminal_size((120, 24)).columns, name_width + 30)
+    blocks = [EXAMPLES]
+    for group in sorted(options):
+        rows = [
+            (f"  {name:<{name_width}}", textwrap.shorten(description, line_width - name_width - 4, placeholder=" …"))
+            for name, description in sorted(options[group].items())
+        ]
+        blocks.append(f"{group}\n{format_table(rows)}\n")
+    return "\n".join([*blocks, FLAGS])
 
 
-def format_group_help(group: str, options: Sequence[Path]) -> str:
-    """`model` and its options, one a line."""
-    width = shutil.get_terminal_size((120, 24)).columns
-    lines = [group]
-    for path in sorted(path for path in options if path.parent.name == group):
-        comments = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match("# [^@]", line)]
-        description = comments[0].removeprefix("# ") if comments else ""
-        summary = textwrap.shorten(description, max(width - 24, 24), placeholder=" …")
-        lines.append(f"  {f'{group}={path.stem}':<22}{summary}".rstrip())
-    return "\n".join([*lines, ""])
+def read_description(path: Path) -> str:
+    """Return the first comment of a YAML file that is not a `@package` directive."""
+    match = re.search(r"^# ([^@\n].*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return match[1] if match else ""
 
 
 def train_command(argv: Sequence[str], *, debug: bool) -> int:
-    """Run `train` with Hydra's own command line: overrides, `-m`, `--cfg job`, `--help`, completion.
+    """Run `train` with the command line of Hydra: overrides, `-m`, `--cfg job`, completion.
+
+    Args:
+        argv: The arguments after `train`.
+        debug: Whether to print tracebacks.
 
     Returns:
-        The exit code; of a sweep, that of its first job that failed.
+        The exit code. For a sweep, it is that of the first job that failed.
     """
     is_sweep = not {"-m", "--multirun"}.isdisjoint(argv)
     if not is_sweep and (resume_arguments := [argument for argument in argv if argument.startswith(RESUME_OVERRIDE)]):
-        raise ConfigError(f"{resume_arguments[0]} goes with -m, and the words of that sweep")
+        raise ConfigError(f"{resume_arguments[0]} requires -m and the overrides of that sweep")
     leaderboard = Leaderboard(resolve_sweep_dir(argv)) if is_sweep else None
     statuses: list[Status] = []
 
     def run_task(config: Config) -> float | None:
         hydra_config = HydraConfig.get()
-        task_overrides: Any = OmegaConf.to_container(
-            hydra_config.overrides.task, resolve=False
-        )  # words may refer to others
-        overrides = job_overrides(task_overrides)
-        run_dir = Path(hydra_config.runtime.output_dir)
+        # Not resolved: an override may contain interpolations.
+        task_overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
         run_function = run_job if leaderboard is None else leaderboard.run
-        statuses.append(run_function(config, run_dir, overrides, debug=debug))
+        run_dir = Path(hydra_config.runtime.output_dir)
+        statuses.append(run_function(config, run_dir, job_overrides(task_overrides), debug=debug))
         if statuses[-1].exit_code and not get_rank():
             print_error(statuses[-1].message, statuses[-1].exit_code)
-        return statuses[-1].val_accuracy  # what a sweeper optimises
+        return statuses[-1].val_accuracy  # the objective of a sweeper
 
     check_yaml_files(*user_config_dirs(argv))
-    original_argv, sys.argv = (
-        sys.argv,
-        [sys.argv[0], *(with_sweep_dir(argv, leaderboard.sweep_dir) if leaderboard else argv)],
-    )
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting with 1
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(run_task)()
-    except (*COMPOSITION_ERRORS, YAMLError, ValueError) as error:  # Hydra's own; those of a job are in its status
-        raise translate_hydra_error(error, argv) from error
-    except RecursionError as error:
-        config_dirs = ", ".join(map(str, user_config_dirs(argv))) or CONF_DIR
-        raise ConfigError(f"the defaults lists in {config_dirs} name each other without end; leave one out") from error
+        run_hydra(run_task, with_sweep_dir(argv, leaderboard.sweep_dir) if leaderboard else argv)
     except KeyboardInterrupt as error:
         hint = sweep_resume_hint(leaderboard.sweep_dir) if leaderboard else ""
         raise KeyboardInterrupt(str(error) or hint) from None
-    except OSError as error:
-        raise StorageError(f"{error.filename}: {error.strerror}; choose another folder with run_dir=PATH") from error
     finally:
-        del os.environ["HYDRA_FULL_ERROR"]
-        sys.argv = original_argv
         statuses = leaderboard.finalize() if leaderboard else statuses
     return next((status.exit_code for status in statuses if status.exit_code), 0)
 
 
+def run_hydra(task: Callable[[Config], float | None], argv: Sequence[str]) -> None:
+    """Run a task with `hydra.main`, which reads `sys.argv`.
+
+    Raises:
+        ConfigError: If the config cannot be composed.
+        StorageError: If the run directory cannot be created.
+    """
+    original_argv, sys.argv = sys.argv, [sys.argv[0], *argv]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of exiting with 1
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task)()
+    except (*COMPOSITION_ERRORS, YAMLError, ValueError) as error:  # of Hydra; errors of a job are in its status
+        raise translate_hydra_error(error, argv) from error
+    except RecursionError as error:
+        config_dirs = ", ".join(map(str, user_config_dirs(argv))) or CONF_DIR
+        raise ConfigError(f"The defaults lists in {config_dirs} form a cycle; remove one of the entries.") from error
+    except OSError as error:
+        raise StorageError(
+            f"Cannot create {error.filename}: {error.strerror}. Choose another directory with run_dir=PATH."
+        ) from error
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        sys.argv = original_argv
+
+
 def with_sweep_dir(argv: Sequence[str], sweep_dir: Path) -> list[str]:
-    """The words of a command, with the folder of its sweep among its overrides: Hydra takes them in one go only."""
+    """Insert the directory of the sweep before the first override; Hydra requires all overrides to be adjacent."""
     others = [argument for argument in argv if not argument.startswith(SWEEP_DIR)]
     insert_at = next(
         (index for index, argument in enumerate(others) if "=" in argument and not argument.startswith("-")),
@@ -133,16 +155,16 @@ def with_sweep_dir(argv: Sequence[str], sweep_dir: Path) -> list[str]:
 
 
 def resolve_sweep_dir(argv: Sequence[str]) -> Path:
-    """The folder of a sweep: a new one, the one that is given, or that of the sweep to go on with.
+    """Return the directory of the sweep: that of the sweep to resume, the configured one or a new one.
 
     Raises:
-        ConfigError: If no sweep began in the folder to go on with, or Hydra would put its jobs elsewhere.
+        ConfigError: If there is no sweep to resume, or the jobs would not be directly inside the directory.
     """
     for argument in argv:
         if (argument.startswith(SWEEP_DIR) and "${" in argument) or (
             argument.startswith(SWEEP_SUBDIR) and "/" in argument
         ):
-            raise ConfigError(f"{argument}: a sweep has one folder, and each job one in it; expected a plain name")
+            raise ConfigError(f"{argument} is not supported: expected a plain name without interpolation or /")
     values = {
         prefix: argument.removeprefix(prefix).strip("'\"").replace("\\'", "'")
         for argument in argv
@@ -153,7 +175,7 @@ def resolve_sweep_dir(argv: Sequence[str]) -> Path:
         folder = Path(values[RESUME_OVERRIDE])
         if not (folder / MULTIRUN_YAML).is_file():
             raise ConfigError(
-                f"{RESUME_OVERRIDE}{folder}: no sweep began there; expected a folder such as outputs/sweeps/<time>"
+                f"{RESUME_OVERRIDE}{folder} is not the directory of a sweep: expected one such as outputs/sweeps/<time>"
             )
         return folder
     return Path(values.get(SWEEP_DIR) or Path("outputs", "sweeps", datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")))

@@ -1,19 +1,20 @@
-"""What can be known of a configuration's plain values before torch is imported: kinds, ranges, parts."""
+"""Checks of config values that do not import torch: types, ranges and required groups."""
 
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from cnn_classifier.config.metrics import check_monitors
 from cnn_classifier.config.signature import check_signature
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.validation import feature_map_size
 
-# Lightning takes numbers, words and lists here; its own signature is checked once it is imported.
+# Lightning accepts several types for these keys; they are checked against its signature after it is imported.
 UNION_TYPED_KEYS = ("compute.compile", "trainer.devices", "trainer.precision")
-# Smallest and largest value of the numbers that the YAML sets; None is open.
+# Minimum and maximum of numeric values; `None` means no limit.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
     "loss.label_smoothing": (0, 1),
@@ -35,7 +36,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.gradient_clip_val": (0, None),
     "trainer.max_epochs": (1, None),
 }
-# What `auto` may be replaced by.
+# Valid values of the keys that are `auto` by default; they determine the expected types.
 EXAMPLE_VALUES: dict[str, Any] = {
     "augment.affine.crop_area": [0.5, 1.0],
     "augment.affine.degrees": 11.5,
@@ -51,29 +52,29 @@ EXAMPLE_VALUES: dict[str, Any] = {
     "optimizer.lr": 1e-3,
     "trainer.max_epochs": 20,
 }
-# What may be left out.
-# The value of a limited key that means "no limit".
+# Values below the minimum that mean "no limit".
 UNLIMITED = {"trainer.max_epochs": -1}
 # The keys of `trainer` that are null until `auto/` resolves them; Lightning does not accept `auto` for them.
 AUTO_IF_NULL = ("max_epochs", "precision")
+# Keys that may be null although their default is not.
 NULLABLE_KEYS = ("model.weights", "trainer.max_epochs")
 ALLOWED_VALUES: dict[str, tuple[Any, ...]] = {
     "compute.compile": ("auto", True, False),
     "compute.memory_format": ("auto", "channels_last", "contiguous"),
 }
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
-# What `auto` is for this many images; it grows with the root of their number.
+# `budget=auto` is `DEFAULT_SECONDS` for up to `REFERENCE_NUM_IMAGES`, and grows with the square root of their number.
 DEFAULT_SECONDS, REFERENCE_NUM_IMAGES = 900, 4000
 
 
 def check_values(values: Mapping[str, Any]) -> None:
-    """Check all that a run needs and every range.
+    """Check the required groups and the range of every value.
 
     Args:
-        values: The plain configuration.
+        values: The config as plain data.
 
     Raises:
-        ConfigError: Naming the key, the value and what was expected.
+        ConfigError: If a value is invalid; the message names the key, the value and what was expected.
     """
     check_required_groups(values)
     parse_duration(values["budget"], num_images=1)
@@ -82,22 +83,32 @@ def check_values(values: Mapping[str, Any]) -> None:
             check_range(key, get_by_path(values, key), low, high)
     for name in AUTO_IF_NULL:
         if values["trainer"][name] == AUTO:
-            raise ConfigError(f"trainer.{name}=auto is not a value of Lightning's; use trainer.{name}=null instead")
+            raise ConfigError(f"trainer.{name}=auto is not supported by Lightning; use trainer.{name}=null instead")
     for key, choices in ALLOWED_VALUES.items():
         if get_by_path(values, key) not in choices:
             expected = ", ".join(map(str, choices))
-            raise ConfigError(f"{key}={get_by_path(values, key)} is unknown; expected one of: {expected}")
+            raise ConfigError(f"{key}={get_by_path(values, key)} is unknown: expected one of {expected}")
+    check_monitors(values)
     check_signature(DatasetConfig, values["dataset"], name="dataset")
     dataset_config = DatasetConfig(**values["dataset"])
     widths = get_by_path(values, "model.widths")
     if widths == []:
-        raise ConfigError("model.widths=[] has no block; expected such as model.widths=[32,64]")
+        raise ConfigError("model.widths=[] is empty: expected one width per block, such as model.widths=[32,64]")
     if widths and dataset_config.image_size != AUTO:
         feature_map_size(int(dataset_config.image_size), EXAMPLE_VALUES["model.widths"] if widths == AUTO else widths)
 
 
 def check_type(key: str, value: Any, default: Any) -> None:
-    """Raise ConfigError if a value is of another kind than the default it replaces; null gives way to anything."""
+    """Check that an override has the type of the default that it replaces; a null default accepts any type.
+
+    Args:
+        key: The dotted key.
+        value: The value of the override.
+        default: The value without the override.
+
+    Raises:
+        ConfigError: If the type differs.
+    """
     example = EXAMPLE_VALUES.get(key, default)
     if example is None or isinstance(example, dict) or (value is None and key in NULLABLE_KEYS):
         return
@@ -105,13 +116,11 @@ def check_type(key: str, value: Any, default: Any) -> None:
         return
     if (value == AUTO and default == AUTO) or is_same_type(value, example):
         return
-    default = example
-    type_name = "list" if isinstance(default, list) else type(default).__name__
-    raise ConfigError(f"{key}={value} is of the wrong type; expected {type_name} such as {key}={default}")
+    raise ConfigError(f"{key}={value} is of the wrong type: expected {type(example).__name__} such as {key}={example}")
 
 
 def is_same_type(value: Any, default: Any) -> bool:
-    """Whether a value is of the default's type; whole numbers are numbers too, and lists go by their first item."""
+    """Return whether a value has the type of the default; a float accepts an int, a list the type of its first item."""
     if isinstance(default, list):
         return isinstance(value, list) and all(is_same_type(item, default[0]) for item in value if default)
     if isinstance(default, bool) or isinstance(value, bool):
@@ -120,45 +129,57 @@ def is_same_type(value: Any, default: Any) -> bool:
 
 
 def check_required_groups(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError if a run lacks a part, or says of one what it cannot mean."""
+    """Check that the required groups are present, and the values whose type depends on their content.
+
+    Raises:
+        ConfigError: If a group is missing or a value is invalid.
+    """
     for group in ("dataset", "model", "optimizer", "scheduler", "trainer", "loss"):
         if not isinstance(values.get(group), dict):
-            raise ConfigError(f"{group} is missing; choose one of its options, which --help lists")
+            raise ConfigError(f"{group} is missing: choose one of its options, which train --help lists")
     if not isinstance(values["resume"], str | None):
-        raise ConfigError(f"resume={values['resume']} is of the wrong type; expected auto, or a path")
+        raise ConfigError(f"resume={values['resume']} is of the wrong type: expected auto or a path")
     weights = values["loss"]["class_weights"]
     is_weight_list = isinstance(weights, list) and all(isinstance(w, int | float) and w > 0 for w in weights)
     if not (weights is None or weights == "balanced" or is_weight_list):
-        raise ConfigError(f"loss.class_weights={weights}: expected balanced, or one number above 0 a class")
+        raise ConfigError(f"loss.class_weights={weights}: expected balanced or one positive number per class")
 
 
 def check_range(key: str, value: Any, low: float | None, high: float | None) -> None:
-    """Raise ConfigError if a number, or any number of a list, is below `low` or above `high`."""
+    """Check that a number, or every number of a list, is within the limits.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
     for number in value if isinstance(value, list) else [value]:
         if not isinstance(number, int | float):
             continue
         if (low is not None and number < low) or (high is not None and number > high):
             expected = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise ConfigError(f"{key}={value} is out of range; expected {expected}")
+            raise ConfigError(f"{key}={value} is out of range: expected {expected}")
 
 
 def get_by_path(values: Any, key: str) -> Any:
-    """The value of a dotted key; None if the chosen group has no such key."""
+    """Return the value of a dotted key, or `None` if the selected groups do not have it."""
     for part in key.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
 
 
 def parse_duration(budget: str | int | float, num_images: int) -> float:
-    """`90s`, `15m` or `1h30m` in seconds; `auto` is a quarter of an hour for some thousand images, and grows with more.
+    """Parse a time budget and return it in seconds.
+
+    Args:
+        budget: A time such as `90s`, `15m` or `1h30m`, or `auto`: 15 minutes for up to 4,000 images.
+        num_images: The number of training images, which determines `auto`.
 
     Raises:
-        ConfigError: If it is none of these.
+        ConfigError: If the format is invalid.
     """
     if budget == AUTO:
         return DEFAULT_SECONDS * max(1.0, math.sqrt(num_images / REFERENCE_NUM_IMAGES))
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", str(budget))
     seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in parts)
     if not seconds or "".join(number + unit for number, unit in parts) != str(budget):
-        raise ConfigError(f"budget={budget} cannot be read; expected a time such as 90s, 15m or 1h30m")
+        raise ConfigError(f"budget={budget} cannot be parsed: expected a time such as 90s, 15m or 1h30m")
     return seconds

@@ -1,4 +1,4 @@
-"""Passwords and keys are not written down: not in a saved configuration, nor in a status or a report."""
+"""Redaction of passwords and keys in saved configs, statuses and reports."""
 
 import re
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ ENV_INTERPOLATION = "${oc.env:"
 
 
 def redact(resolved: Any, raw: Any = None, key: str = "") -> Any:
-    """Plain values with what nobody else should read left out.
+    """Replace secrets in nested plain values by `***`.
 
     Args:
-        resolved: The values.
-        raw: The same with their interpolations; what comes from the environment stays one, unless it is in a list.
-        key: The name of the value.
+        resolved: The values, with interpolations resolved.
+        raw: The same values with interpolations. A value that is read from an environment variable is returned as the
+            interpolation, unless it is in a list.
+        key: The key of the value.
     """
     if isinstance(raw, str) and ENV_INTERPOLATION in raw:
         return raw
@@ -34,11 +35,11 @@ def redact(resolved: Any, raw: Any = None, key: str = "") -> Any:
 
 
 def redact_override(override: str) -> str:
-    """`name=value` and addresses likewise."""
+    """Redact an override whose key names a secret, or the password in a URL."""
     name, _, value = override.partition("=")
     return f"{name}={MASK}" if value and SECRET_NAME.search(name) else URL_PASSWORD.sub(rf"\1{MASK}@", override)
 
 
 def redact_overrides(overrides: Sequence[str]) -> list[str]:
-    """The words of a command, likewise."""
+    """Redact each override of a command."""
     return [redact_override(override) for override in overrides]

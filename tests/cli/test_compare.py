@@ -48,7 +48,8 @@ def test_compare_prints_scores_significance_and_differences(
     assert first.split() == ["first", "0.6000", "0.5020", "to", "0.6906", "0.6000", "0.2500", "100", "63"]
     assert second.startswith("second  0.8000")
     assert verdict.startswith(
-        "second has a higher accuracy than first on the 100 test images (20 correct only with second, 0 only with first)"
+        "second has a higher accuracy than first on the 100 test images "
+        "(20 correct only with second, 0 only with first)"
     )
     assert verdict.endswith("The difference is significant (p < 0.0001).")
     assert [line.split() for line in differences.splitlines()] == [["first", "second"], ["optimizer.lr", "0.1", "0.2"]]

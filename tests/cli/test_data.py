@@ -141,7 +141,7 @@ def test_unwritable_html_report_is_exit_code_5_after_json(photos: Path, capsys: 
     assert main(["data", "check", str(photos), "--json", "--out", str(Path("taken", "page.html"))]) == 5
     captured = capsys.readouterr()
     assert json.loads(captured.out)["images"] == 17
-    assert captured.err.splitlines()[-1].startswith(f"error: {Path('taken')}")
+    assert captured.err.splitlines()[-1].startswith(f"error: Cannot write {Path('taken', 'page.html')}")
     assert "unreadable  1" in captured.err
 
 
@@ -214,9 +214,13 @@ def test_archive_is_checked_like_folder(make_folder: MakeFolder, capsys: Capture
         (
             ["check", "missing"],
             3,
-            "dataset.source: missing does not exist; expected a folder with one folder",
+            "dataset.source: missing does not exist. Expected a folder with one folder",
         ),
-        (["check", "animals10"], 2, "dataset.source is not set for dataset 'animals10'. Download it from https://www.kaggle.com/"),
+        (
+            ["check", "animals10"],
+            2,
+            "dataset.source is not set for dataset 'animals10'. Download it from https://www.kaggle.com/",
+        ),
         (["check"], 2, "the following arguments are required: SOURCE; see cnn-classifier data check --help"),
         (["check", "here", "--jsn"], 2, "unrecognized arguments: --jsn"),
         (["chek", "here"], 2, "invalid choice: 'chek'"),

@@ -84,7 +84,7 @@ def test_unsupported_sweep_directory_raises_config_error(
     argv: list[str], folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*argv, folder]) == 2
-    assert f"{folder}: a sweep has one folder, and each job one in it" in capsys.readouterr().err
+    assert f"{folder} is not supported: expected a plain name" in capsys.readouterr().err
 
 
 def test_sweep_directory_may_contain_special_characters(argv: list[str]) -> None:
@@ -104,10 +104,10 @@ def test_secrets_are_not_written_to_the_sweep_directory(argv: list[str]) -> None
 
 def test_invalid_sweep_resume_raises_config_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*argv, "sweep.resume=nowhere"]) == 2
-    assert "sweep.resume=nowhere: no sweep began there; expected a folder" in capsys.readouterr().err
+    assert "sweep.resume=nowhere is not the directory of a sweep: expected one such as" in capsys.readouterr().err
 
     assert main([*(argument for argument in argv if argument != "-m"), "sweep.resume=sweep"]) == 2
-    assert "sweep.resume=sweep goes with -m" in capsys.readouterr().err
+    assert "sweep.resume=sweep requires -m" in capsys.readouterr().err
 
 
 def test_running_status_without_a_lock_is_read_as_killed(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_leaderboard_is_sorted_by_validation_accuracy_and_shows_states(tmp_path:
     assert "4 done, 1 failed" in page
     assert "the loss is &lt;nan&gt;" in page
     assert "90.5 %" in page  # the mean over two seeds
-    assert "really worse" in page
+    assert "significantly worse" in page
     assert 'http-equiv="refresh"' not in page
 
 
