@@ -37,7 +37,7 @@ class SeedGroup:
 
     @property
     def is_significantly_worse(self) -> bool:
-        """Whether the mean is below that of the best group at the significance level."""
+        """True if the mean is significantly below that of the best group."""
         return self.p_value is not None and self.p_value < SIGNIFICANCE_LEVEL
 
 

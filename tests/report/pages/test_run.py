@@ -155,7 +155,7 @@ def test_hostile_names_are_escaped(name: str, tmp_path: Path) -> None:
         }
         return write_page_only(folder, evaluation, epochs=EPOCHS, data=summary_with_name(name), **run_info)
 
-    plain, page = write_page_with_name("name", tmp_path / "plain"), write_page_with_name(name, tmp_path / "odd")
+    plain, page = write_page_with_name("name", tmp_path / "plain"), write_page_with_name(name, tmp_path / "hostile")
     assert [(tag, list(attributes)) for tag, attributes in page.tags] == [
         (tag, list(attributes)) for tag, attributes in plain.tags
     ]
