@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cnn_classifier.serve.server import create_socket, serve
 
     limits = Limits(max_body_bytes=arguments.max_body_bytes) if arguments.max_body_bytes else Limits()
-    predictor, sha256 = load_bundle(arguments.model, threads=arguments.threads)
+    predictor, sha256 = load_bundle(arguments.model, num_threads=arguments.threads)
     app = make_app(predictor, sha256=sha256, threshold=arguments.threshold, limits=limits)
     with create_socket(arguments.host, arguments.port) as listener:
         host, bound_port = listener.getsockname()[:2]

@@ -124,14 +124,14 @@ def write_model(
     if to == "safetensors":
         save_safetensors(path, classifier)
     elif to == "torch":
-        write_program(path, InferenceGraph(classifier, metadata), image_size)
+        write_exported_program(path, InferenceGraph(classifier, metadata), image_size)
     else:
         write_onnx(path, InferenceGraph(classifier, metadata, resize=any_size), image_size)
         if calibration_samples:
             quantize(path, [sample.path for sample in calibration_samples], metadata.preprocess)
 
 
-def write_program(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:
+def write_exported_program(path: Path, module: InferenceGraph, image_size: Sequence[int]) -> None:
     """Write `model.pt2` with a dynamic batch size."""
     example = torch.zeros(2, *image_size, module.preprocess.channels, dtype=torch.uint8)
     program = torch.export.export(module.eval(), (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))

@@ -121,13 +121,13 @@ def quantize(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
         reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=["Conv", "MaxPool", "Add", "Gemm", "MatMul"],
-        nodes_to_exclude=topk_inputs(prepared),
+        nodes_to_exclude=find_similarity_nodes(prepared),
     )
     prepared.unlink()
     quantized.replace(path)
 
 
-def topk_inputs(path: Path) -> list[str]:
+def find_similarity_nodes(path: Path) -> list[str]:
     """Return the nodes that compute similarities, which stay in float32 because a threshold is applied to them."""
     import onnx
 

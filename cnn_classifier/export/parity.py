@@ -59,6 +59,7 @@ class Parity:
         )
 
     def __str__(self) -> str:
+        """Format the result as one line."""
         return (
             f"same class for {self.same_class} of {self.images} images, maximum difference of probabilities "
             f"{self.max_difference:.1e}, accuracy {self.accuracy:.4f} (checkpoint: {self.checkpoint_accuracy:.4f})"

@@ -12,12 +12,12 @@ from cnn_classifier.inference.metadata import MODEL_JSON, ModelMetadata
 from cnn_classifier.inference.predictor import Predictor
 
 
-def load_bundle(path: Path, *, threads: int | None = None) -> tuple[Predictor, str]:
+def load_bundle(path: Path, *, num_threads: int | None = None) -> tuple[Predictor, str]:
     """Load an ONNX bundle and verify its output for a gray image.
 
     Args:
         path: The directory that `cnn-classifier export` wrote.
-        threads: The number of threads of one forward pass. None uses all cores.
+        num_threads: The number of threads of one forward pass. None uses all cores.
 
     Returns:
         The predictor and the SHA-256 of the graph.
@@ -34,7 +34,7 @@ def load_bundle(path: Path, *, threads: int | None = None) -> tuple[Predictor, s
             f"{path} is not an ONNX bundle. Export one with `cnn-classifier export {path} --out bundle` and serve it."
         )
     metadata = ModelMetadata.load(path)
-    predictor = Predictor(OnnxBackend(graph, num_threads=threads), metadata)
+    predictor = Predictor(OnnxBackend(graph, num_threads=num_threads), metadata)
     image_size, channels = metadata.preprocess.image_size, metadata.preprocess.channels
     try:
         probabilities = predictor.predict_proba(np.full((2, image_size, image_size, channels), 128, np.uint8))

@@ -202,5 +202,5 @@ def test_a_checkpoint_that_does_not_fit_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"newer\.ckpt was written by cnn_classifier 9\.9; upgrade to read it$"):
         Predictor.load(newer)
     wider = make_classifier(model=HPARAMS["model"] | {"hidden_dim": 5}).state_dict()
-    with pytest.raises(CheckpointError, match=r"other\.ckpt: its weights and its network do not fit together"):
+    with pytest.raises(CheckpointError, match=r"other\.ckpt: its weights do not match its network"):
         Predictor.load(save_checkpoint(tmp_path / "other.ckpt", make_classifier(), state_dict=wider))
