@@ -1,3 +1,5 @@
+"""Shim for `python train.py dataset=cats_dogs` in a checkout."""
+
 import sys
 
 from cnn_classifier.cli.main import main

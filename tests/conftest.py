@@ -1,4 +1,4 @@
-"""What every test stands on: a cache of its own, and folders of pictures made in sight."""
+"""Fixtures of all tests: a separate cache, small image folders, a trained checkpoint and its bundle."""
 
 import os
 import shutil
@@ -26,48 +26,54 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of long tests first, so that no worker is left alone with one in the end."""
+    """Run the files of long tests first, so that no worker is left alone with one at the end."""
     items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Neither read nor fill the developer's cache."""
+def separate_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use an empty cache in place of the developer's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path_factory.mktemp("home")))
         yield
 
 
 @pytest.fixture(autouse=True)
-def pictures_where_they_are_tested(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of a tiny training's time goes into `figures/`; tests/report and whoever asks for `pictures` draw them."""
+def skip_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip the figures, which take half of the time of a tiny training.
+
+    The tests in tests/report draw them, and those that request the fixture `pictures`.
+    """
     if "pictures" not in request.fixturenames and "report" not in request.path.parts:
         monkeypatch.setattr(Figure, "savefig", lambda figure, path, **more: Path(path).touch())
         monkeypatch.setattr("cnn_classifier.report.charts.figures.save_png", lambda figure, path: path.touch())
 
 
 @pytest.fixture(autouse=True)
-def speed_of_no_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every machine is given the same step time, so that it chooses the same; tests/auto/test_execution.py measures."""
+def fixed_step_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Return the same step time on every machine, so that all machines choose the same precision and memory format.
+
+    The tests in tests/auto/test_execution.py measure it.
+    """
     if request.path.stem != "test_execution":
-        monkeypatch.setattr(StepTimer, "measure", lambda self, precision, layout, **limits: 0.02)
+        monkeypatch.setattr(StepTimer, "measure", lambda self, precision, memory_format, **limits: 0.02)
 
 
 @pytest.fixture
 def pictures() -> None:
-    """Draw them."""
+    """Draw the figures of a training."""
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that no other test has filled."""
+    """An empty cache directory for a single test."""
     monkeypatch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> MakeFolder:
-    """`make_folder({"train/cats": 6, "train/dogs": 6})` writes so many PNGs of one colour a class, with some noise."""
+    """A function that writes noisy PNGs of one color per class: `make_folder({"train/cats": 6, "train/dogs": 6})`."""
 
     def make(layout: dict[str, int], *, size: int = 32, mode: str = "RGB", name: str = "images") -> Path:
         root = tmp_path / name
@@ -86,22 +92,24 @@ def make_folder(tmp_path: Path) -> MakeFolder:
 
 @pytest.fixture
 def browser() -> Iterator[Any]:
-    """Chromium without a window; skips the test where it is not installed."""
+    """A headless Chromium; the test is skipped if it is not installed."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("chromium is not installed")
     playwright = pytest.importorskip("playwright.sync_api")
-    without_sandbox = hasattr(os, "geteuid") and os.geteuid() == 0  # it refuses to run as root otherwise
-    # For each test anew: as long as it runs, nothing else in this process may start an event loop.
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=program, args=["--no-sandbox"] if without_sandbox else [])
-        yield opened
-        opened.close()
+    without_sandbox = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium requires it as root
+    # Started for each test, since no other event loop can run in this process while Playwright is running.
+    with playwright.sync_playwright() as playwright_api:
+        chromium = playwright_api.chromium.launch(
+            executable_path=program, args=["--no-sandbox"] if without_sandbox else []
+        )
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that tells birds, cats and dogs apart by luck."""
+    """The checkpoint of an untrained classifier of birds, cats and dogs."""
     from helpers.classifiers import make_classifier, save_checkpoint
 
     from cnn_classifier.training.checkpoints import add_calibration
@@ -113,12 +121,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its ONNX bundle; one for all tests, since an export takes seconds."""
+    """The ONNX bundle of `trained`, shared by all tests because an export takes seconds."""
     from cnn_classifier.export.bundle import export
 
     folder = tmp_path_factory.mktemp("exported")
     for name in ("birds", "cats", "dogs"):
         (folder / "images" / name).mkdir(parents=True)
-        Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(folder / "images" / name / "grey.png")
+        Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(folder / "images" / name / "gray.png")
     export(trained, folder / "bundle", images=folder / "images")
     return folder / "bundle"

@@ -1,28 +1,27 @@
-"""Guards of the design: imports go one way, torch comes late, every YAML fits its class, files stay small."""
+"""Guards of the architecture: layout, import layers, torch-free modules, private attributes, sizes and call depth."""
 
 import ast
+import re
 import subprocess
 import sys
-from dataclasses import asdict
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Trainer
-from omegaconf import OmegaConf
+from helpers.folders import MakeFolder
 
-from cnn_classifier.auto.recipe import AUTO
-from cnn_classifier.config.compose import load_config, to_container
-from cnn_classifier.config.instantiate import import_target
-from cnn_classifier.config.metrics import resolve_mode
-from cnn_classifier.config.paths import CONF_DIR
-from cnn_classifier.config.signature import check_signature
-from cnn_classifier.data.config import DatasetConfig
-from cnn_classifier.training.trainer import NON_LIGHTNING_KEYS
+from cnn_classifier.cli.main import main
+from cnn_classifier.training.module import ImageClassifier
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "cnn_classifier"
-# A module imports from its own layer and the layers below it, never from a layer above.
+PACKAGE = Path(__file__).parent.parent / "cnn_classifier"
+MODULES = {
+    path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path != PACKAGE / "__init__.py"
+}
+FOLDERS = [PACKAGE, *{path.parent for path in MODULES.values()} - {PACKAGE}]
+# From top to bottom. A module imports from its own layer and from the layers below.
 LAYERS = [
     ["__main__", "cli"],
     ["sweep", "serve"],
@@ -36,148 +35,184 @@ LAYERS = [
     ["data"],
     ["files", "errors", "lightning_internals"],
 ]
+# Folders stand for all of their modules.
 TORCH_FREE = [
-    "cli", "commands", "train_help", "commands.data", "config", "build", "checks", "errors", "recipe",
-    "budget", "settled", "storage", "sweep.command", "sweep.job", "sweep.leaderboard", "sweep.search",
-    "sweep.pool", "status", "ranks", "signals", "models.checks", "report.write", "report.page",
-    "report.data_page", "report.report_page", "report.comparison", "report.compare_page", "environment",
-    "predictor", "evaluate", "sorting", "card", "engines.onnx", "engines.find",
-    "serve.app", "serve.server", "serve.bundle",
-]  # fmt: skip
-WITH_TORCH = ["data.augment", "data.datamodule", "data.loader", "data.resident", "data.transforms"]
-# What the spine adds to the values of a YAML.
-GIVEN = {
-    "model": {"num_classes": 2, "channels": 3, "image_size": 128},
-    "optimizer": {"params": []},
-    "scheduler": {"optimizer": None},
-}
-NOT_ARGUMENTS = {"scheduler": {"warmup_epochs", "monitor", "total_steps"}}
-YAML_FILES = sorted(path for path in CONF_DIR.rglob("*.yaml") if path.parent != CONF_DIR)
-
-
-def modules() -> dict[str, Path]:
-    names = {
-        path: path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in PACKAGE.rglob("*.py")
-    }
-    return {name.removesuffix(".__init__"): path for path, name in names.items() if name != "__init__"}
+    *("cli", "config", "errors", "files", "report", "sweep", "auto.recipe"),
+    *("data.sources", "data.splits", "data.checks", "data.images", "models.validation", "training.status"),
+    # The ONNX path of prediction, evaluation and serving.
+    *("inference.predictor", "inference.evaluate", "inference.sort", "inference.metadata", "inference.backends.onnx"),
+    "serve",
+]
+# A Lightning callback, which only the training of a search imports.
+WITH_TORCH = {"sweep.pruning"}
+HYDRA_USERS = r"config\..*|cli\.train|sweep\..*"
+PRIVATE_ATTRIBUTES = r"\btrainer\._|\bfit_loop\b|\bepoch_loop\b|\._average_model\b|\._(data|checkpoint)_connector\b"
 
 
 def layer_of(module: str) -> int:
-    rows = [row for row, names in enumerate(LAYERS) for name in names if module == name]
-    assert rows or "." in module, f"{module} has no row"
-    return rows[0] if rows else layer_of(module.rpartition(".")[0])
+    """Return the index of the layer of a module."""
+    top = module.partition(".")[0]
+    return next(index for index, names in enumerate(LAYERS) if top in names)
 
 
-def imported(path: Path) -> set[str]:
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    return {
-        node.module.removeprefix("cnn_classifier.")
-        for node in nodes
-        if (node.module or "").startswith("cnn_classifier.")
-    }
+def imports_of(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Return the modules of the package that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cnn_classifier"):
+            parent = (node.module or "").removeprefix("cnn_classifier").removeprefix(".")
+            for alias in node.names:
+                name = f"{parent}.{alias.name}".removeprefix(".")
+                found.add(name if name in MODULES else parent)
+    return found - {""}
 
 
-def test_imports_go_one_way() -> None:
-    assert len(modules()) > 45
-    wrong = [
-        f"{module} imports {used}"
-        for module, path in modules().items()
-        for used in imported(path)
-        if layer_of(used) < layer_of(module)
+def expand(names: list[str]) -> list[str]:
+    """Return the modules with these names and in these folders, without those that need torch."""
+    modules = [
+        module for module in MODULES if module.startswith(tuple(f"{name}." for name in names)) or module in names
     ]
-    assert wrong == []
+    return [module for module in modules if module not in WITH_TORCH]
 
 
-def brings(heavy: str, names: list[str]) -> str:
-    """The first of these modules whose import brings a heavy one."""
-    asked = """
+def first_importer_of(library: str, modules: list[str]) -> str:
+    """Return the first of the modules whose import also imports the library, empty if there is none."""
+    program = """
 import importlib, sys
 for name in sys.argv[2:]:
     importlib.import_module(f"cnn_classifier.{name}")
     if sys.argv[1] in sys.modules:
         sys.exit(name)
 """
-    done = subprocess.run([sys.executable, "-c", asked, heavy, *names], check=False, capture_output=True, text=True)
-    return done.stderr.strip()
+    command = [sys.executable, "-c", program, library, *modules]
+    return subprocess.run(command, check=False, capture_output=True, text=True).stderr.strip()
 
 
-def test_torch_is_not_imported_by_what_answers_at_once() -> None:
-    data = [name for name in modules() if name.startswith("data.") and name not in WITH_TORCH]
-    assert len(data) > 20
-    assert brings("torch", [*TORCH_FREE, *data]) == ""
-    for heavy in ("sklearn", "scipy", "joblib"):  # each costs a second at most, but so does a check of known images
-        assert brings(heavy, data) == ""
-    assert brings("torch", WITH_TORCH[:1]) == WITH_TORCH[0]  # otherwise this proves nothing
-
-
-def test_hydra_stays_in_the_configuration_and_the_command() -> None:
-    users = [
-        name
-        for name, path in modules().items()
-        for line in path.read_text().splitlines()
-        if line.startswith(("import hydra", "from hydra", "import omegaconf", "from omegaconf"))
-    ]
-    assert set(users) == {"config", "sweep.command", "sweep.space"}
-
-
-def test_files_stay_below_200_lines_and_functions_below_50() -> None:
-    for name, path in modules().items():
-        assert len(path.read_text().splitlines()) <= 200, name
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef):
-                lines = (node.end_lineno or 0) - node.lineno  # docstring included
-                assert lines <= 60, f"{name}.{node.name}"
-
-
-def test_every_model_is_a_module_and_a_yaml_of_one_name() -> None:
-    yaml = {path.stem for path in (CONF_DIR / "model").glob("*.yaml")}
-    python = {path.stem for path in (PACKAGE / "models").glob("*.py")} - {
-        "__init__",
-        "backbones",
-        "checks",
-        "layers",
-        "staged",
-        "weights",
+def test_package_has_at_most_16_entries_and_14_modules_per_folder() -> None:
+    entries = [path.name for path in PACKAGE.iterdir() if not path.name.startswith("__") and path.name != "py.typed"]
+    num_modules = {
+        folder.name: len([path for path in folder.glob("*.py") if not path.name.startswith("__")])
+        for folder in FOLDERS
+        if folder != PACKAGE / "cli"
     }
-    assert yaml == python == {"baseline", "cnn", "resnet", "pretrained"}
+
+    assert len(MODULES) > 100
+    assert len(set(entries) - {"cli"}) <= 16
+    assert {name: count for name, count in num_modules.items() if count > 14} == {}
 
 
-def test_there_are_as_many_configurations_as_we_think() -> None:
-    assert len(YAML_FILES) >= 40
+def test_package_has_at_most_two_folder_levels() -> None:
+    assert [path for path in FOLDERS if len(path.relative_to(PACKAGE).parts) > 2] == []
 
 
-@pytest.mark.parametrize("path", YAML_FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
-def test_every_yaml_composes_and_fits_what_it_configures(path: Path) -> None:
-    group = path.parent.name
-    if group in ("experiment", "search"):
-        load_config([f"{group}={path.stem}"], run_dir="here")
-        return
-    if path.parent.parent.name == "hydra":
-        node = to_container(OmegaConf.load(path))
-        check_signature(import_target(node.pop("_target_")), node, name=path.name)
-        return
-    node = without_auto(to_container(load_config([f"{group}={path.stem}"], run_dir="here")[group]))
-    if group == "dataset":
-        check_signature(DatasetConfig, node, name="dataset")
-        return
-    if group == "trainer":
-        theirs = {key: value for key, value in node.items() if key not in NON_LIGHTNING_KEYS}
-        check_signature(Trainer, theirs | {"precision": "32-true"}, name="trainer")
-        return
-    for leaf in [node] if "_target_" in node else filter(None, node.values()):
-        skipped = {"_target_"} | NOT_ARGUMENTS.get(group, set())
-        resolved = resolve_mode(leaf, group)
-        arguments = {key: value for key, value in resolved.items() if key not in skipped} | GIVEN.get(group, {})
-        check_signature(import_target(leaf["_target_"]), arguments, name=path.name, skip=GIVEN.get(group, {}))
+def test_modules_import_only_from_their_own_and_lower_layers() -> None:
+    violations = [
+        f"{module} imports {name}"
+        for module, path in MODULES.items()
+        for name in imports_of(path)
+        if layer_of(name) < layer_of(module)
+    ]
+
+    assert violations == []
 
 
-def test_the_data_set_defaults_of_yaml_and_signature_are_the_same() -> None:
-    folder = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "dataset" / "folder.yaml"))
-    assert asdict(DatasetConfig()) == folder
+def test_modules_have_no_import_cycles() -> None:
+    graph = {module: imports_of(path, top_level_only=True) for module, path in MODULES.items()}
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
 
 
-def without_auto(node: Any) -> Any:
-    """The values but for those that a recipe settles."""
-    return (
-        {key: without_auto(value) for key, value in node.items() if value != AUTO} if isinstance(node, dict) else node
-    )
+def test_torch_free_modules_do_not_import_torch() -> None:
+    assert {name for name in TORCH_FREE if not expand([name])} == set()
+    assert first_importer_of("torch", expand(TORCH_FREE)) == ""
+    assert first_importer_of("torch", ["data.datamodule"]) == "data.datamodule"  # the check itself works
+
+
+@pytest.mark.parametrize("library", ["sklearn", "scipy", "joblib"])
+def test_modules_of_data_do_not_import_slow_libraries(library: str) -> None:
+    names = expand(["data.sources", "data.splits", "data.checks", "data.images"])
+
+    assert first_importer_of(library, names) == ""
+
+
+def test_hydra_is_imported_only_in_config_train_command_and_sweep() -> None:
+    users = [
+        module
+        for module, path in MODULES.items()
+        if re.search(r"^\s*(from|import) (hydra|omegaconf)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+
+    assert "config.compose" in users
+    assert [module for module in users if not re.fullmatch(HYDRA_USERS, module)] == []
+
+
+def test_private_lightning_attributes_are_used_in_one_module() -> None:
+    users = [name for name, path in MODULES.items() if re.search(PRIVATE_ATTRIBUTES, path.read_text(encoding="utf-8"))]
+
+    assert users == ["lightning_internals"]
+
+
+def test_checkpoint_file_names_are_literals_in_one_module() -> None:
+    users = [
+        module
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in ("best.ckpt", "last.ckpt", "checkpoints")
+    ]
+
+    assert set(users) == {"files"}
+
+
+def test_files_have_at_most_200_lines() -> None:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+
+    assert {name: length for name, length in lengths.items() if length > 200} == {}
+
+
+def test_functions_have_at_most_50_lines() -> None:
+    lengths = {
+        f"{module}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert {name: length for name, length in lengths.items() if length > 50} == {}
+
+
+def test_train_has_at_most_16_statements() -> None:
+    tree = ast.parse((PACKAGE / "train.py").read_text(encoding="utf-8"))
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train")
+    statements = [node for node in ast.walk(function) if isinstance(node, ast.stmt)]
+
+    assert len(statements) - 2 <= 16  # without the `def` and the docstring
+
+
+def test_training_step_has_at_most_12_files_of_the_package_on_its_stack(
+    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks = []
+    step = ImageClassifier.training_step
+
+    def record_stack(self: ImageClassifier, *args: Any, **kwargs: Any) -> Any:
+        frame, files = sys._getframe(), set()
+        while frame is not None:
+            files.add(frame.f_code.co_filename)
+            frame = frame.f_back
+        stacks.append({Path(file).relative_to(PACKAGE).as_posix() for file in files if file.startswith(str(PACKAGE))})
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(ImageClassifier, "training_step", record_stack)
+    monkeypatch.chdir(tmp_path)
+    root = make_folder({"cats": 10, "dogs": 10})
+    options = ["trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=1", "run_dir=run"]
+
+    assert main(["train", "dataset=folder", f"dataset.root={root}", "model=baseline", *options]) == 0
+    assert stacks
+    assert "train.py" in stacks[0]
+    assert len(stacks[0] | {"training/module.py"}) <= 12, sorted(stacks[0])

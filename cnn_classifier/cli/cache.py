@@ -87,6 +87,7 @@ def format_entries(entries: Iterable[Path], total_label: str) -> tuple[str, int]
 
 
 def format_size(num_bytes: int) -> str:
+    """Return a size in megabytes, such as `1.5 MB`."""
     return f"{num_bytes / 1e6:,.1f} MB"
 
 

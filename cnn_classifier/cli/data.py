@@ -109,6 +109,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
 
 
 def format_speed(summary: Mapping[str, Any]) -> str:
+    """Return the number of images checked per second, or that none had to be read."""
     rate = summary["images_per_second"]
     return f"{rate:.0f} images/s" if rate else "all images were cached by an earlier check"
 

@@ -59,6 +59,7 @@ def get_requirements(extra: str = "") -> list[Requirement]:
 
 
 def check_python() -> Iterator[CheckResult]:
+    """Check the version of Python."""
     specifier = SpecifierSet(distribution("cnn_classifier").metadata["Requires-Python"])
     detail = f"{platform.python_version()} on {platform.platform()}, cnn_classifier {__version__}"
     is_supported = specifier.contains(platform.python_version(), prereleases=True)
@@ -115,6 +116,7 @@ def check_cpu() -> Iterator[CheckResult]:
 
 
 def check_accelerator() -> Iterator[CheckResult]:
+    """Check for a GPU and its free memory."""
     import torch
 
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -192,6 +194,7 @@ def get_version(name: str) -> str:
 
 
 def is_satisfied(requirement: Requirement) -> bool:
+    """Return whether a supported version of the package is installed."""
     return bool(get_version(requirement.name)) and requirement.specifier.contains(
         get_version(requirement.name), prereleases=True
     )

@@ -180,4 +180,5 @@ def check_config(config: Config, overrides: Sequence[str]) -> None:
 
 
 def is_group(override: Override) -> bool:
+    """Return whether an override selects an option of a config group, or is for Hydra."""
     return (CONF_DIR / override.key_or_group).is_dir() or override.key_or_group.startswith("hydra")

@@ -40,9 +40,9 @@ class DatasetConfig:
         max_per_class: Take at most this many images of each class from each folder; all of them if None.
         folds: Cross-validate: cut the images into this many parts, each class spread evenly.
         fold: The part that this run sets aside, from 0 to `folds` - 1.
-        image_size: Side in pixels of the square that the network sees; `auto` until `recipe.resolve` settles it.
-        train_sizes: The image sizes of progressive resizing in pixels, each for an equal part of the epochs; `image_size`
-            throughout if None.
+        image_size: Side in pixels of the square that the network sees; `auto` until `auto/` resolves it.
+        train_sizes: The image sizes of progressive resizing in pixels, each for an equal part of the epochs; if None,
+            `image_size` throughout.
         channels: 3 for RGB, 1 for grey.
         resize: What happens to images that are not square: `stretch`, `crop` or `pad`.
         mean: Subtracted from pixels in [0, 1]; one value, or one a channel; measured on the training images if None.

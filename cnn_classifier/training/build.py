@@ -20,6 +20,7 @@ from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.files import CHECKPOINT_DIR
 from cnn_classifier.models.backbones import mean_and_std
 from cnn_classifier.models.finetuning import FineTunable
 from cnn_classifier.models.validation import is_pretrained
@@ -113,7 +114,7 @@ def get_best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
             return Path(callback.best_model_path)
-    path = run_dir / "checkpoints" / "final.ckpt"
+    path = run_dir / CHECKPOINT_DIR / "final.ckpt"
     trainer.save_checkpoint(path, weights_only=False)  # with the optimizer state, so that the run can be resumed
     return path
 

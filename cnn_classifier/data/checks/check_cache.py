@@ -154,6 +154,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def create_tables(path: Path | str) -> sqlite3.Connection:
+    """Open a database and create the missing tables."""
     connection = sqlite3.connect(path, timeout=TIMEOUT)
     try:
         connection.executescript(SCHEMA)
@@ -164,6 +165,7 @@ def create_tables(path: Path | str) -> sqlite3.Connection:
 
 
 def describe_error(error: OSError | sqlite3.OperationalError) -> str:
+    """Return the reason why the database cannot be used."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

@@ -32,19 +32,7 @@ def summarize(index: DatasetIndex, check_result: CheckResult, duplicate_groups: 
     Returns:
         The counts by class and split, unreadable files, warnings, duplicates, leaks, image sizes and suggestions.
     """
-    split_by_path = {sample.path: sample.split for sample in index.samples}
-    classes_by_path: defaultdict[Path, list[str]] = defaultdict(list)
-    for sample in index.samples:
-        classes_by_path[sample.path].append(index.class_names[sample.label])
-    duplicates = [
-        {
-            "kind": kind,
-            "paths": [relative_name(path, index) for path in files],
-            "classes": sorted({name for path in files for name in classes_by_path[path]}),
-            "splits": sorted({split_by_path[path] or "" for path in files} - {""}),
-        }
-        for kind, files in duplicate_groups
-    ]
+    duplicates = describe_duplicates(index, duplicate_groups)
     distinct_groups = merge_duplicate_groups(duplicates)
     class_counts = Counter(index.class_names[sample.label] for sample in index.samples)
     readable_counts = Counter(
@@ -76,6 +64,23 @@ def summarize(index: DatasetIndex, check_result: CheckResult, duplicate_groups: 
         **describe_sizes(sizes),
     }
     return summary | {"suggestions": [*small_class_warnings(summary, readable_counts), *suggest_fixes(summary, sizes)]}
+
+
+def describe_duplicates(index: DatasetIndex, duplicate_groups: DuplicateGroups) -> list[dict[str, Any]]:
+    """Return the kind, paths, classes and split folders of each group of duplicates."""
+    split_by_path = {sample.path: sample.split for sample in index.samples}
+    classes_by_path: defaultdict[Path, list[str]] = defaultdict(list)
+    for sample in index.samples:
+        classes_by_path[sample.path].append(index.class_names[sample.label])
+    return [
+        {
+            "kind": kind,
+            "paths": [relative_name(path, index) for path in files],
+            "classes": sorted({name for path in files for name in classes_by_path[path]}),
+            "splits": sorted({split_by_path[path] or "" for path in files} - {""}),
+        }
+        for kind, files in duplicate_groups
+    ]
 
 
 def count_group_leaks(index: DatasetIndex) -> int:

@@ -71,9 +71,8 @@ def prepare_images(
     with cache_writer:
         check_result = CheckResult()
         while True:  # until a readable image replaces every unreadable one
-            samples = given_samples or limit_per_class(
-                index, config.max_per_class, seed, exclude=check_result.unreadable
-            )
+            unreadable = check_result.unreadable
+            samples = given_samples or limit_per_class(index, config.max_per_class, seed, exclude=unreadable)
             new_paths = [sample.path for sample in samples if sample.path not in check_result.digests]
             if not new_paths:
                 break
@@ -86,8 +85,7 @@ def prepare_images(
             splits = split_samples(replace(index, samples=readable), config, seed, linked=linked)
         else:
             splits = {
-                split: [sample for sample in members if sample.path not in check_result.unreadable]
-                for split, members in given_splits.items()
+                split: [s for s in members if s.path not in unreadable] for split, members in given_splits.items()
             }
         check_class_coverage({split: members for split, members in splits.items() if members}, index.class_names)
         store = cache_writer.finalize({sample.path: check_result.digests[sample.path] for sample in readable})

@@ -32,6 +32,7 @@ class PartialEpochMetrics(Callback):
 
 
 def get_train_metrics(pl_module: LightningModule) -> Iterator[tuple[str, Metric]]:
+    """Yield the names and metrics of the training stage."""
     return cast(StageMetrics, pl_module.train_metrics).items()
 
 
