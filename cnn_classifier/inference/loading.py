@@ -1,4 +1,4 @@
-"""Find out what a path holds, and make the engine that runs it."""
+"""Load the backend that runs a checkpoint, a run directory or a bundle."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ MODEL_ONNX, MODEL_PT2, MODEL_SAFETENSORS = "model.onnx", "model.pt2", "model.saf
 def load_backend(
     path: Path, *, device: str | None = None, trusted: Sequence[str] = ()
 ) -> tuple[Backend, ModelMetadata]:
-    """The engine and the card of a checkpoint, a run folder or a bundle; torch is imported only where it is needed.
+    """Load the backend and the metadata of a model; torch is imported only if needed.
 
     Args:
-        path: The file or folder.
-        device: For PyTorch; bundles of ONNX and programs run on the CPU.
-        trusted: Import paths of networks of your own that it may name.
+        path: A checkpoint, a run directory or a bundle.
+        device: The device of PyTorch models; ONNX and exported programs run on the CPU.
+        trusted: Import prefixes of network classes of your own that a checkpoint may name.
 
     Raises:
-        CheckpointError: If it cannot be used.
-        ConfigError: If there is no such device, or a package is missing.
+        CheckpointError: If the file is missing, damaged or not a model of this package.
+        ConfigError: If the device does not exist, or a package is missing.
     """
     path = path.parent if path.name == MODEL_JSON else path
     if not (path / MODEL_JSON).is_file():

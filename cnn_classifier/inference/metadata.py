@@ -1,4 +1,4 @@
-"""What must be known of a trained network beside its weights: plain data, in a checkpoint or in `model.json`."""
+"""Metadata of a trained model besides its weights: plain data in a checkpoint or in `model.json`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,16 @@ METADATA_FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """How images become the network's input, and its logits an answer.
+    """The metadata of a trained model.
 
     Args:
-        class_names: Name of each class; an index of the logits is an index into them.
-        preprocess: How an image file becomes pixels, and pixels the network's input.
-        aliases: Folders that name a class otherwise, `{cane: dog}`.
-        temperature: What the logits are divided by before the softmax, so that probabilities are as often right as
-            they say (arXiv:1706.04599).
-        threshold: Below this probability of the likeliest class the answer is `unknown`.
-        least_familiarity: Below this familiarity, too; None if the model does not tell.
-        about: What else is told of the model: where it comes from, what it was measured to do.
+        class_names: The name of each class, in the order of the logits.
+        preprocess: The preprocessing of image files.
+        aliases: Other names of classes that evaluation accepts as folder names, e.g. `{"cane": "dog"}`.
+        temperature: The softmax temperature (arXiv:1706.04599).
+        threshold: The minimum probability of the most probable class; below it, the label is `unknown`.
+        min_similarity: The minimum similarity; below it, the label is `unknown`. None disables the check.
+        extra: Further plain data, such as the origin and the test accuracy of the model.
     """
 
     class_names: Sequence[str]
@@ -52,7 +51,7 @@ class ModelMetadata:
 
     @classmethod
     def load(cls, folder: Path) -> "ModelMetadata":
-        """The card of a bundle.
+        """Read `model.json` of a bundle.
 
         Raises:
             CheckpointError: If it is missing, damaged or of a newer version.
