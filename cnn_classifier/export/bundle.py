@@ -61,33 +61,32 @@ def export(
         DataError: If there are no labeled images.
         StorageError: If the directory is not empty or cannot be written.
     """
-    for option, is_set in (("int8", int8), ("any-size", any_size)):
-        if is_set and to != "onnx":
-            raise ConfigError(f"--{option} requires --to onnx, got --to {to}.")
-    if out.exists() and any(out.iterdir()):
-        raise StorageError(f"{out} is not empty. Choose another directory with --out, or remove it.")
+    check_options(out, to, int8=int8, any_size=any_size)
     predictor = Predictor.load(model, device="cpu", trusted=trusted)
     if not isinstance(predictor.backend, PyTorchBackend):
         raise ConfigError(f"{model} is an exported bundle. Pass the checkpoint that it was exported from.")
     samples = sample_images(model, images, predictor)
     calibration_samples, eval_samples = split_for_quantization(samples) if int8 else ([], samples)
     metadata = replace(predictor.metadata, extra=collect_metadata(model, to, int8))
+    classifier = predictor.backend.classifier
     with atomic_dir(out) as folder:
-        write_model(
-            folder / MODEL_FILES[to],
-            predictor.backend.classifier,
-            metadata,
-            to=to,
-            calibration_samples=calibration_samples,
-            any_size=any_size,
-        )
+        path = folder / MODEL_FILES[to]
+        write_model(path, classifier, metadata, to=to, calibration_samples=calibration_samples, any_size=any_size)
         metadata.save(folder)
         exported = Predictor.load(folder, trusted=trusted)
         parities = verify_export(exported, predictor, eval_samples, int8=int8, any_size=any_size)
-        replace(metadata, extra={**metadata.extra, **{name: asdict(parity) for name, parity in parities.items()}}).save(
-            folder
-        )
+        results = {name: asdict(parity) for name, parity in parities.items()}
+        replace(metadata, extra={**metadata.extra, **results}).save(folder)
     return parities["parity"]
+
+
+def check_options(out: Path, to: str, *, int8: bool, any_size: bool) -> None:
+    """Check the options of `export` and that the output directory is empty."""
+    for option, is_set in (("int8", int8), ("any-size", any_size)):
+        if is_set and to != "onnx":
+            raise ConfigError(f"--{option} requires --to onnx, got --to {to}.")
+    if out.exists() and any(out.iterdir()):
+        raise StorageError(f"{out} is not empty. Choose another directory with --out, or remove it.")
 
 
 def split_for_quantization(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:

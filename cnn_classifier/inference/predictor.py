@@ -1,10 +1,7 @@
 """The `Predictor`: from images to predictions, without importing torch for ONNX bundles."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import overload
 
@@ -12,17 +9,14 @@ import numpy as np
 from PIL import Image
 
 from cnn_classifier.data.images.preprocess import ImageSource, Pixels
-from cnn_classifier.data.parallel import NUM_DECODE_THREADS
 from cnn_classifier.data.sources.listing import expand_image_paths
-from cnn_classifier.errors import ConfigError, UnreadableImageError
+from cnn_classifier.errors import ConfigError
 from cnn_classifier.inference.backends import Backend, ModelOutput, OutputRow, Probabilities
+from cnn_classifier.inference.decoding import iter_decoded
 from cnn_classifier.inference.loading import load_backend
 from cnn_classifier.inference.metadata import ModelMetadata
 
-DecodeResult = tuple[Pixels | None, str | None]
 UNKNOWN = "unknown"
-# The number of batches that are decoded in advance; it bounds the memory.
-PREFETCH_BATCHES = 3
 
 
 @dataclass(frozen=True)
@@ -167,31 +161,11 @@ class Predictor:
         self, sources: ImageSource | Iterable[ImageSource], flip: bool
     ) -> Iterator[tuple[ImageSource, str | None, OutputRow | None]]:
         images: Iterable[ImageSource] = [sources] if is_single(sources) else sources  # type: ignore[assignment, list-item]
-        for chunk, decoded in self._iter_decoded(images):
+        for chunk, decoded in iter_decoded(images, self.preprocess, self.batch_size):
             readable = [pixels for pixels, _ in decoded if pixels is not None]
             rows = iter(self.predict_batch(np.stack(readable), flip=flip).to_rows() if readable else ())
             for source, (pixels, error) in zip(chunk, decoded, strict=True):
                 yield source, error, None if pixels is None else next(rows)
-
-    def _iter_decoded(self, sources: Iterable[ImageSource]) -> Iterator[tuple[list[ImageSource], list[DecodeResult]]]:
-        """Yield batches of sources with their pixels, or the reason why a source cannot be read."""
-        remaining = iter(sources)
-        prefetch = PREFETCH_BATCHES if isinstance(sources, Sequence) else 0
-        pending: deque[tuple[list[ImageSource], list[Future[DecodeResult]]]] = deque()
-        with ThreadPoolExecutor(NUM_DECODE_THREADS) as pool:
-            while True:
-                while len(pending) <= prefetch and (chunk := list(islice(remaining, self.batch_size))):
-                    pending.append((chunk, [pool.submit(self._decode, source) for source in chunk]))
-                if not pending:
-                    return
-                chunk, futures = pending.popleft()
-                yield chunk, [future.result() for future in futures]
-
-    def _decode(self, source: ImageSource) -> DecodeResult:
-        try:
-            return self.preprocess.load(source), None
-        except UnreadableImageError as error:
-            return None, str(error)
 
     def to_prediction(self, path: str | None, row: OutputRow, top_k: int, min_probability: float) -> Prediction:
         """Convert the output for one image to a `Prediction`, rejected below the minimum probability or similarity."""
