@@ -109,7 +109,7 @@ def choose_image_sizes(recipe: Recipe, median_size: int, preset: Preset) -> list
     image_size, size_reason = choose_test_size(recipe, median_size, preset)
     image_size = recipe.get_or("dataset.image_size", image_size)
     train_size = round(image_size / TEST_SIZE_FACTOR / 8) * 8
-    widths_reason = "reduced to fit the budget" if preset.widths == NARROW_CHANNELS else "fits the budget"
+    widths_reason = "reduced to fit the budget" if preset.widths == NARROW_CHANNELS else "full width"
     freeze_reasons = {0.0: "trained from scratch", 1.0: "only the head, to fit the budget"}
     stem_stride = 2 if train_size >= MIN_STRIDED_SIZE else 1
     return [

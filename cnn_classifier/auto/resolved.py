@@ -24,8 +24,9 @@ class ResolvedValue:
     reason: str
 
     def __str__(self) -> str:
-        """Return the line that is printed: `key=value (reason)`."""
-        return f"{self.key}={str(self.value).replace(' ', '')} ({self.reason})"
+        """Return the line that is printed: `key=value (reason)`, with the value as an override."""
+        value = "null" if self.value is None else str(self.value).replace(" ", "")
+        return f"{self.key}={value} ({self.reason})"
 
 
 @dataclass(frozen=True)

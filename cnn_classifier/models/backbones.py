@@ -50,19 +50,19 @@ def read_weights(path: Path) -> Weights:
     """
     if not path.is_file():
         raise CheckpointError(
-            f"model.weights={path} does not exist; expected a .pth, .pt or .safetensors file, or imagenet"
+            f"model.weights={path} does not exist: expected a .pth, .pt or .safetensors file, or imagenet"
         )
     try:
         reader = read_safetensors if path.suffix == ".safetensors" else read_torch
         content = reader(path)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
         raise CheckpointError(
-            f"model.weights={path} is not a weights file; expected a .pth, .pt or .safetensors file"
+            f"model.weights={path} is not a weights file: expected a .pth, .pt or .safetensors file"
         ) from error
     for wrapper in ("state_dict", "model"):
         content = content.get(wrapper, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"model.weights={path} contains objects other than named tensors; expected a state dict")
+        raise CheckpointError(f"model.weights={path} contains objects other than named tensors: expected a state dict")
     return content
 
 
@@ -111,7 +111,7 @@ def match_state_dict(source: Weights, target: Weights, *, head: str, label: str)
     elif len(source) == len(target):
         name_pairs = list(zip(source, target, strict=True))
     else:
-        raise CheckpointError(f"{label} has {len(source)} tensors; expected the {len(target)} tensors of this backbone")
+        raise CheckpointError(f"{label} has {len(source)} tensors: expected the {len(target)} tensors of this backbone")
     matched = {
         target_name: source[source_name] for source_name, target_name in name_pairs if not target_name.startswith(head)
     }
@@ -119,7 +119,7 @@ def match_state_dict(source: Weights, target: Weights, *, head: str, label: str)
     if mismatched:
         expected = tuple(target[mismatched].shape)
         shape = tuple(matched[mismatched].shape)
-        raise CheckpointError(f"{label}: {mismatched} has shape {shape}; expected {expected} for this backbone")
+        raise CheckpointError(f"{label}: {mismatched} has shape {shape}: expected {expected} for this backbone")
     return matched
 
 
@@ -169,5 +169,5 @@ def require_timm(name: str) -> Any:
             f"model.backbone={name} is unknown to torchvision; for models of timm: {install_command('timm')}"
         ) from error
     if not timm.is_model(name):
-        raise ConfigError(f"model.backbone={name} is unknown to torchvision and timm; expected for example resnet18")
+        raise ConfigError(f"model.backbone={name} is unknown to torchvision and timm: expected for example resnet18")
     return timm

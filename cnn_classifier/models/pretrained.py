@@ -63,7 +63,7 @@ class Pretrained(nn.Module):
         linear_names = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Linear)]
         if not linear_names:
             raise ConfigError(
-                f"model.backbone={backbone} has no linear layer to replace; expected for example resnet18"
+                f"model.backbone={backbone} has no linear layer to replace: expected for example resnet18"
             )
         self.head_name = linear_names[-1]
         num_features = self.backbone.get_parameter(f"{self.head_name}.weight").shape[1]

@@ -12,20 +12,20 @@ RESNET_TARGET = "cnn_classifier.models.resnet.ResNet"
 def check_probability(name: str, value: float) -> None:
     """Raise `ConfigError` unless a dropout probability is in [0, 1)."""
     if not 0 <= value < 1:
-        raise ConfigError(f"model.{name}={value} is out of range; expected at least 0 and less than 1")
+        raise ConfigError(f"model.{name}={value} is out of range: expected at least 0 and less than 1")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise `ConfigError` unless a value is in [low, high]."""
     if not low <= value <= high:
-        raise ConfigError(f"model.{name}={value} is out of range; expected from {low} to {high}")
+        raise ConfigError(f"model.{name}={value} is out of range: expected from {low} to {high}")
 
 
 def check_positive(name: str, *values: int) -> None:
     """Raise `ConfigError` unless there is at least one value and all values are at least 1."""
     if not values or min(values) < 1:
         value = values[0] if len(values) == 1 else list(values)
-        raise ConfigError(f"model.{name}={value} is out of range; expected one or more positive integers")
+        raise ConfigError(f"model.{name}={value} is out of range: expected one or more positive integers")
 
 
 def feature_map_size(image_size: int, widths: Sequence[int]) -> int:
@@ -42,7 +42,7 @@ def feature_map_size(image_size: int, widths: Sequence[int]) -> int:
     if feature_size < 1:
         raise ConfigError(
             f"dataset.image_size={image_size} is too small for the network: model.widths={list(widths)} halves the "
-            f"image {len(widths)} times; expected at least {1 << len(widths)} pixels, or fewer widths"
+            f"image {len(widths)} times: expected at least {1 << len(widths)} pixels, or fewer widths"
         )
     return feature_size
 

@@ -64,6 +64,7 @@ def test_train_sizes_of_photos_are_at_least_48_px(make_folder: MakeFolder) -> No
 def test_small_images_are_neither_resized_nor_cropped(make_folder: MakeFolder) -> None:
     recipe = resolve(scan_photos(make_folder, size=32))
     assert recipe.get("dataset.train_sizes") is None
+    assert "dataset.train_sizes=null (small images)" in map(str, recipe.resolved)
     assert recipe.get("dataset.image_size") == 32
     assert recipe.get("model.stem_stride") == 1
     assert recipe.get("augment.affine.crop_area") == [1.0, 1.0]
@@ -244,7 +245,7 @@ def test_budget_is_parsed_as_a_duration(budget: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("budget", ["soon", "15", "m15", "-3m", "15 m", ""])
 def test_invalid_budget_raises_config_error(budget: str) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be read; expected a time such as 90s, 15m or 1h30m"):
+    with pytest.raises(ConfigError, match=r"cannot be parsed: expected a time such as 90s, 15m or 1h30m"):
         parse_duration(budget, 100)
 
 

@@ -57,7 +57,7 @@ def test_checkpoint_of_a_pretrained_model_loads_without_the_weights_file(photos:
     Path("weights.pth").unlink()
     predictor = Predictor.load("run/checkpoints/best.ckpt")
     assert predictor.preprocess.mean == (0.485, 0.456, 0.406)
-    assert predictor.predict(photos / "cats" / "000.png")[0].label in ("cats", "dogs")
+    assert predictor.predict(photos / "cats" / "000.png").label in ("cats", "dogs")
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]
 
 

@@ -33,12 +33,12 @@ def test_all_parameters_get_gradients(network: Any) -> None:
     [
         (
             {"image_size": 7, "widths": [4, 4, 4]},
-            "dataset.image_size=7 is too small for the network: model.widths=[4, 4, 4] halves the image 3 times; "
+            "dataset.image_size=7 is too small for the network: model.widths=[4, 4, 4] halves the image 3 times: "
             "expected at least 8 pixels, or fewer widths",
         ),
-        ({"dropout": 1.0}, "model.dropout=1.0 is out of range; expected at least 0 and less than 1"),
+        ({"dropout": 1.0}, "model.dropout=1.0 is out of range: expected at least 0 and less than 1"),
         ({"dropout": -0.1}, "model.dropout=-0.1 is out of range"),
-        ({"widths": []}, "model.widths=[] is out of range; expected one or more positive integers"),
+        ({"widths": []}, "model.widths=[] is out of range: expected one or more positive integers"),
         ({"widths": [8, 0]}, "model.widths=[8, 0] is out of range"),
         ({"hidden_dim": 0}, "model.hidden_dim="),
     ],

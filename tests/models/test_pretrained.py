@@ -44,12 +44,12 @@ def test_weights_with_other_names_are_matched_by_order(weights_path: Path, tmp_p
 
 
 def test_weights_of_another_network_raise_checkpoint_error(weights_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="has 102 tensors; expected the 182 tensors of this backbone"):
+    with pytest.raises(CheckpointError, match="has 102 tensors: expected the 182 tensors of this backbone"):
         make_network(backbone="resnet34", weights=str(weights_path)).load_weights()
     weights = torch.load(weights_path, weights_only=True)
     torch.save(weights | {"conv1.weight": torch.rand(64, 3, 3, 3)}, tmp_path / "w.pth")
     with pytest.raises(
-        CheckpointError, match=r"conv1\.weight has shape \(64, 3, 3, 3\); expected \(64, 3, 7, 7\) for this backbone"
+        CheckpointError, match=r"conv1\.weight has shape \(64, 3, 3, 3\): expected \(64, 3, 7, 7\) for this backbone"
     ):
         make_network(weights=str(tmp_path / "w.pth")).load_weights()
 
