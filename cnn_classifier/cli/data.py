@@ -23,7 +23,7 @@ SAMPLES_PER_CLASS = 12
 def add_parser(subparsers: Any) -> None:
     """Add `data check` to the sub-parsers of argparse."""
     data_parsers = subparsers.add_parser("data", help="check a dataset").add_subparsers(required=True, metavar="check")
-    check_parser = data_parsers.add_parser("check", help="find unreadable files, duplicates, leaks and odd images")
+    check_parser = data_parsers.add_parser("check", help="find unreadable files, duplicates, leaks and unusual images")
     check_parser.add_argument(
         "source",
         metavar="SOURCE",
@@ -40,7 +40,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     """Check every image of a source, print a table or JSON, and write the HTML report."""
     from cnn_classifier.report.pages.data_check import write_data_page
 
-    dataset_config = dataset_config_for(arguments.source)
+    dataset_config = make_dataset_config(arguments.source)
     index = scan_source(dataset_config)
     start_time = time.perf_counter()
     check_result = inspect_files([sample.path for sample in index.samples])
@@ -55,7 +55,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     print(format_summary(summary), file=stream)
     if arguments.json:
         print(json.dumps(summary, ensure_ascii=False))
-    page_path = arguments.out or default_page(arguments.source)
+    page_path = arguments.out or default_report_path(arguments.source)
     paths_by_class: dict[str, list[str]] = {name: [] for name in index.class_names}
     for sample in index.samples:
         paths_by_class[index.class_names[sample.label]].append(relative_name(sample.path, index))
@@ -74,7 +74,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def dataset_config_for(source: str) -> DatasetConfig:
+def make_dataset_config(source: str) -> DatasetConfig:
     """Return the config of a named dataset, or of a folder, archive, CSV or URL. An existing path takes precedence."""
     names = [path.stem for path in (CONF_DIR / "dataset").glob("*.yaml")]
     if source in names and not Path(source).exists():
@@ -84,7 +84,7 @@ def dataset_config_for(source: str) -> DatasetConfig:
     return DatasetConfig(source=source)
 
 
-def default_page(source: str) -> Path:
+def default_report_path(source: str) -> Path:
     """Return the default path of the HTML report."""
     return Path("outputs", "data", source_name(source), "data.html")
 
@@ -98,8 +98,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         ("imbalance", f"{summary['imbalance']:g} to 1"),
         *((side, f"{v['min']} to {v['max']} pixels, median {v['median']:g}") for side, v in summary["sizes"].items()),
         ("unreadable", str(len(summary["unreadable"]))),
-        *(("", f"{bad['path']}: {bad['reason']}") for bad in summary["unreadable"][:10]),
-        *(("odd", f"{entry['count']} {note}: {entry['treatment']}") for note, entry in summary["warnings"].items()),
+        *(("", f"{file['path']}: {file['reason']}") for file in summary["unreadable"][:10]),
+        *(("warning", f"{entry['count']} {name}: {entry['treatment']}") for name, entry in summary["warnings"].items()),
         *(("duplicates", line) for line in duplicate_lines(summary)),
         ("ignored", ", ".join(f"{count} {extension}" for extension, count in summary["ignored"].items())),
         *(("suggestion", line) for line in summary["suggestions"]),

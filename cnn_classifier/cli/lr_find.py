@@ -30,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
         nargs="*",
         help="the overrides of the training run, for example dataset=folder dataset.root=PATH",
     )
+    parser.add_argument("--config-dir", metavar="DIR", type=Path, help="a directory with your own config groups")
     parser.add_argument(
         "--steps", metavar="N", type=positive_int, default=100, help="maximum number of optimizer steps (default: 100)"
     )
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cnn_classifier.data.config import DatasetConfig
     from cnn_classifier.data.sources.resolve import scan_source
 
-    config = load_config(arguments.overrides)
+    config = load_config(arguments.overrides, config_dir=arguments.config_dir)
     scan = scan_source(DatasetConfig(**to_container(config.dataset)))
     ensure_writable_dir(arguments.out.parent)
     result = run_range_test(config, scan, steps=arguments.steps)

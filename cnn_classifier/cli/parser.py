@@ -14,6 +14,7 @@ class OneLineParser(argparse.ArgumentParser):
     """An `ArgumentParser` that raises `ConfigError` instead of printing the usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise `ConfigError` with the message and the command that shows the help."""
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 

@@ -41,6 +41,7 @@ class UndoAction(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
     ) -> None:
+        """Store the directory; called by argparse when the option is parsed."""
         setattr(namespace, self.dest, values)
         for action in parser._get_positional_actions():
             action.required = False

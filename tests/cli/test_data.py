@@ -10,7 +10,7 @@ import pytest
 from helpers.folders import MakeFolder
 from helpers.image_bytes import IMAGE
 
-from cnn_classifier.cli.data import default_page
+from cnn_classifier.cli.data import default_report_path
 from cnn_classifier.cli.main import main
 from cnn_classifier.data.checks import check
 from cnn_classifier.data.sources import resolve
@@ -163,7 +163,7 @@ def test_default_report_path_contains_source_name(
 ) -> None:
     (tmp_path / "above" / "here").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "above" / "here")
-    assert default_page(source) == Path("outputs", "data", folder, "data.html")
+    assert default_report_path(source) == Path("outputs", "data", folder, "data.html")
 
 
 def test_second_check_decodes_only_new_files(
@@ -252,7 +252,7 @@ def test_dataset_without_readable_image_is_exit_code_3_after_json(make_folder: M
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (["data"], ["check", "find unreadable files, duplicates, leaks and odd images"]),
+        (["data"], ["check", "find unreadable files, duplicates, leaks and unusual images"]),
         (
             ["data", "check"],
             ["SOURCE", "a folder, zip, tar, CSV, URL, or name", "--json", "--out HTML"],

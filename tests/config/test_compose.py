@@ -83,6 +83,11 @@ def test_train_with_user_group_unknown_key_is_one_line(config_dir: Path, capsys:
     assert "model.width is not in the configuration; did you mean 'widths'" in capsys.readouterr().err
 
 
+def test_lr_find_config_dir_adds_groups(config_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lr-find", "--config-dir", str(config_dir), "model=nett"]) == 2
+    assert "model=nett does not exist; expected one of: baseline, cnn, net, pretrained" in capsys.readouterr().err
+
+
 def test_load_config_unreadable_user_yaml_raises_config_error(config_dir: Path) -> None:
     (config_dir / "model" / "net.yaml").write_text("widths: [")
     with pytest.raises(ConfigError, match=r"net\.yaml"):

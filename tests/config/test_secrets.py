@@ -1,4 +1,4 @@
-"""Passwords and keys are not written down."""
+"""Redaction of passwords and keys."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from cnn_classifier.cli.main import main
 from cnn_classifier.config.secrets import redact, redact_overrides
 
 
-def test_names_and_addresses_tell_what_is_secret() -> None:
+def test_redact_masks_secret_keys_and_url_passwords() -> None:
     assert redact({"api_key": "abc", "key": "k", "tokens": ["a"], "password": None, "depth": {"Secret": 7}}) == {
         "api_key": "***", "key": "k", "tokens": ["***"], "password": None, "depth": {"Secret": "***"}
     }  # fmt: skip
-    assert redact({"aws_secret_access_key": "abc", "words": ["lr=1", "api_key=abc", "api_key="]}) == {
-        "aws_secret_access_key": "***", "words": ["lr=1", "api_key=***", "api_key="]
+    assert redact({"aws_secret_access_key": "abc", "overrides": ["lr=1", "api_key=abc", "api_key="]}) == {
+        "aws_secret_access_key": "***", "overrides": ["lr=1", "api_key=***", "api_key="]
     }  # fmt: skip
     assert redact("postgresql://me:pass@word@host/trials") == "postgresql://me:***@host/trials"
     assert redact("https://host/path@2x") == "https://host/path@2x"
@@ -23,21 +23,19 @@ def test_names_and_addresses_tell_what_is_secret() -> None:
     ]  # fmt: skip
 
 
-def test_no_file_of_a_run_holds_a_secret(
-    make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_files_contain_no_secret(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = make_folder({"train/cats": 8, "train/dogs": 8, "test/cats": 2, "test/dogs": 2})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MY_KEY", "from-the-environment")
-    words = [
+    argv = [
         "train", "dataset=folder", f"dataset.root={photos}", *TINY, "trainer.max_epochs=1", "run_dir=run",
         "+mine.password=given-as-a-word", "+mine.key=${oc.env:MY_KEY}", "+mine.address=https://me:in-an-address@host/",
     ]  # fmt: skip
-    monkeypatch.setattr("sys.argv", ["cnn-classifier", *words])
+    monkeypatch.setattr("sys.argv", ["cnn-classifier", *argv])
 
-    assert main(words) == 0
+    assert main(argv) == 0
     (tmp_path / "run" / "report.json").unlink()
-    assert main([*words, "resume=auto"]) == 0  # what is left out is no reason to begin anew
+    assert main([*argv, "resume=auto"]) == 0  # a redacted value does not prevent resuming
 
     for path in Path("run").rglob("*"):
         if path.is_file():
