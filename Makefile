@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train test faults audit lint lock
+.PHONY: train test faults audit lint docs lock
 train: .venv/ready
 	@$(BIN)/python train.py $(ARGS)
 
@@ -20,6 +20,11 @@ audit: .venv/ready
 
 lint: .venv/ready
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# The documentation site, in site/.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: .venv/ready
+	@$(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
 
 # Hash-locked, and made anew whenever the lock changes.
 .venv/ready: requirements.lock pyproject.toml
