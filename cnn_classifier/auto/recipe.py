@@ -52,12 +52,12 @@ class DatasetStats:
     median_size: int
 
 
-def resolve_recipe(values: Mapping[str, Any], scan: DatasetIndex, measure_step_seconds: MeasureStepSeconds) -> Recipe:
+def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_seconds: MeasureStepSeconds) -> Recipe:
     """Resolve all `auto` values that do not need decoded images.
 
     Args:
         values: The plain configuration.
-        scan: The index of the dataset.
+        index: The index of the dataset.
         measure_step_seconds: A function that returns the duration in seconds of a training step with a configuration
             on this machine. The second argument is a limit in seconds; the result may be approximate if the step is
             much slower than the limit.
@@ -66,11 +66,11 @@ def resolve_recipe(values: Mapping[str, Any], scan: DatasetIndex, measure_step_s
         ConfigError: If the budget is not a duration.
     """
     recipe = Recipe(mark_auto(values))
-    stats = DatasetStats(estimate_train_size(values, scan), median_image_size(scan))
+    stats = DatasetStats(estimate_train_size(values, index), median_image_size(index))
     batch_size = choose_batch_size(recipe, stats)
     recipe = recipe.apply(
         [
-            ResolvedValue("augment.flip.p", *flip_probability(scan.class_names)),
+            ResolvedValue("augment.flip.p", *flip_probability(index.class_names)),
             ResolvedValue("dataset.batch_size", batch_size, f"{stats.num_images} training images"),
         ]
     )

@@ -15,12 +15,12 @@ from cnn_classifier.models.validation import is_pretrained
 from cnn_classifier.training.build import build_dataset_config
 
 
-def resolve_auto(config: Config, scan: DatasetIndex) -> list[str]:
+def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:
     """Replace `auto` values in a configuration, from the dataset and from the speed of this machine.
 
     Args:
         config: The configuration, which is modified.
-        scan: The index of the dataset.
+        index: The index of the dataset.
 
     Returns:
         A line for each resolved value: `key=value (reason)`.
@@ -28,16 +28,16 @@ def resolve_auto(config: Config, scan: DatasetIndex) -> list[str]:
     Raises:
         ConfigError: If the model cannot be built, or a value is invalid.
     """
-    num_classes = len(scan.class_names)
+    num_classes = len(index.class_names)
     values = to_container(config) | {"dataset": asdict(build_dataset_config(config))}
     if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
         values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
-    num_images = estimate_train_size(values, scan)
+    num_images = estimate_train_size(values, index)
 
     def measure_step_seconds(candidate: Mapping[str, Any], limit: float) -> float:
         return tune_execution(candidate, num_classes, num_images, max_step_seconds=limit)[0].seconds_per_step
 
-    recipe = resolve_recipe(values, scan, measure_step_seconds)
+    recipe = resolve_recipe(values, index, measure_step_seconds)
     timing, reason = tune_execution(recipe.values, num_classes, num_images)
     set_values(config, {"dataset": recipe.values["dataset"]} | {item.key: item.value for item in recipe.resolved})
     execution = timing.execution

@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     from cnn_classifier.data.sources.resolve import scan_source
 
     config = load_config(arguments.overrides, config_dir=arguments.config_dir)
-    scan = scan_source(DatasetConfig(**to_container(config.dataset)))
+    index = scan_source(DatasetConfig(**to_container(config.dataset)))
     ensure_writable_dir(arguments.out.parent)
-    result = run_range_test(config, scan, steps=arguments.steps)
+    result = run_range_test(config, index, steps=arguments.steps)
 
     from cnn_classifier.report.charts.figures import plot_lr_finder
 
@@ -70,12 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_range_test(config: "Config", scan: DatasetIndex, *, steps: int) -> "LRFinderResult":
+def run_range_test(config: "Config", index: DatasetIndex, *, steps: int) -> "LRFinderResult":
     """Build the data module and the module of a training run, and find a learning rate for them.
 
     Args:
         config: The config of the run; with `resume`, the test starts from the weights of that checkpoint.
-        scan: The index of the images.
+        index: The index of the images.
         steps: The maximum number of optimizer steps.
 
     Raises:
@@ -96,9 +96,9 @@ def run_range_test(config: "Config", scan: DatasetIndex, *, steps: int) -> "LRFi
     tune_malloc()
     ckpt_path = apply_resume(config)
     config.compute.compile = False  # compilation takes longer than the test
-    resolve_auto(config, scan)
+    resolve_auto(config, index)
     seed_everything(config.seed, verbose=False)
-    datamodule = build_datamodule(config, scan)
+    datamodule = build_datamodule(config, index)
     datamodule.prepare_data()
     datamodule.setup("fit")
     module = build_module(config, datamodule)

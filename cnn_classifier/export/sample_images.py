@@ -27,8 +27,8 @@ def sample_images(model: Path, folder: Path | None, predictor: Predictor) -> lis
         DataError: If there are no images.
     """
     if folder is not None:
-        scan = rename_classes(scan_for_evaluation(folder.expanduser()), predictor.metadata.aliases)
-        samples = map_labels_to_model(scan, predictor.class_names)
+        index = rename_classes(scan_for_evaluation(folder.expanduser()), predictor.metadata.aliases)
+        samples = map_labels_to_model(index, predictor.class_names)
     else:
         samples = select_test_samples(model, predictor)
     if not samples:

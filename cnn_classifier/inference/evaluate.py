@@ -81,8 +81,8 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
         DataError: If no image can be read.
         CheckpointError: If the source has classes that the model does not have.
     """
-    scan = rename_classes(scan_for_evaluation(Path(folder).expanduser()), predictor.metadata.aliases)
-    samples = map_labels_to_model(scan, predictor.class_names)
+    index = rename_classes(scan_for_evaluation(Path(folder).expanduser()), predictor.metadata.aliases)
+    samples = map_labels_to_model(index, predictor.class_names)
     defaults = DatasetConfig()
     cache, cache_limit_gb = defaults.cache, defaults.cache_limit_gb
     with PixelCacheWriter(
@@ -97,26 +97,26 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
     return replace(evaluation, unreadable={str(path): reason for path, reason in audit.unreadable.items()})
 
 
-def map_labels_to_model(scan: DatasetIndex, class_names: Sequence[str]) -> list[Sample]:
+def map_labels_to_model(index: DatasetIndex, class_names: Sequence[str]) -> list[Sample]:
     """Return the samples of a source with the label indices of the model.
 
     Args:
-        scan: The scanned source.
+        index: The scanned source.
         class_names: The class names of the model.
 
     Raises:
         CheckpointError: If the source has classes that the model does not have.
     """
     known_classes = set(class_names)
-    unknown_classes = [name for name in scan.class_names if name not in known_classes]
+    unknown_classes = [name for name in index.class_names if name not in known_classes]
     if unknown_classes:
         raise CheckpointError(
-            f"The model has no class {', '.join(unknown_classes)}, which {scan.root} contains. "
+            f"The model has no class {', '.join(unknown_classes)}, which {index.root} contains. "
             f"Expected a subset of: {', '.join(class_names)}."
         )
     label_by_name = {name: label for label, name in enumerate(class_names)}
-    labels = [label_by_name[name] for name in scan.class_names]
-    return [Sample(sample.path, labels[sample.label]) for sample in scan.samples]
+    labels = [label_by_name[name] for name in index.class_names]
+    return [Sample(sample.path, labels[sample.label]) for sample in index.samples]
 
 
 def explain_predictions(

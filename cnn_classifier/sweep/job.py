@@ -7,8 +7,9 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-from cnn_classifier.config.compose import Config, check_config, quote_override, to_container
+from cnn_classifier.config.compose import Config, check_config, to_container
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
+from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.errors import (
     INTERNAL_EXIT_CODE,
     INTERRUPTED_EXIT_CODE,
@@ -98,7 +99,7 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
     from cnn_classifier.data.config import DatasetConfig
     from cnn_classifier.data.sources.resolve import scan_source
 
-    scan = scan_source(DatasetConfig(**to_container(config.dataset)))
+    index = scan_source(DatasetConfig(**to_container(config.dataset)))
     trainer_config = to_container(config.trainer)
     if is_torchrun():
         config.trainer.update(torchrun_devices(trainer_config))
@@ -109,7 +110,7 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
     from cnn_classifier.training.devices import explain_out_of_memory  # imported late: torch takes seconds to import
 
     with explain_out_of_memory(config), redirect_stdout(None) if get_rank() else nullcontext():
-        result = train(config, scan, overrides=overrides)
+        result = train(config, index, overrides=overrides)
     if get_rank():
         return Status(run_dir=result.run_dir, overrides=overrides, state=DONE, exit_code=0)
     print(format_run_summary(result.run_dir, result.checkpoint, result.report))

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cnn_classifier.config.compose import quote_override
+from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE
