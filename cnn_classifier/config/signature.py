@@ -1,4 +1,4 @@
-"""Make an object from plain data that names its class: the one place where a configuration becomes code."""
+"""Checks of configuration values against the signatures of classes and functions."""
 
 import difflib
 import inspect
@@ -11,10 +11,16 @@ from cnn_classifier.errors import ConfigError
 
 
 def check_signature(target: Any, arguments: Mapping[str, Any], *, name: str, skip: Iterable[str] = ()) -> None:
-    """Check names and types of arguments against a signature without calling it.
+    """Check the names and types of arguments without calling the target.
+
+    Args:
+        target: The class or function.
+        arguments: The arguments by name.
+        name: The name of the target, for error messages.
+        skip: The arguments whose type is not checked.
 
     Raises:
-        ConfigError: Naming the argument, its value, and what was expected.
+        ConfigError: If the target has no such argument, or a value has the wrong type.
     """
     signature = inspect.signature(target)
     accepts_kwargs = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
@@ -28,7 +34,7 @@ def check_signature(target: Any, arguments: Mapping[str, Any], *, name: str, ski
 
 
 def resolve_type_hints(target: Any) -> dict[str, Any]:
-    """The argument types of a class or function; none where they cannot be resolved."""
+    """Return the argument types of a class or function; empty if they cannot be resolved."""
     try:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError, AttributeError):
@@ -36,7 +42,7 @@ def resolve_type_hints(target: Any) -> dict[str, Any]:
 
 
 def matches_type(value: Any, hint: Any) -> bool:
-    """Whether a plain value fits a type hint; hints that plain data cannot fit are left to the constructor."""
+    """Return whether a plain value has a type; types other than those of plain data are not checked."""
     origin, type_args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return any(matches_type(value, option) for option in type_args)
@@ -58,7 +64,7 @@ def matches_type(value: Any, hint: Any) -> bool:
 
 
 def describe_type(hint: Any) -> str:
-    """A type hint in words."""
+    """Describe a type in words, e.g. "a list of int or null"."""
     origin, type_args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(describe_type(choice) for choice in type_args)
@@ -72,7 +78,7 @@ def describe_type(hint: Any) -> str:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the likeliest spelling, or all the choices."""
+    """Return "; did you mean 'x'?" with the most similar choice, or a list of all choices."""
     names = sorted(choices)
     close_matches = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {close_matches[0]!r}?" if close_matches else f"; expected one of: {', '.join(names)}"
