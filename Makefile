@@ -20,6 +20,7 @@ audit: .venv/ready
 
 lint: .venv/ready
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@MYPYPATH=tests $(BIN)/mypy --explicit-package-bases tests
 
 # The documentation site, in site/.
 docs: export NO_MKDOCS_2_WARNING := 1

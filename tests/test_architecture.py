@@ -6,6 +6,7 @@ import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -196,11 +197,12 @@ def test_train_has_at_most_16_statements() -> None:
 def test_training_step_has_at_most_12_files_of_the_package_on_its_stack(
     make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stacks = []
+    stacks: list[set[str]] = []
     step = ImageClassifier.training_step
 
     def record_stack(self: ImageClassifier, *args: Any, **kwargs: Any) -> Any:
-        frame, files = sys._getframe(), set()
+        frame: FrameType | None = sys._getframe()
+        files = set()
         while frame is not None:
             files.add(frame.f_code.co_filename)
             frame = frame.f_back

@@ -187,7 +187,7 @@ def test_plain_image_folder_is_decoded_once(make_folder: MakeFolder, tmp_path: P
     assert "test/accuracy" in trainer.test(model, datamodule=data, verbose=False)[0]
 
 
-class Pairs(Dataset):
+class Pairs(Dataset[Any]):
     """A map-style dataset of (image, label) in a given form."""
 
     def __init__(self, form: str, count: int = 24) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def tiny_without(*beginnings: str) -> list[str]:
     return [word for word in TINY if not word.startswith(beginnings)]
 
 
-def report_of(run_dir: Path) -> dict:
+def report_of(run_dir: Path) -> dict[str, Any]:
     return json.loads((run_dir / "report.json").read_text())
 
 

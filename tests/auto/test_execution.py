@@ -53,7 +53,7 @@ def step_seconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         "compiled": 0.9,
         "compile": 40.0,
     }
-    compiled = []
+    compiled: list[str] = []
 
     def measure(
         self: StepTimer, precision: str, memory_format: str, *, max_step_seconds: float = 0.0, duration: float = 0.0

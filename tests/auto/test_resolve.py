@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def photos(make_folder: MakeFolder, tmp_path_factory: pytest.TempPathFactory, mo
     return make_folder({"cats": 20, "dogs": 20}, size=64)
 
 
-def train(photos: Path, *overrides: str) -> dict:
+def train(photos: Path, *overrides: str) -> dict[str, Any]:
     """Train in `run/` and return the report."""
     assert main(["train", "dataset=folder", f"dataset.root={photos}", "run_dir=run", *overrides]) == 0
     return json.loads(Path("run", "report.json").read_text(encoding="utf-8"))

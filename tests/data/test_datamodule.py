@@ -138,7 +138,7 @@ def test_train_size_grows_in_equal_parts_of_the_run_and_ends_with_the_largest(ro
 
     def sizes(epochs: int) -> list[int]:
         trainers = (SimpleNamespace(max_epochs=epochs, current_epoch=epoch) for epoch in range(epochs))
-        return [data.train_size for data.trainer in trainers]  # type: ignore[misc]
+        return [data.train_size for data.trainer in trainers]  # type: ignore[misc, assignment]
 
     assert sizes(4) == [8, 8, 16, 16]
     assert sizes(3) == [8, 8, 16] or sizes(3) == [8, 16, 16]

@@ -64,7 +64,7 @@ class Site(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.tag = CONTENT, '"1"'
-        self.faults: list[Callable[[Handler], None]] = []
+        self.faults: list[Callable[[Handler], object]] = []
         self.requests: list[tuple[str, str | None]] = []
         self.finished = threading.Event()
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.folders import TINY, MakeFolder
@@ -18,7 +19,7 @@ class FailingLogger(CSVLogger):
         super().__init__(folder)
         self.rows = 0
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
         self.rows += 1
         if self.rows > 1:
             raise ConnectionError("no route to the server")

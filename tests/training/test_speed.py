@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,14 +33,14 @@ def photos(make_folder: MakeFolder, tmp_path_factory: pytest.TempPathFactory, mo
     return make_folder({"train/cats": 16, "train/dogs": 16, "test/cats": 6, "test/dogs": 6})
 
 
-def train(root: Path, *overrides: str, run_dir: str = "run") -> dict:
+def train(root: Path, *overrides: str, run_dir: str = "run") -> dict[str, Any]:
     assert (
         main(["train", "--config-dir", "mine", *QUICK, f"dataset.root={root}", f"run_dir={run_dir}", *overrides]) == 0
     )
     return json.loads(Path(run_dir, "report.json").read_text(encoding="utf-8"))
 
 
-def load_state(run_dir: str, name: str = "state_dict") -> dict:
+def load_state(run_dir: str, name: str = "state_dict") -> dict[str, Any]:
     return torch.load(Path(run_dir, "checkpoints", "last.ckpt"), weights_only=True)[name]
 
 
