@@ -30,7 +30,7 @@ def check_signature(target: Any, arguments: Mapping[str, Any], *, name: str, ski
     hints = resolve_type_hints(target)
     for key, value in arguments.items():
         if key not in skip and not matches_type(value, hints.get(key, Any)):
-            raise ConfigError(f"{name}: {key}={value!r} is of the wrong type; expected {describe_type(hints[key])}")
+            raise ConfigError(f"{name}: {key}={value!r} is of the wrong type: expected {describe_type(hints[key])}")
 
 
 def resolve_type_hints(target: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `dataset.` can say: where the images are, how they are split, sized and fed."""
+"""The config group `dataset`: source, split, preprocessing and loading of the images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,46 +17,46 @@ SPLIT_NAMES = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """The values under `dataset.`, checked without importing torch.
+    """The values of the config group `dataset`, checked without importing torch.
 
     Args:
-        name: What the run folder and the report call this data set.
-        source: Where the images come from where `root` is not given: a folder, a zip or tar archive, a CSV of
-            `path,label[,split][,group]`, the https address of an archive, a list of them, or `digits`.
-        checksum: What a download must be: `sha256:HEX` or `md5:HEX`, one for each source.
-        mirror: An address whose folder holds the downloads under their file names; asked instead of the original.
-        homepage: Where a user finds the archive if it cannot be downloaded for them.
-        root: A folder that holds one folder a class, or `train`, `val` and `test` folders of them.
-        train_dir: The training images' folder, relative to `root` where that is given; for folders of other names.
-        val_dir: Likewise for validation.
-        test_dir: Likewise for testing.
-        class_names: What class folders are called from here on, by the folder's name: `{cane: dog}`; YAML reads a
-            folder name such as 0 as a number.
-        group_pattern: A regular expression searched for in the path of each image; images for which its first group
-            (or all of it) is the same, such as those of one patient, are never torn apart by a split.
-        split_file: A `split.csv` of an earlier run, to train on the very same split.
-        val_fraction: Share of the training images set aside for validation where no folder is given for it.
-        test_fraction: Share of all images set aside for testing where no folder is given for it.
-        max_per_class: Take at most this many images of each class from each folder; all of them if None.
-        folds: Cross-validate: cut the images into this many parts, each class spread evenly.
-        fold: The part that this run sets aside, from 0 to `folds` - 1.
-        image_size: Side in pixels of the square that the network sees; `auto` until `auto/` resolves it.
-        train_sizes: The image sizes of progressive resizing in pixels, each for an equal part of the epochs; if None,
+        name: The name of the dataset in the run directory and the report.
+        source: The source if `root` is not given: a folder, a zip or tar archive, a CSV file with the columns
+            `path,label[,split][,group]`, the https URL of an archive, a list of these, or `digits`.
+        checksum: The checksum of a download, `sha256:HEX` or `md5:HEX`; one for each source.
+        mirror: The URL of a folder with the downloads under their file names, used instead of the original.
+        homepage: The web page of the dataset, for downloads that need a login.
+        root: A folder with one folder per class, or with `train`, `val` and `test` folders of them.
+        train_dir: The folder of the training images, relative to `root`, if it has another name.
+        val_dir: The folder of the validation images, likewise.
+        test_dir: The folder of the test images, likewise.
+        rename_classes: New class names by folder name, e.g. `{cane: dog}`; YAML reads a name such as 0 as a number.
+        group_pattern: A regular expression that is searched for in the path of each image. Images whose first group (or
+            whole match) is the same, such as those of one patient, stay in one split.
+        split_file: The `split.csv` of an earlier run, whose split is used again.
+        val_fraction: The fraction of all images for validation, if there is no folder for it.
+        test_fraction: The fraction of all images for testing, if there is no folder for it.
+        max_per_class: The maximum number of images per class and folder; None means no limit.
+        folds: The number of parts for cross-validation, each stratified by class.
+        fold: The part that this run holds out, from 0 to `folds` - 1.
+        image_size: The side of the square network input in pixels; `auto/` resolves `auto`.
+        train_sizes: The image sizes of progressive resizing in pixels, each for an equal part of the epochs; None means
             `image_size` throughout.
-        channels: 3 for RGB, 1 for grey.
-        resize: What happens to images that are not square: `stretch`, `crop` or `pad`.
-        mean: Subtracted from pixels in [0, 1]; one value, or one a channel; measured on the training images if None.
-        std: What the rest is divided by; one value, or one a channel; measured likewise.
-        batch_size: Images a training step; `auto` likewise.
-        sampler: `shuffle` shows every training image once an epoch; `balanced` draws as many of every class.
-        cache: `disk` decodes every image once into a file that later runs share, `ram` into memory, `none` decodes in
-            every epoch; `auto` is `disk` where it fits the limit and the disk, else `none`.
-        cache_limit_gb: The size in gigabytes from which on `auto` decodes in every epoch.
-        on_unreadable: What happens to images that cannot be read: `skip` leaves them out, `error` ends the run.
-        max_unreadable: With `skip`, the share of unreadable images above which the run ends all the same.
+        channels: The number of channels: 3 for RGB, 1 for grayscale.
+        resize: The treatment of images that are not square: `stretch`, `crop` or `pad`.
+        mean: The mean that is subtracted from pixels in [0, 1], one value or one per channel; measured on the training
+            images if None.
+        std: The standard deviation that pixels are divided by, likewise.
+        batch_size: The number of images per training step; `auto/` resolves `auto`.
+        sampler: `shuffle` uses every training image once per epoch; `balanced` draws equally many of every class.
+        cache: `disk` decodes every image once into a file that runs share, `ram` into memory; `none` decodes in every
+            epoch; `auto` means `disk` if the limit and the free space allow it, else `none`.
+        cache_limit_gb: The maximum size of the cache in gigabytes for `cache=auto`.
+        on_unreadable: The treatment of unreadable images: `skip` leaves them out, `error` stops the run.
+        max_unreadable: The maximum fraction of unreadable images for `on_unreadable=skip`.
 
     Raises:
-        ConfigError: If a value is out of its range; the message names the key.
+        ConfigError: If a value is out of range.
     """
 
     name: str = "folder"
@@ -90,8 +90,8 @@ class DatasetConfig:
     max_unreadable: float = 0.05
 
     def __post_init__(self) -> None:
-        self._check(0 < self.val_fraction < 1, "val_fraction", "a share between 0 and 1, such as 0.1")
-        self._check(0 < self.test_fraction < 1, "test_fraction", "a share between 0 and 1, such as 0.2")
+        self._check(0 < self.val_fraction < 1, "val_fraction", "a fraction between 0 and 1, such as 0.1")
+        self._check(0 < self.test_fraction < 1, "test_fraction", "a fraction between 0 and 1, such as 0.2")
         self._check(
             self.val_fraction + self.test_fraction < 1,
             "val_fraction",
@@ -103,7 +103,7 @@ class DatasetConfig:
         self._check(self.image_size == "auto" or 1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
         sizes = self.train_sizes if isinstance(self.train_sizes, Sequence) and self.train_sizes != AUTO else ()
         self._check(all(8 <= int(size) <= 4096 for size in sizes), "train_sizes", "from 8 to 4096")
-        self._check(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grey)")
+        self._check(self.channels in (1, 3), "channels", "3 (RGB) or 1 (grayscale)")
         self._check(self.resize in RESIZE_POLICIES, "resize", " or ".join(RESIZE_POLICIES))
         for key, values in (("mean", self.mean), ("std", self.std)):
             self._check(values is None or len(values) in (1, self.channels), key, f"1 or {self.channels} values")
@@ -111,23 +111,23 @@ class DatasetConfig:
         self._check(
             self.batch_size == "auto" or self.batch_size >= 2,
             "batch_size",
-            "at least 2 (batch normalisation needs two images)",
+            "at least 2 (batch normalization requires two images)",
         )
         self._check(self.sampler in SAMPLERS, "sampler", " or ".join(SAMPLERS))
         self._check(self.cache in CACHE_MODES, "cache", " or ".join(CACHE_MODES))
         self._check(self.cache_limit_gb > 0, "cache_limit_gb", "a size in gigabytes above 0")
         self._check(self.on_unreadable in UNREADABLE_POLICIES, "on_unreadable", " or ".join(UNREADABLE_POLICIES))
-        self._check(0 <= self.max_unreadable <= 1, "max_unreadable", "a share from 0 to 1, such as 0.05")
+        self._check(0 <= self.max_unreadable <= 1, "max_unreadable", "a fraction from 0 to 1, such as 0.05")
         if len(self.sources) > 1:
             self._check(len(self.checksums) in (0, len(self.sources)), "checksum", "one for each of dataset.source")
 
     def _check(self, condition: bool, key: str, expected: str) -> None:
         if not condition:
-            raise ConfigError(f"dataset.{key}={getattr(self, key)} is out of range; expected {expected}")
+            raise ConfigError(f"dataset.{key}={getattr(self, key)} is out of range: expected {expected}")
 
     @property
     def preprocess(self) -> Preprocess:
-        """How an image file becomes the pixels that the network sees; a mean or std to be measured is 0 and 1 yet."""
+        """The preprocessing of image files; a mean or std that is yet to be measured is 0 or 1."""
         return Preprocess(
             image_size=int(self.image_size),
             channels=self.channels,
@@ -148,17 +148,17 @@ class DatasetConfig:
 
     @property
     def split_dirs(self) -> dict[str, Path]:
-        """The folders given by name, by split."""
+        """The folders of the splits that are given by name."""
         base = Path(self.root).expanduser() if self.root else Path()
         dirs = {"train": self.train_dir, "val": self.val_dir, "test": self.test_dir}
         return {split: base / Path(folder).expanduser() for split, folder in dirs.items() if folder}
 
 
 def as_list(value: str | Sequence[str] | None) -> list[str]:
-    """None, one word or several as a list."""
+    """Return a list of the given strings, empty for None."""
     return [value] if isinstance(value, str) else list(value or ())
 
 
 def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """One value a channel, from one value for all or from one a channel."""
+    """Return one value per channel, from one value for all channels or one for each."""
     return tuple(float(value) for value in (values if len(values) == channels else list(values) * channels))

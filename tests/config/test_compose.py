@@ -95,8 +95,9 @@ def test_load_config_unreadable_user_yaml_raises_config_error(config_dir: Path) 
 
 
 def test_load_config_leaves_no_hydra_state_behind() -> None:
+    before = HydraConfig.instance().cfg  # an earlier command in this process leaves its own
     load_config()
-    assert not HydraConfig.initialized()
+    assert HydraConfig.instance().cfg is before
 
 
 def test_load_config_several_values_names_multirun() -> None:

@@ -59,10 +59,10 @@ def test_what_is_not_of_the_expected_kind_is_never_called(
     [
         ({"drop_out": 0.1}, " has no 'drop_out'; did you mean 'dropout'?"),
         ({"zzz": 1}, " has no 'zzz'; expected one of: channels, dropout, head_dropout, hidden_dim"),
-        ({"hidden_dim": "many"}, ": hidden_dim='many' is of the wrong type; expected int"),
-        ({"dropout": "high"}, ": dropout='high' is of the wrong type; expected float"),
-        ({"widths": 32}, ": widths=32 is of the wrong type; expected a list of int"),
-        ({"widths": [32, "64"]}, ": widths=[32, '64'] is of the wrong type; expected a list of int"),
+        ({"hidden_dim": "many"}, ": hidden_dim='many' is of the wrong type: expected int"),
+        ({"dropout": "high"}, ": dropout='high' is of the wrong type: expected float"),
+        ({"widths": 32}, ": widths=32 is of the wrong type: expected a list of int"),
+        ({"widths": [32, "64"]}, ": widths=[32, '64'] is of the wrong type: expected a list of int"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_with_what_was_expected(values: dict[str, Any], message: str) -> None:
