@@ -1,4 +1,4 @@
-# make train [ARGS="dataset=folder dataset.root=PATH"] · make test [ARGS="-k name"] · make lint
+# make train [ARGS="dataset=folder dataset.root=PATH"] · make test [ARGS="-k name"] · make lint · make docs
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -6,12 +6,12 @@ BIN := .venv/bin
 train: .venv/ready
 	@$(BIN)/python train.py $(ARGS)
 
-# Two tests at a time, a core each; the tests of a file share what they make.
+# Two processes with one thread each; the tests of a file run in one process and share their fixtures.
 test: export OMP_NUM_THREADS := 1
 test: .venv/ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# What happens when things go wrong, measured: docs/reliability.md, which it writes anew, in about half an hour.
+# Run the fault-injection suite and regenerate docs/reliability.md, in about half an hour.
 faults: .venv/ready
 	@$(BIN)/python scripts/faults $(ARGS)
 
@@ -27,15 +27,15 @@ docs: export NO_MKDOCS_2_WARNING := 1
 docs: .venv/ready
 	@$(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
 
-# Hash-locked, and made anew whenever the lock changes.
+# Hash-locked; installed again whenever the lock changes.
 .venv/ready: requirements.lock pyproject.toml
-	$(PYTHON) -m venv --upgrade-deps .venv # a pip of today takes half the time
+	$(PYTHON) -m venv --upgrade-deps .venv # a current pip installs twice as fast
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Needs uv on the path. One lock for Linux, macOS and Windows; it names no index address. What serves, and what builds the
-# image that serves, have locks of their own, of the same versions.
+# Requires uv. One lock for Linux, macOS and Windows, without index addresses. The packages that serve, and those that build
+# the serving image, have their own locks with the same versions.
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade
 lock:
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements.lock
