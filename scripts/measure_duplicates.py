@@ -70,6 +70,9 @@ def plant_copies(folder: Path, originals: Sequence[Path]) -> dict[Path, tuple[Pa
     Returns:
         The original and the kind of each copy, by the path of the copy.
     """
+    num_copies = sum(count for count, _ in COPY_KINDS.values())
+    if len(originals) < num_copies:
+        raise SystemExit(f"Cannot plant {num_copies} copies of {len(originals)} photos: use a larger folder or --limit")
     rng = np.random.default_rng(0)
     sources = iter(rng.permutation(len(originals)))
     planted_copies: dict[Path, tuple[Path, str]] = {}

@@ -34,12 +34,13 @@ class LoopComparison(Callback):
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         step = build_manual_step(trainer, pl_module)
         loader = datamodule.train_dataloader()
+        getattr(loader, "loader", loader).batches_done = lambda: 0  # Lightning's counter is at the end of the epoch
         loader.sampler.set_epoch(trainer.current_epoch)
 
         start_time, num_correct, total_loss = synchronized_time(), torch.zeros((), device=pl_module.device), 0.0
         for images, labels in loader:
             images, labels = images.to(pl_module.device), labels.to(pl_module.device)
-            augmented, labels = datamodule.augment(to_float(images), labels, datamodule.train_size)
+            augmented, labels = datamodule.augmentation(to_float(images), labels, datamodule.train_size)
             loss, logits = step(normalize(augmented, datamodule.preprocess), labels)
             num_correct += (logits.argmax(1) == labels).sum()
             total_loss = total_loss + loss.detach()

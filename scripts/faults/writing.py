@@ -1,6 +1,7 @@
 """Faults of disks and file writes: R1 and R3 to R9."""
 
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -110,7 +111,7 @@ def fill_run_disk(images: Path, workdir: Path, *, full: bool) -> FaultResult:
             run_dir = disk / "run"
             code = run(train_arguments(images, run_dir), workdir / f"full{number}.log")
             line = (workdir / f"full{number}.log").read_text().strip().splitlines()[-1]
-            num_good += code == 5 and ("bytes" in line or "cannot" in line) and has_intact_checkpoints(run_dir)
+            num_good += code == 5 and ("bytes" in line or "Cannot" in line) and has_intact_checkpoints(run_dir)
             exit_codes.add(code)
         finally:
             subprocess.run(["umount", disk], check=True)
@@ -147,7 +148,8 @@ def limit_file_size(images: Path, workdir: Path) -> FaultResult:
 
     code = run(train_arguments(images, workdir / "r6"), workdir / "r6.log", set_limit)
     line = (workdir / "r6.log").read_text().strip().splitlines()[-1]
-    return FaultResult("R6 file size limit", f"exit code {code}: {line.partition('(')[2].partition(')')[0]}", code == 5)
+    size, reason = re.findall(r"\(([\d,]+ bytes)\): ([^.]+)\.", line)[0]
+    return FaultResult("R6 file size limit", f"exit code {code}: {reason}, {size}", code == 5)
 
 
 def block_run_dir(images: Path, workdir: Path) -> FaultResult:
