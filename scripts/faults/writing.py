@@ -23,9 +23,8 @@ from cnn_classifier.training.checkpoints import read_checkpoint, save_with_check
 
 def kill_during_write(images: Path, workdir: Path, expected_digest: str, *, full: bool) -> FaultResult:
     """Kill a run with SIGKILL while it writes a checkpoint, and resume it."""
-    return measure_kills_during_write(
-        "R1 SIGKILL during a checkpoint write", images, workdir, expected_digest, full=full
-    )
+    fault = "R1 SIGKILL during a checkpoint write"
+    return measure_kills_during_write(fault, images, workdir, expected_digest, full=full)
 
 
 def kill_during_write_across_disks(images: Path, workdir: Path, expected_digest: str, *, full: bool) -> FaultResult:
@@ -46,9 +45,8 @@ def kill_during_write_across_disks(images: Path, workdir: Path, expected_digest:
             train, setup = partial(stock.train, images, folder), partial(kill_during_copy, 4, offset)
             wait(start_function(train, workdir / "stock.log", setup))
             num_lost += not can_load(folder / "last.ckpt")
-    return FaultResult(
-        row.fault, row.figure, row.passed, stock=f"last.ckpt unreadable after {num_lost} of {len(offsets)} kills"
-    )
+    stock_figure = f"last.ckpt unreadable after {num_lost} of {len(offsets)} kills"
+    return FaultResult(fault, row.figure, row.passed, stock_figure)
 
 
 def can_load(path: Path) -> bool:
@@ -132,9 +130,8 @@ def fill_temp_disk(images: Path, workdir: Path) -> FaultResult:
     try:
         with use_temp_dir(disk):
             code = run(train_arguments(images, workdir / "r5"), workdir / "log")
-            stock_exit_code = wait(
-                start_function(lambda: stock.train(images, workdir / "stock"), workdir / "stock.log")
-            )
+            pid = start_function(lambda: stock.train(images, workdir / "stock"), workdir / "stock.log")
+            stock_exit_code = wait(pid)
     finally:
         subprocess.run(["umount", disk], check=True)
     return FaultResult(fault, f"exit code {code}, not affected", code == 0, stock=f"exit code {stock_exit_code}")
