@@ -24,7 +24,7 @@ from cnn_classifier.auto.step_timer import (
     save_timings,
     timing_key,
 )
-from cnn_classifier.config.instantiate import instantiate, instantiate_all
+from cnn_classifier.config.instantiate import instantiate_all, instantiate_model
 from cnn_classifier.config.schema import parse_duration
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.loading.augment import Augmentation
@@ -149,7 +149,7 @@ def tune_execution(
     """
     trainer_config, dataset = values["trainer"], values["dataset"]
     shape = {"channels": dataset["channels"], "image_size": dataset["image_size"]}
-    network: nn.Module = instantiate(values["model"], nn.Module, num_classes=num_classes, **shape)
+    network: nn.Module = instantiate_model(values["model"], num_classes=num_classes, **shape)
     if isinstance(network, FineTunable):
         network.set_progress(0.5)  # the layers trained in the middle of the run determine the time of most steps
     train_size = max(dataset["train_sizes"] or [dataset["image_size"]])

@@ -13,7 +13,12 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
 from cnn_classifier.config.hydra_runtime import hydra_runtime, resolve_runtime_values
-from cnn_classifier.config.overrides import flatten, quote_override, searchpath_override
+from cnn_classifier.config.overrides import (
+    drop_values_of_replaced_targets,
+    flatten,
+    quote_override,
+    searchpath_override,
+)
 from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.secrets import redact
 from cnn_classifier.config.yaml_files import check_yaml_files
@@ -175,6 +180,7 @@ def check_config(config: Config, overrides: Sequence[str]) -> None:
         for override in changed:
             key = override.key_or_group
             check_type(key, to_container(OmegaConf.select(config, key)), to_container(OmegaConf.select(defaults, key)))
+    drop_values_of_replaced_targets(config, [override.key_or_group for override in parsed])
     values: dict[str, Any] = {str(name): to_container(node) for name, node in config.items() if name != "run_dir"}
     check_values(values)
 

@@ -108,3 +108,11 @@ def test_pretrained_run_resumes_without_the_weights_file(photos: Path) -> None:
     )
 
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2]
+
+
+def test_torchvision_builder_trains_with_auto_values_and_its_checkpoint_predicts(photos: Path) -> None:
+    target = "torchvision.models.mobilenet_v3_small"
+    report = train(photos, f"model._target_={target}", "trainer.max_epochs=1", "dataset.image_size=32")
+
+    assert 0 <= report["test"]["accuracy"] <= 1
+    assert Predictor.load("run", device="cpu").predict(photos / "cats" / "000.png").error is None

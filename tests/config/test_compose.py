@@ -103,3 +103,40 @@ def test_load_config_leaves_no_hydra_state_behind() -> None:
 def test_load_config_several_values_names_multirun() -> None:
     with pytest.raises(ConfigError, match=r"seed=1,2 cannot be parsed; .* add -m to sweep over the values"):
         load_config(["seed=1,2"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "group", "expected"),
+    [
+        (["model._target_=torchvision.models.resnet18"], "model", {"_target_": "torchvision.models.resnet18"}),
+        (
+            ["model._target_=torchvision.models.resnet18", "+model.zero_init_residual=true"],
+            "model",
+            {"_target_": "torchvision.models.resnet18", "zero_init_residual": True},
+        ),
+        (
+            ["optimizer=muon", "optimizer._target_=torch.optim.RMSprop", "optimizer.lr=0.5"],
+            "optimizer",
+            {"_target_": "torch.optim.RMSprop", "lr": 0.5, "momentum": 0.6, "weight_decay": 0.05},
+        ),
+        (
+            ["scheduler._target_=torch.optim.lr_scheduler.ExponentialLR", "+scheduler.gamma=0.9"],
+            "scheduler",
+            {"_target_": "torch.optim.lr_scheduler.ExponentialLR", "gamma": 0.9},
+        ),
+    ],
+)
+def test_overridden_target_drops_the_values_of_the_replaced_class(
+    overrides: list[str], group: str, expected: dict[str, Any]
+) -> None:
+    assert to_container(load_config(["dataset=folder", "dataset.root=photos", *overrides])[group]) == expected
+
+
+def test_value_that_an_overridden_target_does_not_accept_is_kept_for_the_error() -> None:
+    overrides = ["dataset=folder", "dataset.root=x", "optimizer._target_=torch.optim.SGD", "optimizer.adamw_lr=3"]
+    assert "adamw_lr" in load_config(overrides).optimizer
+
+
+def test_overridden_target_that_does_not_exist_raises_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"torch\.optim\.Nothing cannot be imported"):
+        load_config(["optimizer._target_=torch.optim.Nothing"])
