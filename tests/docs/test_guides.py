@@ -56,7 +56,7 @@ def test_guides_give_an_equivalent_for_most_rows(guide: str) -> None:
     assert len(overrides) >= 20
 
 
-@pytest.mark.parametrize("page", [*(f"{name}.md" for name in GUIDES), "api/index.md", "api/callbacks.md"])
+@pytest.mark.parametrize("page", [*(f"{name}.md" for name in GUIDES), "api/callbacks.md"])
 def test_python_blocks_run(page: str, make_folder: MakeFolder, tmp_path: Path) -> None:
     photos = make_folder({"cats": 12, "dogs": 12}, name="photos")
     shutil.copy(photos / "cats" / "000.png", tmp_path / "photo.jpg")

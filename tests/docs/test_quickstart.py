@@ -15,9 +15,9 @@ def test_notebook_runs_from_the_first_to_the_last_cell(tmp_path: Path) -> None:
 
     environment = os.environ | {"MPLBACKEND": "Agg"}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "outputs" / "quickstart" / "checkpoints" / "best.ckpt").exists()
-    assert "same class for" in done.stdout
+    assert "same class for" in result.stdout
     assert all(not cell.get("outputs") for cell in cells)
