@@ -111,4 +111,6 @@ def normalize_constants(mean: Sequence[float], std: Sequence[float], device: tor
     """Return `shift` and `scale` with (x - mean) / std = x * scale + shift, cached on the device."""
     shift = [-m / s for m, s in zip(mean, std, strict=True)]
     scale = [1 / s for s in std]
-    return tuple(torch.tensor(values, device=device).view(-1, 1, 1) for values in (shift, scale))  # type: ignore[return-value]
+    with torch.inference_mode(False):  # Grad-CAM reuses them, and autograd refuses inference tensors
+        tensors = [torch.tensor(values, device=device).view(-1, 1, 1) for values in (shift, scale)]
+    return tensors[0], tensors[1]

@@ -160,3 +160,13 @@ def test_uint8_pixels_are_normalized() -> None:
     preprocess = Preprocess(image_size=1, channels=3, resize="stretch", mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
     pixels = torch.tensor([0, 255, 255], dtype=torch.uint8).view(1, 3, 1, 1)
     assert normalize(to_float(pixels), preprocess).flatten().tolist() == [0.0, 1.0, 0.0]
+
+
+def test_normalization_is_differentiable_after_inference_mode() -> None:
+    preprocess = Preprocess(image_size=1, channels=1, resize="stretch", mean=(0.123,), std=(0.456,))  # not cached yet
+    with torch.inference_mode():
+        normalize(torch.rand(1, 1, 1, 1), preprocess)
+    images = torch.rand(1, 1, 1, 1, requires_grad=True)
+    normalize(images, preprocess).sum().backward()
+    assert images.grad is not None
+    assert images.grad.item() == pytest.approx(1 / 0.456)
