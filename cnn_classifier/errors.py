@@ -85,3 +85,8 @@ def first_line(error: BaseException) -> str:
 def single_line(error: BaseException) -> str:
     """Return an exception's whole message with every run of whitespace replaced by one space."""
     return " ".join(str(error).split())
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the exception at the end of the chain of `raise … from …`."""
+    return error if error.__cause__ is None else root_cause(error.__cause__)

@@ -39,6 +39,7 @@ from cnn_classifier.training.checkpoints import estimate_checkpoint_bytes
 from cnn_classifier.training.devices import tune_malloc
 from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
 from cnn_classifier.training.environment import collect_environment, ignore_known_warnings
+from cnn_classifier.training.loggers import log_test_metrics
 from cnn_classifier.training.module import ImageClassifier
 from cnn_classifier.training.resume import apply_resume, check_same_images, init_weights
 from cnn_classifier.training.status import run_lock
@@ -166,6 +167,7 @@ class Run:
         store, splits = datamodule.prepared.store, datamodule.splits
         evaluations = {"val": calibrate_checkpoint(best_path, load(), store, splits["val"])}
         evaluations["test"] = evaluate_images(load(), store, splits["test"])
+        log_test_metrics(trainer.loggers, evaluations["test"].scores(), trainer.global_step)
         if self.config.test_time_flip:
             evaluations["test_flip"] = evaluate_images(load(), store, splits["test"], flip=True)
         timing = {

@@ -8,8 +8,7 @@ from typing import Any
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from torch import nn
 
 from cnn_classifier.config.compose import Config, to_container
@@ -27,7 +26,7 @@ from cnn_classifier.models.validation import is_pretrained
 from cnn_classifier.training.checkpoints import ChecksummedCheckpointIO
 from cnn_classifier.training.devices import MEMORY_FORMATS
 from cnn_classifier.training.distributed import is_torchrun
-from cnn_classifier.training.loggers import FaultTolerantLogger
+from cnn_classifier.training.loggers import build_loggers
 from cnn_classifier.training.module import ImageClassifier
 from cnn_classifier.training.optim import build_optimizer, build_schedulers
 
@@ -80,9 +79,9 @@ def build_trainer(config: Config, module: ImageClassifier, callbacks: Sequence[C
         ConfigError: If Lightning refuses a value.
     """
     configured = instantiate_all(resolve_modes(to_container(config.callbacks), "callbacks"), Callback)
-    loggers: list[Logger] = [
-        FaultTolerantLogger(logger) for logger in instantiate_all(to_container(config.logger), Logger)
-    ]
+    loggers = build_loggers(to_container(config.logger))
+    if loggers and not any(isinstance(callback, LearningRateMonitor) for callback in configured):
+        configured.append(LearningRateMonitor("epoch"))
     arguments: dict[str, Any] = to_container(config.trainer)
     if isinstance(module.network, FineTunable) and arguments["strategy"] == "ddp":
         arguments["strategy"] = "ddp_find_unused_parameters_true"  # frozen blocks have no gradients
@@ -134,7 +133,8 @@ def resolve_loss(loss: dict[str, Any], datamodule: ImageFolderDataModule) -> dic
     if loss["class_weights"] != "balanced":
         return loss
     counts = datamodule.class_counts["train"]
-    return loss | {"class_weights": [sum(counts) / (len(counts) * count) for count in counts]}
+    num_trained = sum(count > 0 for count in counts)  # `split_file` may leave a class without training images
+    return loss | {"class_weights": [sum(counts) / (num_trained * count) if count else 0.0 for count in counts]}
 
 
 def check_train_sizes(model: Mapping[str, Any], sizes: Sequence[int] | str | None) -> None:

@@ -1,6 +1,7 @@
 """`FaultTolerantLogger`: a failing logger is reported once and does not stop training."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from helpers.folders import TINY, MakeFolder
 from lightning.pytorch.loggers import CSVLogger
 
 from cnn_classifier.cli.main import main
-from cnn_classifier.training.loggers import FaultTolerantLogger
+from cnn_classifier.errors import ConfigError
+from cnn_classifier.training.loggers import FaultTolerantLogger, build_loggers, tracker_lock
 
 
 class FailingLogger(CSVLogger):
@@ -54,3 +56,66 @@ def test_training_continues_after_its_logger_fails(
 
     assert len(json.loads((tmp_path / "run" / "report.json").read_text())["epochs"]) == 3
     assert capsys.readouterr().err.count("CSVLogger failed") == 1
+
+
+class UnreachableLogger(CSVLogger):
+    """A logger whose constructor cannot create its folder, as a tracker that connects at once."""
+
+    def __init__(self, save_dir: Path) -> None:
+        raise PermissionError(f"cannot create {save_dir}")
+
+
+def test_logger_whose_constructor_fails_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    target = f"{__name__}.UnreachableLogger"
+    loggers = build_loggers({"broken": {"_target_": target, "save_dir": "runs"}, "unused": None})
+    assert loggers == []
+    assert "UnreachableLogger failed and is disabled" in (message := capsys.readouterr().err)
+    assert "(PermissionError: cannot create runs)" in message
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": "runs", "folder": "typo"},
+        {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": "runs", "flush_logs_every_n_steps": "often"},
+        {"_target_": "not_installed.Logger"},
+    ],
+)
+def test_logger_with_invalid_arguments_raises_config_error(node: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"folder|flush_logs_every_n_steps|not_installed"):
+        build_loggers({"logger": node})
+
+
+def test_message_of_a_failed_tensorboard_logger_names_the_cause(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    node = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger", "save_dir": str(tmp_path / "file" / "runs")}
+    for logger in build_loggers({"tensorboard": node}):
+        logger.log_hyperparams({"lr": 0.1})
+        logger.log_metrics({"loss": 1.0}, 0)
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "NotADirectoryError" in message
+
+
+def test_first_use_of_loggers_is_exclusive(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool, tracker_lock():
+        future = pool.submit(FaultTolerantLogger(CSVLogger(tmp_path)).log_metrics, {"loss": 1.0}, 0)
+        with pytest.raises(TimeoutError):
+            future.result(timeout=0.2)
+    future.result(timeout=10)
+
+
+def test_tensorboard_receives_learning_rate_and_test_metrics(make_folder: MakeFolder, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    root = make_folder({"cats": 12, "dogs": 12})
+    overrides = [*TINY, "dataset=folder", f"dataset.root={root}", "logger=tensorboard", f"run_dir={tmp_path / 'run'}"]
+    assert main(["train", *overrides]) == 0
+    events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(report["test"]["accuracy"])
+    assert any(tag.startswith("lr-") for tag in tags)
+    assert "hp_metric" not in tags
