@@ -2,13 +2,26 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from tqdm import tqdm
 
 from cnn_classifier.files import METRICS_FILE, write_csv
+
+# The columns of the table on the console, with their widths in characters.
+COLUMNS = (
+    ("epoch", 9),
+    ("train loss", 10),
+    ("accuracy", 9),
+    ("val loss", 9),
+    ("accuracy", 9),
+    ("seconds", 9),
+    ("images/s", 9),
+)
 
 
 class EpochLogger(Callback):
@@ -34,6 +47,10 @@ class EpochLogger(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history = list(state_dict["epochs"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            tqdm.write(format_line([name for name, _ in COLUMNS]))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.reset()
@@ -71,6 +88,10 @@ class EpochLogger(Callback):
             write_csv(self.run_dir / METRICS_FILE, [columns, *rows])
             tqdm.write(format_epoch(row, trainer.max_epochs or 0))
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero and (reason := describe_early_stop(trainer)):
+            tqdm.write(f"stopped after epoch {len(self.history)}: {reason}")
+
     @property
     def images_per_second(self) -> float | None:
         """The median training speed of all epochs but the first, with data loading and without validation."""
@@ -79,16 +100,30 @@ class EpochLogger(Callback):
 
 
 def format_epoch(row: dict[str, Any], max_epochs: int) -> str:
-    """Format the console line of an epoch.
-
-    For example `epoch  3/30  train loss 0.4100 accuracy 0.8300  val loss 0.3900 accuracy 0.8400  12.0 s  350 images/s`.
+    """Format a line of the table on the console, at most 80 characters wide.
 
     Args:
         row: The values of the epoch, see `EpochLogger`.
-        max_epochs: The number of epochs of the run.
+        max_epochs: The number of epochs of the run, -1 if it is not limited.
     """
-    parts = [f"epoch {row['epoch']:>{len(str(max_epochs))}}/{max_epochs}"]
-    for stage in ("train", "val"):
-        if f"{stage}/loss" in row:
-            parts.append(f"{stage} loss {row[f'{stage}/loss']:.4f} accuracy {row[f'{stage}/accuracy']:.4f}")
-    return "  ".join([*parts, f"{row['seconds']:.1f} s", f"{row['images_per_second']:.0f} images/s"])
+    epoch = f"{row['epoch']}/{max_epochs}" if max_epochs > 0 else str(row["epoch"])
+    columns = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+    values = [f"{row[name]:.4f}" if name in row else "" for name in columns]
+    speed = row["images_per_second"]
+    return format_line([epoch, *values, f"{row['seconds']:.1f}", f"{speed:.0f}" if speed >= 10 else f"{speed:.2g}"])
+
+
+def format_line(cells: Sequence[str]) -> str:
+    """Align the cells of a line of the table."""
+    return " ".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+
+
+def describe_early_stop(trainer: Trainer) -> str | None:
+    """Return the reason why the training ended before its last epoch, None if no callback or limit stopped it."""
+    for callback in trainer.early_stopping_callbacks:
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+            return callback.stopping_reason_message.partition(" Signaling")[0]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and (remaining := callback.time_remaining()) is not None and remaining <= 0:
+            return "trainer.max_time is over."
+    return None

@@ -1,37 +1,57 @@
-"""The progress bar of training and validation."""
+"""The progress bar of the training."""
 
-import sys
-import time
+import math
 from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar as LightningProgressBar
+from tqdm import tqdm
 
 REFRESH_INTERVAL_SECONDS = 0.5
 
 
-class ProgressBar(TQDMProgressBar):
-    """A `TQDMProgressBar` that is redrawn at most twice per second, and on terminals only.
-
-    Each redraw blocks the training loop.
-    """
+class ProgressBar(LightningProgressBar):
+    """One progress bar over all epochs, with the remaining time. It is drawn on terminals only."""
 
     def __init__(self) -> None:
-        super().__init__(leave=False)
-        self.last_refresh_time = 0.0
-        if not sys.stderr.isatty():
-            self.disable()
+        super().__init__()
+        self.bar: tqdm[Any] | None = None
+        self.is_enabled = True
 
-    def on_train_epoch_start(self, trainer: Trainer, *args: Any) -> None:
-        super().on_train_epoch_start(trainer, *args)
-        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}")  # Lightning counts from 0
+    def disable(self) -> None:
+        self.is_enabled = False
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        if time.monotonic() - self.last_refresh_time >= REFRESH_INTERVAL_SECONDS or trainer.is_last_batch:
-            self.last_refresh_time = time.monotonic()
-            super().on_train_batch_end(trainer, *args)
+    def enable(self) -> None:
+        self.is_enabled = True
 
-    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        if time.monotonic() - self.last_refresh_time >= REFRESH_INTERVAL_SECONDS:
-            self.last_refresh_time = time.monotonic()
-            super().on_validation_batch_end(*args, **kwargs)
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar = tqdm(
+            total=count_batches(trainer),
+            initial=trainer.fit_loop.epoch_loop.total_batch_idx + 1,
+            desc="training",
+            unit="batch",
+            mininterval=REFRESH_INTERVAL_SECONDS,
+            dynamic_ncols=True,
+            leave=False,
+            disable=None if self.is_enabled else True,  # None: disabled unless the output is a terminal
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {trainer.current_epoch + 1}", refresh=False)
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.update()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def count_batches(trainer: Trainer) -> int | None:
+    """Return the number of batches of the whole training, None if neither epochs nor steps are limited."""
+    max_epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else math.inf
+    max_steps = trainer.max_steps * trainer.accumulate_grad_batches if trainer.max_steps != -1 else math.inf
+    total = min(max_epochs * trainer.num_training_batches, max_steps)
+    return int(total) if math.isfinite(total) else None
