@@ -1,6 +1,7 @@
 """The `lr-find` command: suggest a learning rate for a dataset, a model and an optimizer."""
 
 import argparse
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
         "--steps", metavar="N", type=positive_int, default=100, help="maximum number of optimizer steps (default: 100)"
     )
     parser.add_argument(
-        "--out", metavar="FILE", type=image_path, default=Path("lr_find.png"), help="plot file (default: lr_find.png)"
+        "--out", metavar="FILE", type=image_path, help="plot file (default: outputs/lr_find/<time>.png)"
     )
     parser.set_defaults(command=run)
 
@@ -58,16 +59,28 @@ def run(arguments: argparse.Namespace) -> int:
 
     config = load_config(arguments.overrides, config_dir=arguments.config_dir)
     index = scan_source(DatasetConfig(**to_container(config.dataset)))
-    ensure_writable_dir(arguments.out.parent)
+    plot_path = arguments.out or Path("outputs", "lr_find", f"{datetime.now():%Y-%m-%d_%H-%M-%S}.png")
+    ensure_writable_dir(plot_path.parent)
     result = run_range_test(config, index, steps=arguments.steps)
 
     from cnn_classifier.report.charts.figures import plot_lr_finder
 
-    print(f"Suggested learning rate: {result.suggested_lr:.2g} (configured: {result.default_lr:.2g})")
-    plot_lr_finder(result.lrs, result.losses, result.suggested_lr, result.default_lr).savefig(arguments.out, dpi=120)
-    print(f"  plot:     {arguments.out}")
-    print(f"  override: optimizer.lr={result.suggested_lr:.2g}")
+    print(format_result(result))
+    plot_lr_finder(result.lrs, result.losses, result.suggested_lr, result.default_lr).savefig(plot_path, dpi=120)
+    print(f"  plot:     {plot_path}")
     return 0
+
+
+def format_result(result: "LRFinderResult") -> str:
+    """Return the suggestion, and the reason for it."""
+    suggested, default = f"{result.suggested_lr:.2g}", f"{result.default_lr:.2g}"
+    falling = f"The loss falls fastest at a learning rate of {suggested} and is lowest at {result.best_lr:.2g}"
+    if result.is_default_suitable:
+        return (
+            f"{falling}.\nThe configured learning rate {default} is between the two and suitable; no change is needed."
+        )
+    side = "below" if result.default_lr < result.suggested_lr else "above"
+    return f"{falling}.\nThe configured learning rate {default} is {side} this range.\n  override: optimizer.lr={suggested}"
 
 
 def run_range_test(config: "Config", index: DatasetIndex, *, steps: int) -> "LRFinderResult":

@@ -34,6 +34,16 @@ class LRFinderResult:
     default_lr: float
     suggested_lr: float
 
+    @property
+    def best_lr(self) -> float:
+        """The learning rate at the minimum of the loss, which is too high for a whole training."""
+        return self.lrs[self.losses.index(min(self.losses))]
+
+    @property
+    def is_default_suitable(self) -> bool:
+        """Whether the loss is decreasing at the configured learning rate."""
+        return self.suggested_lr <= self.default_lr <= self.best_lr
+
 
 def find_lr(
     module: LightningModule, datamodule: LightningDataModule, *, steps: int = 100, **trainer_kwargs: Any
@@ -104,7 +114,9 @@ class LRRangeTest(Callback):
         param_groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         # A scheduler has already applied its first step to `lr` and saved the configured value.
         self.base_lrs = [(group, group.get("initial_lr", group["lr"])) for group in param_groups]
-        self.progress_bar = tqdm(total=len(self.factors), unit="step", disable=None, leave=False)
+        self.progress_bar = tqdm(
+            total=len(self.factors), desc="learning-rate range test", unit="step", disable=None, leave=False
+        )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if isinstance(network := getattr(pl_module, "network", None), FineTunable):

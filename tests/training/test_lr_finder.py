@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from cnn_classifier.cli.lr_find import format_result
 from cnn_classifier.cli.main import main
 from cnn_classifier.errors import ConfigError, DataError
 from cnn_classifier.training import lr_finder
@@ -70,13 +71,13 @@ def overrides(make_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.Monke
     return ["lr-find", "dataset=folder", f"dataset.root={root}", *TINY, "--steps=30"]
 
 
-def test_lr_find_prints_an_override_and_writes_only_the_plot(
+def test_lr_find_prints_a_learning_rate_and_writes_only_the_plot(
     pictures: None, overrides: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*overrides, "--out=pictures/rates.png"]) == 0
 
     output = capsys.readouterr().out
-    suggested_lr = float(output.rpartition("optimizer.lr=")[2])
+    suggested_lr = float(output.partition("falls fastest at a learning rate of ")[2].split()[0])
     assert 1e-6 < suggested_lr < 0.1
     with Image.open("pictures/rates.png") as picture:
         assert picture.size == (720, 480)
@@ -96,9 +97,24 @@ def test_lr_find_with_resume_starts_from_the_weights_of_the_checkpoint(
     train_overrides = [argument for argument in overrides[1:] if not argument.startswith("--")]
     assert main(["train", *train_overrides, "trainer.max_epochs=1", "run_dir=run"]) == 0
     assert main(["lr-find", *train_overrides, "resume=run"]) == 0
-    assert "Suggested learning rate: " in capsys.readouterr().out
+    assert "falls fastest at a learning rate of" in capsys.readouterr().out
     saved = torch.load("run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(initial_weights[name], saved[name]) for name in saved)
+
+
+@pytest.mark.parametrize(
+    ("default_lr", "message"),
+    [
+        (3e-4, "learning rate 0.0003 is below this range.\n  override: optimizer.lr=0.001"),
+        (3e-3, "learning rate 0.003 is between the two and suitable; no change is needed."),
+        (3e-1, "learning rate 0.3 is above this range.\n  override: optimizer.lr=0.001"),
+    ],
+)
+def test_lr_find_compares_the_suggestion_with_the_configured_learning_rate(default_lr: float, message: str) -> None:
+    result = LRFinderResult([1e-4, 1e-3, 1e-2, 1e-1], [3.0, 2.0, 1.0, 5.0], default_lr, suggested_lr=1e-3)
+    assert format_result(result) == (
+        "The loss falls fastest at a learning rate of 0.001 and is lowest at 0.01.\nThe configured " + message
+    )
 
 
 def test_lr_find_with_an_unknown_plot_suffix_is_a_usage_error(
