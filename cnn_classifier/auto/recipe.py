@@ -25,6 +25,7 @@ from cnn_classifier.auto.resolved import Recipe, ResolvedValue
 from cnn_classifier.config.compose import mark_auto
 from cnn_classifier.config.schema import parse_duration
 from cnn_classifier.data import AUTO
+from cnn_classifier.data.sources.class_names import pluralize
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.models.validation import RESNET_TARGET, is_pretrained
 
@@ -122,7 +123,7 @@ def compute_max_epochs(recipe: Recipe, stats: DatasetStats) -> int:
 
 def choose_epochs(epochs: int, max_epochs: int, budget: float) -> ResolvedValue:
     """Return the number of epochs, of which `epochs` fit the budget in seconds and `max_epochs` are useful."""
-    reason = f"{epochs} epochs fit into {format_duration(budget)}"
+    reason = f"{pluralize(epochs, 'epoch')} fit into {format_duration(budget)}"
     if epochs > max_epochs:
         reason = f"accuracy plateaus; {reason}"
     return ResolvedValue("trainer.max_epochs", max(1, min(epochs, max_epochs)), reason)
@@ -137,7 +138,9 @@ def choose_hyperparameters(recipe: Recipe, epochs: int, steps_per_epoch: int) ->
         ResolvedValue("optimizer.lr", learning_rate, f"batch size {batch_size}"),
         ResolvedValue("loss.label_smoothing", *label_smoothing),
         *choose_regularization(recipe.get("dataset.image_size"), epochs),
-        ResolvedValue("callbacks.ema.decay", round(1 - 1 / max(0.03 * total_steps, 10), 4), f"{total_steps} steps"),
+        ResolvedValue(
+            "callbacks.ema.decay", round(1 - 1 / max(0.03 * total_steps, 10), 4), pluralize(total_steps, "step")
+        ),
     ]
 
 
@@ -147,7 +150,7 @@ def choose_regularization(image_size: int, epochs: int) -> list[ResolvedValue]:
     Small images are only translated: crops would enlarge the objects, which the sizes of test images do not make up
     for, and rotations would blur them.
     """
-    reason, is_small = f"{epochs} epochs at {image_size} px", image_size < MIN_PROGRESSIVE_SIZE
+    reason, is_small = f"{pluralize(epochs, 'epoch')} at {image_size} px", image_size < MIN_PROGRESSIVE_SIZE
     min_crop_area = 1.0 if is_small else 0.7 if epochs < LONG_RUN_EPOCHS else 0.55
     return [
         ResolvedValue("augment.affine.crop_area", [min_crop_area, 1.0], reason),

@@ -73,14 +73,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def format_result(result: "LRFinderResult") -> str:
     """Return the suggestion, and the reason for it."""
-    suggested, default = f"{result.suggested_lr:.2g}", f"{result.default_lr:.2g}"
-    falling = f"The loss falls fastest at a learning rate of {suggested} and is lowest at {result.best_lr:.2g}"
+    suggested = f"{result.suggested_lr:.2g}"
+    lines = [
+        f"The loss falls fastest at a learning rate of {suggested} and is lowest at {result.best_lr:.2g}.",
+        f"The configured learning rate {result.default_lr:.2g} is",
+    ]
     if result.is_default_suitable:
-        return (
-            f"{falling}.\nThe configured learning rate {default} is between the two and suitable; no change is needed."
-        )
+        return "\n".join(lines) + " between the two and suitable; no change is needed."
     side = "below" if result.default_lr < result.suggested_lr else "above"
-    return f"{falling}.\nThe configured learning rate {default} is {side} this range.\n  override: optimizer.lr={suggested}"
+    return "\n".join(lines) + f" {side} this range.\n  override: optimizer.lr={suggested}"
 
 
 def run_range_test(config: "Config", index: DatasetIndex, *, steps: int) -> "LRFinderResult":
