@@ -102,6 +102,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         *(("warning", f"{entry['count']} {name}: {entry['treatment']}") for name, entry in summary["warnings"].items()),
         *(("duplicates", line) for line in duplicate_lines(summary)),
         ("ignored", ", ".join(f"{count} {extension}" for extension, count in summary["ignored"].items())),
+        *(("note", line) for line in summary["notes"]),
         *(("suggestion", line) for line in summary["suggestions"]),
         ("checked", f"in {summary['seconds']:.1f} s, {format_speed(summary)}"),
     ]

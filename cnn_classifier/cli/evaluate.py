@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cnn_classifier.data.sources.resolve import source_name
     from cnn_classifier.inference.evaluate import evaluate_folder, explain_predictions
     from cnn_classifier.inference.predictor import Predictor
+    from cnn_classifier.report.console import format_evaluation
     from cnn_classifier.report.write import write_report
     from cnn_classifier.training.environment import collect_environment
 
@@ -50,8 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         **collect_environment(),
     }
     print(f"evaluated on {len(evaluation.labels)} images in {evaluation.folder}", file=sys.stderr)
+    for note in evaluation.notes:
+        print(note, file=sys.stderr)
     content = evaluation.to_dict() | extra
-    print(json.dumps(content, ensure_ascii=False) if arguments.json else evaluation.format())
+    print(json.dumps(content, ensure_ascii=False) if arguments.json else format_evaluation(content))
     print_unreadable(evaluation.unreadable.items())
     out = arguments.out or Path("outputs", "evaluations", source_name(arguments.folder))
     write_report(out, evaluation, predictor.preprocess, partial(explain_predictions, predictor), **extra)

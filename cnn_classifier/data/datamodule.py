@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from cnn_classifier.data import AUTO
@@ -16,7 +17,7 @@ from cnn_classifier.data.images.preprocess import Preprocess
 from cnn_classifier.data.loading.augment import Augmentation, get_preset, to_float
 from cnn_classifier.data.loading.datasets import MapDataset, index_datasets, prepare_datasets
 from cnn_classifier.data.loading.device_loader import DeviceLoader, pixels_on_device
-from cnn_classifier.data.loading.loader import Batch, BatchLoader, get_train_size
+from cnn_classifier.data.loading.loader import Batch, BatchLoader, get_train_size, is_overfitting
 from cnn_classifier.data.loading.prepare import PreparedDataset, prepare_folder, prepare_images
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.sources.resolve import scan_source
@@ -130,15 +131,17 @@ class ImageFolderDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download, check and decode the images, or find them in the cache of an earlier run."""
-        _ = self.prepared
+        is_new = "prepared" not in vars(self)
+        if (notes := self.prepared.summary["notes"]) and is_new and self.trainer is not None:
+            rank_zero_warn(" ".join(notes))
 
     def setup(self, stage: str) -> None:
-        self.augmentation = Augmentation(self.transforms, num_classes=self.num_classes)
+        transforms = [] if is_overfitting(self.trainer) else self.transforms
+        self.augmentation = Augmentation(transforms, num_classes=self.num_classes)
 
     def train_dataloader(self) -> BatchLoader | DeviceLoader:
         loader = self.build_loader("train", sampler=self.config.sampler)
-        if self.trainer is not None:
-            trainer = self.trainer
+        if (trainer := self.trainer) is not None:
             loader.batches_done = lambda: num_batches_done(trainer)
         return self._on_device(loader)
 
@@ -158,11 +161,10 @@ class ImageFolderDataModule(LightningDataModule):
         samples = self.splits.get(split)
         if not samples:
             raise ConfigError(f"There are no images for the {split} split; pass a {split} dataset or folder.")
-        rows = self.prepared.store.get_rows([sample.path for sample in samples])
-        labels = np.array([sample.label for sample in samples])
-        loader = BatchLoader(
-            self.prepared.store, rows, labels, batch_size=self.batch_size, seed=self.seed, sampler=sampler
-        )
+        store = self.prepared.store
+        rows, labels = store.get_rows([sample.path for sample in samples]), np.array([s.label for s in samples])
+        loader = BatchLoader(store, rows, labels, batch_size=self.batch_size, seed=self.seed, sampler=sampler)
+        loader.sampler.is_fixed = is_overfitting(self.trainer)
         if self.trainer is not None:
             loader.sampler.rank, loader.sampler.world_size = self.trainer.global_rank, self.trainer.world_size
         return loader

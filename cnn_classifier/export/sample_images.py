@@ -28,7 +28,7 @@ def sample_images(model: Path, folder: Path | None, predictor: Predictor) -> lis
     """
     if folder is not None:
         index = rename_classes(scan_for_evaluation(folder.expanduser()), predictor.metadata.aliases)
-        samples = map_labels_to_model(index, predictor.class_names)
+        samples = map_labels_to_model(index, predictor.class_names).samples
     else:
         samples = select_test_samples(model, predictor)
     if not samples:

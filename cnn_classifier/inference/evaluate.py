@@ -14,7 +14,7 @@ from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.loading.image_store import ImageStore, Rows
 from cnn_classifier.data.loading.pixel_cache import PixelCacheWriter
 from cnn_classifier.data.parallel import batch_slices
-from cnn_classifier.data.sources.class_names import rename_classes
+from cnn_classifier.data.sources.class_names import abbreviate, find_similar, keep_classes, rename_classes
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.resolve import scan_for_evaluation
 from cnn_classifier.errors import CheckpointError, DataError
@@ -79,10 +79,11 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
 
     Raises:
         DataError: If no image can be read.
-        CheckpointError: If the source has classes that the model does not have.
+        CheckpointError: If the model has none of the classes, or one is probably misspelled.
     """
     index = rename_classes(scan_for_evaluation(Path(folder).expanduser()), predictor.metadata.aliases)
-    samples = map_labels_to_model(index, predictor.class_names)
+    index = map_labels_to_model(index, predictor.class_names)
+    samples = index.samples
     defaults = DatasetConfig()
     cache, cache_limit_gb = defaults.cache, defaults.cache_limit_gb
     with PixelCacheWriter(
@@ -94,29 +95,37 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
             raise DataError(f"Cannot read any of the {len(samples)} images in {folder}.")
         images = cache_writer.finalize({sample.path: audit.digests[sample.path] for sample in readable})
     evaluation = evaluate_images(predictor, images, readable)
-    return replace(evaluation, unreadable={str(path): reason for path, reason in audit.unreadable.items()})
+    unreadable = {str(path): reason for path, reason in audit.unreadable.items()}
+    return replace(evaluation, unreadable=unreadable, notes=index.notes)
 
 
-def map_labels_to_model(index: DatasetIndex, class_names: Sequence[str]) -> list[Sample]:
-    """Return the samples of a source with the label indices of the model.
+def map_labels_to_model(index: DatasetIndex, class_names: Sequence[str]) -> DatasetIndex:
+    """Return an index with the label indices of the model; classes that the model does not have are left out.
 
     Args:
         index: The scanned source.
         class_names: The class names of the model.
 
     Raises:
-        CheckpointError: If the source has classes that the model does not have.
+        CheckpointError: If the model has none of the classes, or a class that it does not have is probably misspelled.
     """
-    known_classes = set(class_names)
-    unknown_classes = [name for name in index.class_names if name not in known_classes]
-    if unknown_classes:
-        raise CheckpointError(
-            f"The model has no class {', '.join(unknown_classes)}, which {index.root} contains. "
-            f"Expected a subset of: {', '.join(class_names)}."
-        )
     label_by_name = {name: label for label, name in enumerate(class_names)}
-    labels = [label_by_name[name] for name in index.class_names]
-    return [Sample(sample.path, labels[sample.label]) for sample in index.samples]
+    present_labels = {sample.label for sample in index.samples}
+    present_names = [index.class_names[label] for label in sorted(present_labels)]
+    unknown = [name for name in present_names if name not in label_by_name]
+    absent = [name for name in class_names if name not in present_names]
+    if len(unknown) == len(present_names) or any(find_similar(name, absent) for name in unknown):
+        raise CheckpointError(
+            f"The model has no class {abbreviate(unknown)}, which {index.root} contains. Expected a subset of: "
+            f"{', '.join(class_names)}."
+        )
+    known = {label for label in present_labels if index.class_names[label] in label_by_name}
+    note = "Classes that the model does not have: {names}. They are left out, with {images}."
+    index = keep_classes(index, known, note) if unknown else index
+    samples = [
+        replace(sample, label=label_by_name[index.class_names[sample.label]], split=None) for sample in index.samples
+    ]
+    return replace(index, samples=samples, class_names=list(class_names))
 
 
 def explain_predictions(

@@ -1,4 +1,4 @@
-"""The summary of a finished run that is printed on the console."""
+"""The results of a training and of an evaluation that are printed on the console."""
 
 import shutil
 import sys
@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cnn_classifier.data.sources.class_names import pluralize
 from cnn_classifier.files import REPORT_HTML, REPORT_JSON, display_path
+from cnn_classifier.report.text_table import format_table
+
+METRICS = ("precision", "recall", "f1")
 
 
 def format_run_summary(run_dir: Path, checkpoint: Path, report: Mapping[str, Any]) -> str:
@@ -30,3 +34,21 @@ def format_run_summary(run_dir: Path, checkpoint: Path, report: Mapping[str, Any
         f"  predict     {command} predict {checkpoint_path} IMAGE|FOLDER"
         f"{tensorboard}"
     )
+
+
+def format_evaluation(report: Mapping[str, Any]) -> str:
+    """Return the scores, the interval of the accuracy and the per-class table; absent classes have no metrics.
+
+    Args:
+        report: The content of `report.json`.
+    """
+    score_line = "  ".join(f"{name} {value:.4f}" for name, value in report["test"].items() if "weighted" not in name)
+    low, high = report["intervals"]["accuracy"]
+    num_images = sum(row["support"] for row in report["per_class"])
+    rows = [
+        (row["class"], *(f"{row[key]:.4f}" if row["support"] else "-" for key in METRICS), str(row["support"]))
+        for row in report["per_class"]
+    ]
+    table = format_table([("class", *METRICS, "images"), *rows], right_align=range(1, 5))
+    interval = f"95 % interval of the accuracy: {low:.4f} to {high:.4f} ({pluralize(num_images, 'image')})"
+    return f"{score_line}\n{interval}\n\n{table}"

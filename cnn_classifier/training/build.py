@@ -8,27 +8,29 @@ from typing import Any
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from torch import nn
 
 from cnn_classifier.config.compose import Config, to_container
 from cnn_classifier.config.instantiate import import_target, instantiate_all
 from cnn_classifier.config.metrics import resolve_mode, resolve_modes
-from cnn_classifier.config.signature import check_signature
+from cnn_classifier.config.trainer import UNSUPPORTED, canonical_precision
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
+from cnn_classifier.data.loading.loader import check_batch_limits
 from cnn_classifier.data.sources.index import DatasetIndex
-from cnn_classifier.errors import ConfigError
-from cnn_classifier.files import CHECKPOINT_DIR
+from cnn_classifier.errors import ConfigError, single_line
 from cnn_classifier.models.backbones import mean_and_std
 from cnn_classifier.models.finetuning import FineTunable
 from cnn_classifier.models.validation import is_pretrained
+from cnn_classifier.training.callbacks.progress_bar import ProgressBar
 from cnn_classifier.training.checkpoints import ChecksummedCheckpointIO
 from cnn_classifier.training.devices import MEMORY_FORMATS
-from cnn_classifier.training.distributed import is_torchrun
+from cnn_classifier.training.distributed import is_torchrun, resolve_processes
 from cnn_classifier.training.loggers import build_loggers
 from cnn_classifier.training.module import ImageClassifier
 from cnn_classifier.training.optim import build_optimizer, build_schedulers
+from cnn_classifier.training.task import resolve_loss
 
 
 def build_datamodule(config: Config, index: DatasetIndex) -> ImageFolderDataModule:
@@ -55,7 +57,7 @@ def build_module(config: Config, datamodule: ImageFolderDataModule) -> ImageClas
         preprocess=datamodule.preprocess,
         optimizer=to_container(config.optimizer),
         scheduler=resolve_mode(to_container(config.scheduler), "scheduler"),
-        loss=resolve_loss(to_container(config.loss), datamodule),
+        loss=resolve_loss(to_container(config.loss), datamodule.class_counts["train"]),
         aliases=datamodule.config.rename_classes,
     )
     # The constructors check the optimizer's and the schedule's arguments before any image is trained on.
@@ -67,29 +69,65 @@ def build_module(config: Config, datamodule: ImageFolderDataModule) -> ImageClas
     return module
 
 
-def build_trainer(config: Config, module: ImageClassifier, callbacks: Sequence[Callback]) -> Trainer:
+def check_lightning(config: Config) -> None:
+    """Raise ConfigError if Lightning refuses an argument of the `Trainer`, or the machine lacks a device."""
+    if resolve_processes(config.trainer) > 1:
+        raise ConfigError(
+            f"trainer.devices={config.trainer.devices} requires several processes; use the command train, or start the "
+            "script with torchrun"
+        )
+    make_trainer(config, logger=False, enable_checkpointing=False)
+
+
+def build_trainer(
+    config: Config, module: ImageClassifier, datamodule: ImageFolderDataModule, callbacks: Sequence[Callback]
+) -> Trainer:
     """Build the `Trainer`.
 
     Args:
         config: The configuration, of which `trainer`, `callbacks` and `logger` are used.
         module: The module to train.
-        callbacks: Callbacks that are called before the configured ones.
+        datamodule: The prepared data module.
+        callbacks: Callbacks that are called before the configured ones; `trainer.fast_dev_run` leaves them out.
+
+    Raises:
+        ConfigError: If Lightning refuses a value, or the data has fewer batches than a value requires.
+    """
+    configured = instantiate_all(resolve_modes(to_container(config.callbacks), "callbacks"), Callback)
+    if config.trainer.enable_progress_bar is False:
+        configured = [callback for callback in configured if not isinstance(callback, ProgressBar)]
+    is_fine_tuning = isinstance(module.network, FineTunable)
+    if config.trainer.fast_dev_run:
+        configured = [callback for callback in configured if not isinstance(callback, Checkpoint)]
+        arguments: dict[str, Any] = {"callbacks": configured, "logger": False, "enable_checkpointing": False}
+    else:
+        loggers = build_loggers(to_container(config.logger))
+        if loggers and not any(isinstance(callback, LearningRateMonitor) for callback in configured):
+            configured.append(LearningRateMonitor("epoch"))
+        arguments = {"callbacks": [*callbacks, *configured], "logger": loggers}
+    trainer = make_trainer(config, is_fine_tuning=is_fine_tuning, **arguments)
+    datamodule.trainer = trainer  # whose processes share the batches
+    train_loader = datamodule.build_loader("train", sampler=datamodule.config.sampler)
+    check_batch_limits(trainer, train=len(train_loader), val=len(datamodule.build_loader("val")))
+    return trainer
+
+
+def make_trainer(config: Config, *, is_fine_tuning: bool = False, **arguments: Any) -> Trainer:
+    """Create the `Trainer` from the node `trainer` and further arguments.
 
     Raises:
         ConfigError: If Lightning refuses a value.
     """
-    configured = instantiate_all(resolve_modes(to_container(config.callbacks), "callbacks"), Callback)
-    loggers = build_loggers(to_container(config.logger))
-    if loggers and not any(isinstance(callback, LearningRateMonitor) for callback in configured):
-        configured.append(LearningRateMonitor("epoch"))
-    arguments: dict[str, Any] = to_container(config.trainer)
-    if isinstance(module.network, FineTunable) and arguments["strategy"] == "ddp":
-        arguments["strategy"] = "ddp_find_unused_parameters_true"  # frozen blocks have no gradients
-    check_signature(Trainer, arguments, name="trainer")
+    configured: dict[str, Any] = to_container(config.trainer)
+    values = {name: value for name, value in configured.items() if name not in UNSUPPORTED} | arguments
+    if is_fine_tuning and values["strategy"] == "ddp":
+        values["strategy"] = "ddp_find_unused_parameters_true"  # frozen blocks have no gradients
+    if values["precision"] is not None:
+        values["precision"] = canonical_precision(values["precision"])
     try:
-        return Trainer(**arguments, callbacks=[*callbacks, *configured], logger=loggers, plugins=build_plugins())
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+        return Trainer(**values, plugins=build_plugins())
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"trainer: {single_line(error)}") from error
 
 
 def build_plugins() -> list[Any]:
@@ -105,17 +143,18 @@ def fit(trainer: Trainer, module: ImageClassifier, datamodule: ImageFolderDataMo
     except (MisconfigurationException, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not str(error).startswith("Early stopping conditioned on"):
             raise
-        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"trainer: {single_line(error)}") from error
 
 
-def get_best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
-    """Return the checkpoint with the best monitored value; save the last weights if no callback monitors one."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            return Path(callback.best_model_path)
-    path = run_dir / CHECKPOINT_DIR / "final.ckpt"
-    trainer.save_checkpoint(path, weights_only=False)  # with the optimizer state, so that the run can be resumed
-    return path
+def try_out(trainer: Trainer, module: ImageClassifier, datamodule: ImageFolderDataModule) -> None:
+    """Train, validate and test on the few batches of `trainer.fast_dev_run`, and print that nothing is written."""
+    fit(trainer, module, datamodule, ckpt_path=None)
+    trainer.test(module, datamodule=datamodule, verbose=False)
+    count = int(vars(trainer)["fast_dev_run"])
+    print(
+        f"trainer.fast_dev_run={count}: at most {count} batch(es) each of training, validation and test ran without "
+        "errors; no checkpoint and no report were written"
+    )
 
 
 def build_dataset_config(config: Config) -> DatasetConfig:
@@ -126,15 +165,6 @@ def build_dataset_config(config: Config) -> DatasetConfig:
             configured = values.get(key)
             values[key] = configured or (default if values.get("channels", 3) == 3 else [sum(default) / len(default)])
     return DatasetConfig(**values)
-
-
-def resolve_loss(loss: dict[str, Any], datamodule: ImageFolderDataModule) -> dict[str, Any]:
-    """Replace `class_weights=balanced` by numbers: all classes get the same total weight."""
-    if loss["class_weights"] != "balanced":
-        return loss
-    counts = datamodule.class_counts["train"]
-    num_trained = sum(count > 0 for count in counts)  # `split_file` may leave a class without training images
-    return loss | {"class_weights": [sum(counts) / (num_trained * count) if count else 0.0 for count in counts]}
 
 
 def check_train_sizes(model: Mapping[str, Any], sizes: Sequence[int] | str | None) -> None:

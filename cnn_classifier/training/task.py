@@ -32,6 +32,28 @@ def build_loss(loss: Mapping[str, Any], num_classes: int) -> nn.Module:
     )
 
 
+class MacroF1(MulticlassF1Score):
+    """The mean F1 of the classes that have images; torchmetrics also counts predicted classes without images, as 0."""
+
+    def compute(self) -> Tensor:
+        tp, fp, fn = (cast(Tensor, counts) for counts in (self.tp, self.fp, self.fn))
+        has_images = tp + fn > 0
+        f1 = 2 * tp / (2 * tp + fp + fn).clamp(min=1)
+        return (f1 * has_images).sum() / has_images.sum().clamp(min=1)
+
+
+def resolve_loss(loss: Mapping[str, Any], class_counts: Sequence[int]) -> dict[str, Any]:
+    """Replace `class_weights=balanced` by numbers: all classes get the same total weight.
+
+    Args:
+        loss: The config of the loss.
+        class_counts: The number of training images of each class.
+    """
+    if loss["class_weights"] != "balanced":
+        return dict(loss)
+    return dict(loss) | {"class_weights": [sum(class_counts) / (len(class_counts) * count) for count in class_counts]}
+
+
 class StageMetrics(nn.Module):
     """The metrics of one stage (train, val or test).
 
@@ -46,7 +68,7 @@ class StageMetrics(nn.Module):
             "loss": MeanMetric(nan_strategy="disable"),  # a diverged loss must stay visible
             # `validate_args` would synchronize with the device in every step.
             "accuracy": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
-            "f1_macro": MulticlassF1Score(num_classes, average="macro", validate_args=False),
+            "f1_macro": MacroF1(num_classes, average="macro", validate_args=False),
         }
         self.metrics = nn.ModuleDict({name: metrics[name] for name in names})
 
@@ -64,6 +86,6 @@ class StageMetrics(nn.Module):
         """
         for name, metric in self.items():
             if name == "loss":
-                metric.update(loss)
+                metric.update(loss, 1 if loss.ndim else len(labels))  # batches differ in size
             else:
                 metric.update(logits, labels)

@@ -109,8 +109,11 @@ def test_invalid_override_is_one_line_with_exit_code_2(
         ({"cats": 3}, "has only one class (cats). Expected at least two class folders."),
         ({"cats": 3, "dogs": 0}, "contains no images. Add images to this class folder or remove it."),
         ({"cats": 3, ".hidden": 3, "__MACOSX": 3}, "has only one class (cats)"),
-        ({"train/cats": 3, "train/dogs": 3, "test/cats": 3, "test/dog": 3}, "lacks dogs and also has dog"),
-        ({"cats": 2, "dogs": 2}, "has too few images for the"),
+        (
+            {"train/cats": 3, "train/dogs": 3, "test/cats": 3, "test/dog": 3},
+            "test has a class 'dog' that train lacks, and lacks 'dogs'",
+        ),
+        ({"cats": 2, "dogs": 2}, "No class has enough images for the val split"),
     ],
     ids=["missing", "one class", "empty class", "hidden", "other classes", "too few"],
 )

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn_classifier.data.sources.class_names import abbreviate, pluralize
+
 # A center crop removes more than a quarter of the area above this aspect ratio.
 MAX_CROP_ASPECT_RATIO = 4 / 3
 SMALL_IMAGE_SIZE = 64  # pixels, the shorter side
@@ -13,17 +15,20 @@ MIN_IMAGES_PER_CLASS = 3  # one each for train, val and test
 LEAK_CONSEQUENCE = "They make the test metrics too optimistic."
 
 
-def small_class_warnings(summary: Mapping[str, Any], readable: Mapping[str, int]) -> list[str]:
-    """Return a message that names the classes with too few readable images for a split, if no split is given.
+def describe_small_classes(summary: Mapping[str, Any], readable: Mapping[str, int]) -> list[str]:
+    """Return a message that names the classes that lack images in a split folder, or have too few for a split.
 
     Args:
         summary: The summary of the dataset, as returned by `summarize`.
         readable: The number of readable images of each class.
     """
-    class_names = [name for name in summary["classes"] if readable.get(name, 0) < MIN_IMAGES_PER_CLASS]
-    if summary["splits"] or not class_names:
-        return []
-    return [f"Classes with fewer than {MIN_IMAGES_PER_CLASS} images: {', '.join(class_names)}. Add images."]
+    if summary["splits"]:
+        absent = {name: [split for split, counts in summary["splits"].items() if not counts[name]] for name in readable}
+        names = [f"{name} ({', '.join(splits)})" for name, splits in absent.items() if splits]
+        return [f"Classes without images in a split folder: {abbreviate(names)}."] if names else []
+    names = [name for name in summary["classes"] if readable.get(name, 0) < MIN_IMAGES_PER_CLASS]
+    rule = "One image is used for training only, two for training and testing. Add images."
+    return [f"Classes with fewer than {MIN_IMAGES_PER_CLASS} images: {abbreviate(names)}. {rule}"] if names else []
 
 
 def suggest_fixes(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) -> list[str]:
@@ -79,7 +84,7 @@ def training_warnings(summary: Mapping[str, Any]) -> list[str]:
     Args:
         summary: The summary of the dataset, as returned by `summarize`.
     """
-    messages = []
+    messages = list(summary["notes"])
     if unreadable := summary["unreadable"]:
         example = f"{unreadable[0]['path']}: {unreadable[0]['reason']}"
         messages.append(
@@ -110,9 +115,3 @@ def merge_duplicate_groups(duplicates: Sequence[Mapping[str, Any]]) -> list[Mapp
     """Return one group per image: without the exact duplicate groups that are part of a near-duplicate group."""
     near_paths = {path for group in duplicates if group["kind"] == "near" for path in group["paths"]}
     return [group for group in duplicates if group["kind"] == "near" or group["paths"][0] not in near_paths]
-
-
-def pluralize(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 class`, `1,200 classes`."""
-    suffix = "" if count == 1 else "es" if noun.endswith("s") else "s"
-    return f"{count:,} {noun}{suffix}"

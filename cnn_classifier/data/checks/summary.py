@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn_classifier.data.checks.check import CheckResult
 from cnn_classifier.data.checks.image_info import WARNINGS
-from cnn_classifier.data.checks.suggestions import merge_duplicate_groups, small_class_warnings, suggest_fixes
+from cnn_classifier.data.checks.suggestions import describe_small_classes, merge_duplicate_groups, suggest_fixes
 from cnn_classifier.data.config import SPLIT_NAMES
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.splits.groups import oversized_groups
@@ -59,11 +59,14 @@ def summarize(index: DatasetIndex, check_result: CheckResult, duplicate_groups: 
         "conflicts": sum(len(group["classes"]) > 1 for group in distinct_groups),
         "leaks": sum(len(group["splits"]) > 1 for group in distinct_groups),
         "group_leaks": count_group_leaks(index),
+        "notes": list(index.notes),
         "oversized_groups": len(oversized_groups(duplicate_groups, index.samples)),
         "ignored": dict(index.ignored.most_common()),
         **describe_sizes(sizes),
     }
-    return summary | {"suggestions": [*small_class_warnings(summary, readable_counts), *suggest_fixes(summary, sizes)]}
+    return summary | {
+        "suggestions": [*describe_small_classes(summary, readable_counts), *suggest_fixes(summary, sizes)]
+    }
 
 
 def describe_duplicates(index: DatasetIndex, duplicate_groups: DuplicateGroups) -> list[dict[str, Any]]:

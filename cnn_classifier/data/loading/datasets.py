@@ -14,9 +14,11 @@ from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess
 from cnn_classifier.data.loading.image_store import Rows
 from cnn_classifier.data.loading.prepare import PreparedDataset, measure_mean_std, prepare_images
+from cnn_classifier.data.sources.class_names import keep_trained_classes
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
+from cnn_classifier.data.splits.coverage import leave_out_untrained_classes
 from cnn_classifier.data.splits.groups import merge_linked
-from cnn_classifier.data.splits.split import Splits, check_class_coverage, shuffle_key, split_fraction
+from cnn_classifier.data.splits.split import Splits, shuffle_key, split_fraction
 from cnn_classifier.errors import DataError, UnreadableImageError
 
 
@@ -29,7 +31,7 @@ class MapDataset(Protocol):
 
 
 def index_datasets(datasets: Mapping[str, MapDataset]) -> DatasetIndex:
-    """List the samples of datasets by split.
+    """List the samples of datasets by split; classes are equal if their names are.
 
     Samples of an `ImageFolder` have the path of their file, others a path made of split and position.
 
@@ -37,22 +39,26 @@ def index_datasets(datasets: Mapping[str, MapDataset]) -> DatasetIndex:
         datasets: A dataset for each of `train`, `val` and `test` that exists.
 
     Raises:
-        DataError: If the datasets have different classes, or a label is not a class index.
+        DataError: If a label is not a class index.
     """
     labels = {split: read_labels(dataset, split) for split, dataset in datasets.items()}
-    num_classes = max(max(values, default=0) for values in labels.values()) + 1
-    known_names = [list(names) for dataset in datasets.values() if (names := getattr(dataset, "classes", None))]
-    if any(names != known_names[0] for names in known_names):
-        raise DataError(f"The datasets have different classes: {known_names}; use the same classes in all splits.")
-    class_names = [str(name) for name in known_names[0]] if known_names else [str(k) for k in range(num_classes)]
-    if num_classes > len(class_names):
-        raise DataError(f"Label {num_classes - 1} is not one of the {len(class_names)} classes of the dataset.")
+    known_names = next((names for d in datasets.values() if (names := getattr(d, "classes", None))), None)
+    default_names = known_names or range(max(max(values, default=0) for values in labels.values()) + 1)
+    names = {split: [str(n) for n in getattr(d, "classes", None) or default_names] for split, d in datasets.items()}
+    for split, values in labels.items():
+        if max(values, default=0) >= len(names[split]):
+            raise DataError(
+                f"Label {max(values)} is not one of the {len(names[split])} classes of the {split} dataset."
+            )
+    class_names = list(dict.fromkeys(name for split in datasets for name in names[split]))
+    label_by_name = {name: label for label, name in enumerate(class_names)}
     samples = [
-        Sample(path, label, split)
+        Sample(path, label_by_name[names[split][label]], split)
         for split, dataset in datasets.items()
         for path, label in zip(get_paths(dataset, split), labels[split], strict=True)
     ]
-    return DatasetIndex(Path(getattr(datasets["train"], "root", "")), samples, class_names, Counter())
+    root = Path(getattr(datasets["train"], "root", ""))
+    return keep_trained_classes(DatasetIndex(root, samples, class_names, Counter()))
 
 
 def read_labels(dataset: MapDataset, split: str) -> list[int]:
@@ -97,19 +103,19 @@ def prepare_datasets(
     """Split and open datasets; plain image folders are checked and decoded once.
 
     Raises:
-        DataError: If an item is not an image, or a class is missing in training or validation.
+        DataError: If an item is not an image.
     """
     splits: Splits = {split: [s for s in index.samples if s.split == split] for split in ("train", "val", "test")}
     if not splits["val"]:
         samples = sorted(splits["train"], key=shuffle_key(index.root, seed))
         splits["train"], splits["val"] = split_fraction(merge_linked(samples, []), config.val_fraction)
-    check_class_coverage({split: samples for split, samples in splits.items() if samples}, index.class_names)
     if all(is_plain_image_folder(dataset) for dataset in datasets.values()):
         return prepare_images(index, config, seed, given_splits=splits)
+    splits, notes = leave_out_untrained_classes(splits, index.class_names)
     items = {path: (d, i) for split, d in datasets.items() for i, path in enumerate(get_paths(d, split))}
     store = DatasetImages(items, config.preprocess)
     preprocess = measure_mean_std(config, store, [sample.path for sample in splits["train"]])
-    return PreparedDataset({}, splits, store, preprocess)
+    return PreparedDataset({"notes": [*index.notes, *notes]}, splits, store, preprocess)
 
 
 class DatasetImages:

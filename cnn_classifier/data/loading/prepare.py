@@ -18,8 +18,9 @@ from cnn_classifier.data.loading.pixel_cache import PixelCacheWriter
 from cnn_classifier.data.parallel import batch_slices
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.sources.listing import expand_image_paths
+from cnn_classifier.data.splits.coverage import leave_out_untrained_classes
 from cnn_classifier.data.splits.groups import linked_duplicates
-from cnn_classifier.data.splits.split import Splits, check_class_coverage, limit_per_class, split_samples
+from cnn_classifier.data.splits.split import Splits, limit_per_class, split_samples
 from cnn_classifier.data.splits.split_csv import read_split
 from cnn_classifier.errors import DataError
 
@@ -87,11 +88,11 @@ def prepare_images(
             splits = {
                 split: [s for s in members if s.path not in unreadable] for split, members in given_splits.items()
             }
-        check_class_coverage({split: members for split, members in splits.items() if members}, index.class_names)
+        splits, notes = leave_out_untrained_classes(splits, index.class_names)
         store = cache_writer.finalize({sample.path: check_result.digests[sample.path] for sample in readable})
     preprocess = measure_mean_std(config, store, [sample.path for sample in splits["train"]])
-    checked_samples = given_samples or [sample for sample in index.samples if sample.path in check_result.digests]
-    summary = summarize(replace(index, samples=checked_samples), check_result, duplicate_groups)
+    checked = given_samples or [sample for sample in index.samples if sample.path in check_result.digests]
+    summary = summarize(replace(index, samples=checked, notes=[*index.notes, *notes]), check_result, duplicate_groups)
     summary["fingerprint"] = compute_fingerprint(check_result.digests[sample.path] for sample in readable)
     return PreparedDataset(summary, splits, store, preprocess)
 

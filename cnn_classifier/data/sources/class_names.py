@@ -1,34 +1,33 @@
 """Validation and renaming of class names, which must be valid on every file system and equal in all splits."""
 
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import DataError
 
 COLLISION = "differ only in case or in the encoding of accents"
+MAX_NAMES = 10  # in a message
 
 
-def get_class_names(class_folders: Sequence[Path], folder: Path) -> list[str]:
-    """Return the sorted names of at least two class folders.
+def check_class_folders(class_folders: Sequence[Path], folder: Path, *, min_classes: int = 2) -> None:
+    """Raise `DataError` if there are fewer class folders than `min_classes`.
 
     Args:
         class_folders: The class folders.
         folder: The folder that contains them, for error messages.
-
-    Raises:
-        DataError: If there are fewer than two class folders, or a name is invalid.
+        min_classes: The minimum number of class folders, 1 or 2.
     """
-    names = sorted(class_folder.name for class_folder in class_folders)
-    if not names:
+    if not class_folders:
         problem = "contains no class folders" if any(folder.iterdir()) else "is empty"
         raise DataError(f"{folder} {problem}. Expected one folder of images per class, such as {folder.name}/cats.")
-    if len(names) == 1:
-        raise DataError(f"{folder} has only one class ({names[0]}). Expected at least two class folders.")
-    check_class_names(names, where=str(folder))
-    return names
+    if len(class_folders) < min_classes:
+        raise DataError(f"{folder} has only one class ({class_folders[0].name}). Expected at least two class folders.")
 
 
 def check_class_names(names: Sequence[str], *, where: str) -> None:
@@ -49,23 +48,68 @@ def check_class_names(names: Sequence[str], *, where: str) -> None:
             raise DataError(f"{where} has classes {other!r} and {name!r}, which {COLLISION}. Merge or rename them.")
 
 
-def check_same_classes(expected: list[str], actual: list[str], *, expected_in: Path, actual_in: Path) -> None:
-    """Raise `DataError` unless two splits have the same classes.
+def keep_trained_classes(index: DatasetIndex) -> DatasetIndex:
+    """Return an index without the classes that have no training images, and a note that names them.
+
+    Raises:
+        DataError: If fewer than two classes have training images, or a validation or test split lacks a class and has
+            one with a similar name, which is probably misspelled.
+    """
+    labels: defaultdict[str, set[int]] = defaultdict(set)
+    for sample in index.samples:
+        labels[sample.split or "train"].add(sample.label)
+    for split in labels.keys() - {"train"}:
+        for label in sorted(labels[split] - labels["train"]):
+            name = index.class_names[label]
+            lacking = [index.class_names[trained] for trained in sorted(labels["train"] - labels[split])]
+            if similar := find_similar(name, lacking):
+                raise DataError(
+                    f"{index.root}: {split} has a class {name!r} that train lacks, and lacks {similar!r}. Expected the "
+                    f"same names in all splits. Rename one of the folders, or remove {name!r} if it is another class."
+                )
+    if len(labels["train"]) < 2:
+        raise DataError(f"{index.root}: fewer than two classes have training images. Expected at least two.")
+    note = "Classes without training images: {names}. They are left out, with {images} in other splits."
+    return keep_classes(index, labels["train"], note)
+
+
+def find_similar(name: str, candidates: Sequence[str]) -> str | None:
+    """Return the most similar name if it is a likely misspelling; names that differ in a number are different."""
+    letters = re.sub(r"\d", "", name)
+    candidates = [candidate for candidate in candidates if re.sub(r"\d", "", candidate) != letters]
+    return next(iter(get_close_matches(name, candidates, n=1, cutoff=0.8)), None)
+
+
+def keep_classes(index: DatasetIndex, kept: Collection[int], note: str) -> DatasetIndex:
+    """Return an index without the other classes and their samples.
 
     Args:
-        expected: The class names of the reference split.
-        actual: The class names of the other split.
-        expected_in: The folder of the reference split.
-        actual_in: The folder of the other split.
+        index: The index.
+        kept: The labels of the classes to keep.
+        note: The note about the other classes, with `{names}` for their names and `{images}` for their images.
     """
-    missing = sorted(set(expected) - set(actual))
-    extra = sorted(set(actual) - set(expected))
-    if missing or extra:
-        differences = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"also has {', '.join(extra)}"] * bool(extra)
-        hint = "" if set(map(casefold_path, missing)).isdisjoint(map(casefold_path, extra)) else f" (some {COLLISION})"
-        raise DataError(
-            f"{actual_in} {' and '.join(differences)}{hint}. Expected the same class folders as in {expected_in}."
-        )
+    names = [name for label, name in enumerate(index.class_names) if label not in kept]
+    if not names:
+        return index
+    new_labels = {label: new_label for new_label, label in enumerate(sorted(kept))}
+    samples = [
+        replace(sample, label=new_labels[sample.label]) for sample in index.samples if sample.label in new_labels
+    ]
+    text = note.format(names=abbreviate(names), images=pluralize(len(index.samples) - len(samples), "image"))
+    class_names = [index.class_names[label] for label in sorted(kept)]
+    return replace(index, samples=samples, class_names=class_names, notes=[*index.notes, text])
+
+
+def abbreviate(names: Sequence[str]) -> str:
+    """Return the names as a list in a sentence, at most `MAX_NAMES` of them, with the number of the others."""
+    shown = ", ".join(names[:MAX_NAMES])
+    return shown if len(names) <= MAX_NAMES else f"{shown} and {len(names) - MAX_NAMES:,} more"
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 class`, `1,200 classes`."""
+    suffix = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{suffix}"
 
 
 def rename_classes(index: DatasetIndex, class_names: Mapping[str | int, str | int] | None) -> DatasetIndex:

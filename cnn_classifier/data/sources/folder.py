@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
-from cnn_classifier.data.sources.class_names import check_same_classes, get_class_names
+from cnn_classifier.data.sources.class_names import check_class_folders, check_class_names, keep_classes
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.layout import (
     SPLIT_FOLDERS,
@@ -39,7 +39,7 @@ def scan_root(root: Path, key: str = "dataset.root") -> DatasetIndex:
         key: The name of the folder in error messages.
 
     Raises:
-        DataError: If the folder does not exist, has no classes or images, or its splits have different classes.
+        DataError: If the folder does not exist, has no classes or no images.
     """
     check_dataset_folder(root, key)
     root = skip_wrapper_dirs(root)
@@ -60,12 +60,12 @@ def scan_eval_folder(root: Path) -> DatasetIndex:
     test_folders = [folder for folder in list_subfolders(root) if parse_split_name(folder.name) == "test"]
     root = next((skip_wrapper_dirs(folder, "test") for folder in test_folders if list_subfolders(folder)), root)
     classes = list_subfolders(root)
-    class_names = [folder.name for folder in classes] or get_class_names(classes, root)
-    return scan_classes(root, {None: classes}, class_names, count_unlabeled_in=[root])
+    check_class_folders(classes, root, min_classes=1)
+    return scan_classes(root, {None: classes}, count_unlabeled_in=[root])
 
 
 def scan_splits(folders: Mapping[str, Path], root: Path | None) -> DatasetIndex:
-    """Index one folder per split; all splits must have the same classes.
+    """Index one folder per split; classes with the same name are the same class.
 
     Args:
         folders: The folder of each split.
@@ -98,52 +98,54 @@ def scan_layout(
         count_unlabeled_in: Folders in which to count the files that belong to no class.
 
     Raises:
-        DataError: If there is no training split, the class folders look like splits, or splits have different classes.
+        DataError: If there is no training split, or as for `check_not_splits` and `scan_classes`.
     """
     first_split = None if None in classes else "train"
     if first_split not in classes:
         raise DataError(f"{root} has {', '.join(map(str, classes))} but no train. Add it or set dataset.train_dir.")
-    class_names = get_class_names(classes[first_split], folders[first_split])
-    if first_split is None:
+    check_class_folders(classes[first_split], folders[first_split])
+    if not first_split:
         check_not_splits(root, classes[first_split])
-    for split, class_folders in classes.items():
-        names = [folder.name for folder in class_folders]
-        check_same_classes(class_names, names, expected_in=folders[first_split], actual_in=folders[split])
-    return scan_classes(root, classes, class_names, count_unlabeled_in=count_unlabeled_in)
+    return scan_classes(root, classes, count_unlabeled_in=count_unlabeled_in, min_classes=2)
 
 
 def scan_classes(
-    root: Path, classes: Mapping[str | None, list[Path]], class_names: list[str], *, count_unlabeled_in: Iterable[Path]
+    root: Path, classes: Mapping[str | None, list[Path]], *, count_unlabeled_in: Iterable[Path], min_classes: int = 1
 ) -> DatasetIndex:
-    """Index every image in the class folders.
+    """Index every image in the class folders; classes without images are left out.
 
     Args:
         root: The root of the index.
-        classes: The class folders of each split.
-        class_names: The sorted class names.
+        classes: The class folders of each split; folders of the same name are the same class.
         count_unlabeled_in: Folders in which to count the files that belong to no class.
+        min_classes: The minimum number of classes with training images.
 
     Raises:
-        DataError: If two class folders are the same folder, or one contains no images.
+        DataError: If class folders are the same folder or have invalid names, or too few contain images.
     """
     folder_by_real_path: dict[Path, Path] = {}
     for class_folder in chain.from_iterable(classes.values()):
         other = folder_by_real_path.setdefault(real_path(class_folder), class_folder)
         if other is not class_folder:  # through a link, or through dataset.*_dir
             raise DataError(f"{class_folder} and {other} are the same folder. Each split needs its own images.")
+    class_names = sorted({folder.name for folder in folder_by_real_path.values()})
+    check_class_names(class_names, where=str(root))
     samples: list[Sample] = []
     ignored: Counter[str] = Counter()
     for folder in count_unlabeled_in:
         count_unlabeled(folder, ignored)
     visited = VisitedDirs(folder_by_real_path)
     labels = {name: label for label, name in enumerate(class_names)}
+    empty_folders: list[Path] = []
     for split, folders in classes.items():
         for class_folder in folders:
             paths = sorted(iter_image_files(class_folder, ignored, visited), key=str)
-            if not paths:
-                raise DataError(f"{class_folder} contains no images. Add images to this class folder or remove it.")
+            empty_folders += [class_folder] * (not paths)
             samples += [Sample(path, labels[class_folder.name], split) for path in paths]
-    return DatasetIndex(root, samples, class_names, ignored)
+    if len({sample.label for sample in samples if sample.split in (None, "train")}) < min_classes and empty_folders:
+        raise DataError(f"{empty_folders[0]} contains no images. Add images to this class folder or remove it.")
+    note = "Class folders without images: {names}. They are left out."
+    return keep_classes(DatasetIndex(root, samples, class_names, ignored), {sample.label for sample in samples}, note)
 
 
 def common_root(folders: Iterable[Path]) -> Path:

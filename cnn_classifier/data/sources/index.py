@@ -1,6 +1,7 @@
 """The result of scanning a data source: a `DatasetIndex` of `Sample`s."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +34,11 @@ class DatasetIndex:
         samples: The images, sorted by split, class and path.
         class_names: The sorted class names; `Sample.label` is an index into this list.
         ignored: The number of ignored files, by extension or reason.
+        notes: Messages for the user about the reading of the source, each a sentence or two.
     """
 
     root: Path
     samples: list[Sample]
     class_names: list[str]
     ignored: Counter[str]
+    notes: Sequence[str] = ()

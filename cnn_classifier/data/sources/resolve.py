@@ -15,7 +15,7 @@ from cnn_classifier.data.sources.archive import (
     is_archive,
 )
 from cnn_classifier.data.sources.archive_extract import COMPLETION_MARKER
-from cnn_classifier.data.sources.class_names import casefold_path, rename_classes
+from cnn_classifier.data.sources.class_names import casefold_path, keep_trained_classes, rename_classes
 from cnn_classifier.data.sources.csv_manifest import scan_csv
 from cnn_classifier.data.sources.download import download_file, filename_from_url
 from cnn_classifier.data.sources.folder import scan_archives, scan_eval_folder, scan_root, scan_splits
@@ -40,7 +40,7 @@ def scan_source(options: DatasetConfig) -> DatasetIndex:
 
     Raises:
         ConfigError: If the configuration names no source, or renames all classes to one.
-        DataError: If there are no images or classes, the splits' classes differ, or a download or archive is invalid.
+        DataError: If there are no images or classes, or a class, download or archive is invalid.
         StorageError: If a download or archive cannot be written.
     """
     try:
@@ -52,7 +52,7 @@ def scan_source(options: DatasetConfig) -> DatasetIndex:
         raise ConfigError(
             f"dataset.rename_classes renames every class to {index.class_names[0]!r}. Expected at least two names."
         )
-    return assign_groups(index, options.group_pattern)
+    return assign_groups(keep_trained_classes(index), options.group_pattern)
 
 
 def scan_configured_source(options: DatasetConfig) -> DatasetIndex:

@@ -20,6 +20,7 @@ def split_samples(
 
     Splits that exist as folders are used unchanged. A missing split is taken from the training images, stratified by
     class. With `folds`, fold number `fold` becomes the test split, or the validation split if there is a test folder.
+    A class has at least one training image: a single image is used for training, and two for training and testing.
 
     Args:
         index: The dataset; all of its samples are used.
@@ -31,7 +32,7 @@ def split_samples(
         The samples of each split.
 
     Raises:
-        DataError: If a split has no image of a class.
+        DataError: If a split has no images.
     """
     samples = sorted(index.samples, key=shuffle_key(index.root, seed))
     splits: Splits = {
@@ -49,7 +50,12 @@ def split_samples(
         splits["train"], splits["test"] = split_fraction(merge_linked(splits["train"], linked), config.test_fraction)
     if not splits["val"]:
         splits["train"], splits["val"] = split_fraction(merge_linked(splits["train"], linked), val_fraction)
-    check_class_coverage(splits, index.class_names)
+    for split, members in splits.items():
+        if not members:
+            raise DataError(
+                f"No class has enough images for the {split} split (duplicates and groups count as one). "
+                "Add images, or lower dataset.folds, dataset.val_fraction or dataset.test_fraction."
+            )
     return splits
 
 
@@ -117,7 +123,7 @@ def split_fraction(pool: Sequence[list[Sample]], fraction: float) -> tuple[list[
     Args:
         pool: The units of samples that must stay together, in random order.
         fraction: The fraction to split off. It is matched as closely as whole units allow, with at least one image per
-            class.
+            class that has two units or more.
 
     Returns:
         The remaining samples, and those that were split off.
@@ -134,9 +140,8 @@ def split_fraction(pool: Sequence[list[Sample]], fraction: float) -> tuple[list[
     for label in class_counts.keys() - held_out_counts.keys():  # all units of the class exceed its target
         held_out.append(min((unit for unit in pool if label in {sample.label for sample in unit}), key=len))
     held_out_ids = {id(unit) for unit in held_out}
-    return (
-        [sample for unit in pool if id(unit) not in held_out_ids for sample in unit],
-        [sample for unit in pool if id(unit) in held_out_ids for sample in unit],
+    return keep_all_classes(
+        [unit for unit in pool if id(unit) not in held_out_ids], [unit for unit in pool if id(unit) in held_out_ids]
     )
 
 
@@ -151,24 +156,32 @@ def split_fold(pool: Sequence[list[Sample]], folds: int, fold: int) -> tuple[lis
     Returns:
         The remaining samples, and those of the part.
     """
-    parts: list[list[Sample]] = [[] for _ in range(folds)]
+    parts: list[list[list[Sample]]] = [[] for _ in range(folds)]
     part_counts = [Counter[int]() for _ in range(folds)]
     for unit in sorted(pool, key=len, reverse=True):  # large units first, so that small ones can even out the parts
         unit_counts = Counter(sample.label for sample in unit)
         class_load = [sum(count * part[label] for label, count in unit_counts.items()) for part in part_counts]
-        target = min(range(folds), key=lambda index: (class_load[index], len(parts[index])))
-        parts[target] += unit
+        target = min(range(folds), key=lambda index: (class_load[index], part_counts[index].total()))
+        parts[target].append(unit)
         part_counts[target] += unit_counts
-    return [sample for index, part in enumerate(parts) if index != fold for sample in part], parts[fold]
+    return keep_all_classes([unit for index, part in enumerate(parts) if index != fold for unit in part], parts[fold])
 
 
-def check_class_coverage(splits: Splits, class_names: list[str]) -> None:
-    """Raise DataError unless every split has an image of every class."""
-    for split, samples in splits.items():
-        present = {sample.label for sample in samples}
-        for label, name in enumerate(class_names):
-            if label not in present:
-                raise DataError(
-                    f"Class {name!r} has too few images for the {split} split (duplicates and groups count as one). "
-                    "Add images, or lower dataset.folds, dataset.val_fraction or dataset.test_fraction."
-                )
+def keep_all_classes(remaining: list[list[Sample]], held_out: list[list[Sample]]) -> tuple[list[Sample], list[Sample]]:
+    """Return the samples of both sides, with the smallest held-out unit of a class that has no other moved back.
+
+    Args:
+        remaining: The units that remain for training.
+        held_out: The units that were split off.
+    """
+    labels = {sample.label for unit in remaining for sample in unit}
+    moved_ids = set()
+    for unit in sorted(held_out, key=len):
+        unit_labels = {sample.label for sample in unit}
+        if not unit_labels <= labels:
+            moved_ids.add(id(unit))
+            labels |= unit_labels
+    return (
+        [sample for unit in [*remaining, *(unit for unit in held_out if id(unit) in moved_ids)] for sample in unit],
+        [sample for unit in held_out if id(unit) not in moved_ids for sample in unit],
+    )

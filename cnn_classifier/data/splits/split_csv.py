@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cnn_classifier.data.config import SPLIT_NAMES
 from cnn_classifier.data.sources.index import DatasetIndex
-from cnn_classifier.data.splits.split import Splits, check_class_coverage
+from cnn_classifier.data.splits.split import Splits
 from cnn_classifier.errors import DataError
 from cnn_classifier.files import write_csv
 
@@ -48,7 +48,7 @@ def read_split(path: Path, index: DatasetIndex) -> Splits:
 
     Raises:
         DataError: If the file cannot be read or is malformed, if it lists an image twice or one that is not in the
-            dataset, or if a split has no image of a class.
+            dataset, or if a split has no images.
     """
     remaining = {relative_name(sample.path, index): sample for sample in index.samples}
     splits: Splits = {name: [] for name in SPLIT_NAMES}
@@ -65,7 +65,9 @@ def read_split(path: Path, index: DatasetIndex) -> Splits:
                 f"Expected label {index.class_names[sample.label]!r} and one of the splits {', '.join(SPLIT_NAMES)}."
             )
         splits[split].append(replace(sample, split=split))
-    check_class_coverage(splits, index.class_names)
+    for split, members in splits.items():
+        if not members:
+            raise DataError(f"{path} lists no image for the {split} split. Expected images for each of the splits.")
     return splits
 
 

@@ -16,8 +16,8 @@ from cnn_classifier.report.metrics.calibration import apply_temperature, calibra
 from cnn_classifier.report.metrics.curves import binary_curves
 from cnn_classifier.report.metrics.intervals import macro_f1_interval, wilson_interval
 from cnn_classifier.report.metrics.predictions import write_predictions
-from cnn_classifier.report.text_table import format_table
 
+METRICS = ("precision", "recall", "f1")
 TOP_K = 5
 LABEL_ERROR_CONFIDENCE = 0.95  # a mistake with at least this probability is a suspected label error
 MAX_CONFUSED_PAIRS, MAX_LABEL_ERRORS = 100, 500  # entries in `report.json`
@@ -34,8 +34,9 @@ class Evaluation:
         paths: The path of each image.
         unreadable: The excluded files, with the reason.
         temperature: The softmax temperature of the probabilities.
-        threshold: The minimum probability of the predicted class. Predictions below it are rejected as `unknown`.
+        threshold: The minimum probability of the predicted class. Predictions below it are rejected.
         in_distribution: The mask of in-distribution images, bool (N,). None accepts all images.
+        notes: Messages about the reading of the images.
     """
 
     class_names: Sequence[str]
@@ -46,6 +47,7 @@ class Evaluation:
     temperature: float = 1.0
     threshold: float = 0.0
     in_distribution: npt.NDArray[np.bool_] | None = None
+    notes: Sequence[str] = ()
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -73,9 +75,8 @@ class Evaluation:
         return confusion_matrix(self.labels, self.predicted, labels=range(len(self.class_names)))
 
     def precision_recall_f1(self, average: str | None) -> Any:
-        """Return precision, recall, F1 and support, averaged or per class; undefined values are 0."""
-        # Average over the classes that occur, since the test folder may contain only some of the classes.
-        labels = None if average else range(len(self.class_names))
+        """Return precision, recall, F1 and support, averaged over the classes that have images, or per class."""
+        labels = np.unique(self.labels) if average else range(len(self.class_names))
         return precision_recall_fscore_support(
             self.labels, self.predicted, labels=labels, average=average, zero_division=0
         )
@@ -101,12 +102,12 @@ class Evaluation:
         return scores
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Return precision, recall, F1 and support of each class."""
-        columns = zip(*self.precision_recall_f1(None), strict=True)
-        return [
-            {"class": name, "precision": float(p), "recall": float(r), "f1": float(f1), "support": int(support)}
-            for name, (p, r, f1, support) in zip(self.class_names, columns, strict=True)
-        ]
+        """Return precision, recall, F1 and support of each class; the metrics of a class without images are None."""
+        rows = []
+        for name, *scores, support in zip(self.class_names, *self.precision_recall_f1(None), strict=True):
+            metrics = {key: float(value) if support else None for key, value in zip(METRICS, scores, strict=True)}
+            rows.append({"class": name, **metrics, "support": int(support)})
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics for `report.json`; with two classes the second one is the positive class."""
@@ -117,6 +118,7 @@ class Evaluation:
             "confusion_matrix": self.confusion_matrix.tolist(),
             "class_names": list(self.class_names),
             "unreadable": self.unreadable,
+            "notes": list(self.notes),
             "intervals": {
                 "accuracy": list(wilson_interval(scores["accuracy"], len(self.labels))),
                 "f1_macro": list(macro_f1_interval(self.confusion_matrix)),
@@ -173,16 +175,6 @@ class Evaluation:
     def least_confident(self) -> npt.NDArray[np.int64]:
         """Return the indices of all images in ascending order of confidence."""
         return np.argsort(self.confidence, kind="stable")
-
-    def format(self) -> str:
-        """Return the scores and the per-class table as text for the terminal."""
-        score_line = "  ".join(f"{name} {value:.4f}" for name, value in self.scores().items() if "weighted" not in name)
-        rows = [
-            (row["class"], *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), str(row["support"]))
-            for row in self.per_class()
-        ]
-        table = format_table([("class", "precision", "recall", "f1", "images"), *rows], right_align=range(1, 5))
-        return f"{score_line}\n\n{table}"
 
     def write_tables(self, folder: Path) -> None:
         """Write `confusion_matrix.csv` and `predictions.csv`."""

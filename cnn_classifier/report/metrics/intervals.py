@@ -43,12 +43,14 @@ def macro_f1_interval(matrix: npt.NDArray[np.int64], *, seed: int = 0) -> tuple[
     class_matrix = csr_array(
         (np.ones(2 * len(true), int), (np.tile(cells, 2), np.concatenate([true, predicted]))), hit_matrix.shape
     )
+    true_matrix = csr_array((np.ones(len(true), int), (cells, true)), shape=hit_matrix.shape)
     rng = np.random.default_rng(seed)
     scores = []
     for _ in range(NUM_RESAMPLES // RESAMPLES_PER_BATCH):
         resampled = rng.multinomial(matrix.sum(), cell_probabilities, size=RESAMPLES_PER_BATCH)
         hits, totals = resampled @ hit_matrix, resampled @ class_matrix
         f1 = 2 * hits / np.maximum(totals, 1)
-        scores.append(f1.sum(axis=1) / (totals > 0).sum(axis=1))  # classes that occur, as in `Evaluation.scores`
+        has_images = resampled @ true_matrix > 0
+        scores.append((f1 * has_images).sum(axis=1) / has_images.sum(axis=1))  # as in `Evaluation.scores`
     low, high = np.percentile(np.concatenate(scores), [2.5, 97.5])
     return float(low), float(high)

@@ -7,7 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.data.checks.suggestions import merge_duplicate_groups, pluralize
+from cnn_classifier.data.checks.suggestions import merge_duplicate_groups
+from cnn_classifier.data.sources.class_names import pluralize
 from cnn_classifier.report.pages.html import make_thumbnails, write_page
 
 # These bounds keep the page below 5 MB.

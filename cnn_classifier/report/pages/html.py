@@ -11,8 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cnn_classifier.data.checks.suggestions import pluralize
 from cnn_classifier.data.images.preprocess import decode
+from cnn_classifier.data.sources.class_names import pluralize
 from cnn_classifier.errors import UnreadableImageError
 from cnn_classifier.files import atomic_write
 from cnn_classifier.report.formatting import format_duration, format_percent, format_value

@@ -83,7 +83,7 @@ def select_class_rows(per_class: Sequence[Mapping[str, Any]]) -> list[Mapping[st
     """Return the rows of the per-class table; with many classes those of the lowest F1 first."""
     if len(per_class) <= MAX_TABLE_CLASSES:
         return list(per_class)
-    return sorted(per_class, key=lambda row: row["f1"])[:MAX_CLASSES]
+    return sorted(per_class, key=lambda row: (row["f1"] is None, row["f1"]))[:MAX_CLASSES]
 
 
 def reproduce_command(command: Sequence[str]) -> str:

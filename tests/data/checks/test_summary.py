@@ -171,7 +171,8 @@ def test_suggestion_names_the_option(files: dict[str, ImageInfo], suggestions: l
 
 def test_leaks_and_conflicts_are_the_first_suggestions() -> None:
     files = dict.fromkeys(["train/cats/0.jpg", "train/dogs/0.jpg", "test/cats/0.jpg"], photo())
-    leak, conflict, imbalance = summary_of(files, duplicates=[("near", list(files))])["suggestions"]
+    absent, leak, conflict, imbalance = summary_of(files, duplicates=[("near", list(files))])["suggestions"]
+    assert absent == "Classes without images in a split folder: dogs (test)."
     assert leak.startswith(
         "Images in more than one split: 1. They make the test metrics too optimistic. Remove the dup"
     )
@@ -230,5 +231,8 @@ def test_images_outside_split_folders_are_counted_as_unassigned() -> None:
 def test_class_with_too_few_readable_images_is_the_first_suggestion() -> None:
     files = {**photos(cats=9, dogs=2), "dogs/9.jpg": ImageInfo(decode_error="the file is empty")}
     summary = summary_of(files)
-    assert summary["suggestions"][0] == "Classes with fewer than 3 images: dogs. Add images."
+    assert summary["suggestions"][0] == (
+        "Classes with fewer than 3 images: dogs. One image is used for training only, two for training and testing. "
+        "Add images."
+    )
     assert summary["imbalance"] == 4.5

@@ -90,12 +90,27 @@ def test_images_that_can_none_be_read_are_an_error_with_the_first_reason(root: P
         prepared(root, max_unreadable=1)
 
 
-def test_a_class_that_cannot_be_read_in_a_split_is_named(make_folder: MakeFolder) -> None:
-    root = make_folder({"train/cats": 9, "train/dogs": 9, "test/cats": 3, "test/dogs": 2})
+def test_classes_missing_in_a_split_are_noted_with_the_margin_of_small_splits(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/cats": 9, "train/dogs": 9, "test/cats": 3, "test/dogs": 2, "train/owls": 1})
     for path in (root / "test" / "dogs").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"^Class 'dogs' has too few images for the test split"):
-        prepared(root, max_unreadable=0.5)
+    found = prepared(root, max_unreadable=0.5)
+    assert found.summary["notes"] == [
+        "Classes without images in a split: dogs (test), owls (val, test). They have no metrics there.",
+        "Few images to measure the accuracy on: val 2 images (\N{PLUS-MINUS SIGN}41 percentage points), "
+        "test 3 images (\N{PLUS-MINUS SIGN}37 percentage points).",
+    ]
+    (root / "split.csv").write_text(
+        "path,label,split\ntrain/cats/000.png,cats,train\ntrain/dogs/000.png,dogs,train\n"
+        "train/cats/001.png,cats,val\ntrain/owls/000.png,owls,test\ntest/cats/000.png,cats,test\n",
+        encoding="utf-8",
+    )
+    found = prepared(root, split_file=str(root / "split.csv"))
+    assert found.summary["notes"][0] == (
+        "Classes without training images: owls. They are never predicted, and 1 image of them in other splits are left "
+        "out."
+    )
+    assert {split: len(samples) for split, samples in found.splits.items()} == {"train": 2, "val": 1, "test": 1}
 
 
 @pytest.mark.parametrize("options", [{}, *({"folds": 3, "fold": fold} for fold in range(3))])

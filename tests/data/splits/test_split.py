@@ -58,15 +58,29 @@ def test_split_is_stratified_by_class() -> None:
     assert len(set().union(*names(splits).values())) == 120
 
 
-def test_class_with_too_few_images_raises_data_error() -> None:
+def test_single_image_is_used_for_training_and_two_also_for_testing() -> None:
     assert counts(split(dataset({"cats": 40, "dogs": 3}))) == {"train": [28, 1], "val": [4, 1], "test": [8, 1]}
-    too_few = (
-        r"^Class 'dogs' has too few images for the {} split \(duplicates and groups count as one\)\. Add images, or "
-    )
-    with pytest.raises(DataError, match=too_few.format("train")):
-        split(dataset({"cats": 40, "dogs": 2}))
-    with pytest.raises(DataError, match=too_few.format("test")):  # three images cannot be in each of four folds
-        [split(dataset({"cats": 40, "dogs": 3}), folds=4, fold=fold) for fold in range(4)]
+    assert counts(split(dataset({"cats": 40, "dogs": 2}))) == {"train": [28, 1], "val": [4, 0], "test": [8, 1]}
+    assert counts(split(dataset({"cats": 40, "dogs": 1}))) == {"train": [28, 1], "val": [4, 0], "test": [8, 0]}
+    too_few = r"^No class has enough images for the val split \(duplicates and groups count as one\)\. Add images, or "
+    with pytest.raises(DataError, match=too_few):
+        split(dataset({"cats": 2, "dogs": 2}))
+
+
+@pytest.mark.parametrize("num_dogs", [1, 2, 3])
+def test_class_with_few_images_has_a_training_image_in_every_fold(num_dogs: int) -> None:
+    index = dataset({"cats": 40, "dogs": num_dogs})
+    folds = [split(index, folds=4, fold=fold) for fold in range(4)]
+    assert all(counts(fold)["train"][1] >= 1 for fold in folds)
+    assert sum(counts(fold)["test"][1] for fold in folds) == (0 if num_dogs == 1 else num_dogs)
+
+
+def test_class_in_one_group_is_used_for_training_only() -> None:
+    index = dataset({"cats": 40, "dogs": 6})
+    linked = [[sample.path for sample in index.samples if sample.label == 1]]
+    assert counts(split(index, linked=linked))["train"] == [28, 6]
+    for fold in range(3):
+        assert counts(split(index, linked=linked, folds=3, fold=fold))["train"][1] == 6
 
 
 def test_split_depends_on_seed_and_relative_paths_only() -> None:
@@ -133,7 +147,7 @@ def test_groups_are_not_divided_and_fractions_are_kept() -> None:
 def test_oversized_groups_leave_an_image_in_every_split() -> None:
     splits = split(with_groups(10, dataset({"cats": 30, "dogs": 30})))
     assert counts(splits) == {"train": [10, 10], "val": [10, 10], "test": [10, 10]}
-    with pytest.raises(DataError, match=r"^Class 'cats' has too few images for the train split"):
+    with pytest.raises(DataError, match=r"^No class has enough images for the val split"):
         split(with_groups(15, dataset({"cats": 30, "dogs": 30})))
 
 

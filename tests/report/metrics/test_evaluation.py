@@ -2,12 +2,16 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from cnn_classifier.report.console import format_evaluation
 from cnn_classifier.report.metrics.evaluation import Evaluation
+from cnn_classifier.training.task import StageMetrics
 
 
 def evaluate_pets(labels: list[int], dog_probabilities: list[float]) -> Evaluation:
@@ -78,11 +82,32 @@ def test_to_dict_is_json_serializable_and_contains_unreadable_files(pets: Evalua
 
 
 def test_format_shows_scores_and_one_row_per_class(pets: Evaluation) -> None:
-    scores, _, head, cats, dogs = pets.format().splitlines()
+    scores, interval, _, head, cats, dogs = format_evaluation(pets.to_dict()).splitlines()
+    assert interval == "95 % interval of the accuracy: 0.3755 to 0.9638 (5 images)"
     assert "accuracy 0.8000" in scores
     assert head.split() == ["class", "precision", "recall", "f1", "images"]
     assert cats.split() == ["cats", "1.0000", "0.6667", "0.8000", "3"]
     assert len(head) == len(cats) == len(dogs)
+
+
+def test_class_without_images_has_no_metrics_and_is_not_averaged() -> None:
+    evaluation = evaluate_classes(3)
+    probabilities = np.array([[0.1, 0.9, 0], [0.9, 0.1, 0], [0.2, 0.1, 0.7]])
+    evaluation = replace(evaluation, labels=np.array([0, 0, 2]), probabilities=probabilities)  # one predicted as 1
+    assert evaluation.per_class()[1] == {
+        "class": "class 1",
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "support": 0,
+    }
+    scores, low_high = evaluation.scores(), evaluation.to_dict()["intervals"]["f1_macro"]
+    assert (scores["recall_macro"], scores["f1_macro"]) == (pytest.approx(0.75), pytest.approx((2 / 3 + 1) / 2))
+    assert low_high[0] <= scores["f1_macro"] <= low_high[1]
+    assert format_evaluation(evaluation.to_dict()).splitlines()[5].split() == ["class", "1", "-", "-", "-", "0"]
+    metrics = StageMetrics(3, ["f1_macro"])
+    metrics.update(torch.zeros(()), torch.tensor(probabilities), torch.tensor([0, 0, 2]))
+    assert metrics.metrics["f1_macro"].compute() == pytest.approx(scores["f1_macro"])  # type: ignore[operator]
 
 
 def test_write_tables_writes_matrix_and_predictions_as_csv(pets: Evaluation, tmp_path: Path) -> None:

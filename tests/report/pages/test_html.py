@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnn_classifier.data.checks.suggestions import pluralize
+from cnn_classifier.data.sources.class_names import pluralize
 from cnn_classifier.errors import StorageError
 from cnn_classifier.report.pages.html import escape_unprintable, make_thumbnails, write_page
 
