@@ -10,8 +10,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from cnn_classifier.auto.resolve import resolve_auto
-from cnn_classifier.config.compose import Config, save_config, set_values, to_container
+from cnn_classifier.auto.resolve import resolve_config
+from cnn_classifier.config.compose import Config, save_config, to_container
 from cnn_classifier.data.checks.suggestions import training_warnings
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
@@ -31,17 +31,18 @@ from cnn_classifier.inference.evaluate import evaluate_images, explain_predictio
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
-from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, fit, get_best_checkpoint
+from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, check_lightning, fit, try_out
+from cnn_classifier.training.callbacks.checkpoint_paths import CheckpointPaths
 from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
 from cnn_classifier.training.callbacks.nan_guard import NaNGuard
 from cnn_classifier.training.callbacks.status import StatusWriter
-from cnn_classifier.training.checkpoints import estimate_checkpoint_bytes
+from cnn_classifier.training.checkpoints import estimate_checkpoint_bytes, get_best_checkpoint
 from cnn_classifier.training.devices import tune_malloc
-from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
+from cnn_classifier.training.distributed import get_rank
 from cnn_classifier.training.environment import collect_environment, ignore_known_warnings
 from cnn_classifier.training.loggers import log_test_metrics
 from cnn_classifier.training.module import ImageClassifier
-from cnn_classifier.training.resume import apply_resume, check_same_images, init_weights
+from cnn_classifier.training.resume import check_same_images, init_weights
 from cnn_classifier.training.status import run_lock
 
 
@@ -50,12 +51,12 @@ class TrainResult:
     """The result of a training.
 
     Args:
-        checkpoint: The path of the best checkpoint.
-        report: The content of `report.json`; empty on all ranks but 0.
+        checkpoint: The path of the best checkpoint; None after a trial run with `trainer.fast_dev_run`.
+        report: The content of `report.json`; empty after a trial run and on all ranks but 0.
         run_dir: The directory of the run.
     """
 
-    checkpoint: Path
+    checkpoint: Path | None
     report: dict[str, Any]
     run_dir: Path
 
@@ -73,38 +74,23 @@ def train(config: Config, index: DatasetIndex | None = None, *, overrides: Seque
             uses the run directory.
     """
     run = Run(config, overrides)
+    check_lightning(config)
     index = index or scan_source(DatasetConfig(**to_container(config.dataset)))
     ckpt_path, reasons = resolve_config(config, index)
     seed_everything(config.seed, verbose=False)
-
     datamodule = build_datamodule(config, index)
     datamodule.prepare_data()
-    check_same_images(ckpt_path, run.path, datamodule.splits, index)
+    check_same_images(ckpt_path, run.path, datamodule.splits, index, datamodule.prepared.digests)
     module = build_module(config, datamodule)
     init_weights(module, ckpt_path)
-    trainer = build_trainer(config, module, run.callbacks)
-
+    trainer = build_trainer(config, module, datamodule, run.callbacks)
+    if config.trainer.fast_dev_run:
+        try_out(trainer, module, datamodule)
+        return TrainResult(None, {}, run.path)
     with run.open(module):
         run.write_inputs(datamodule, ckpt_path, reasons)
         fit(trainer, module, datamodule, ckpt_path)
         return run.finish(trainer, datamodule)
-
-
-def resolve_config(config: Config, index: DatasetIndex) -> tuple[Path | None, list[str]]:
-    """Resolve `resume` and all `auto` values on rank 0 and broadcast them.
-
-    Returns:
-        The checkpoint to resume from, if any, and a line with the reason for each resolved value.
-    """
-
-    def resolve_on_rank_zero() -> tuple[Path | None, list[str], dict[str, Any]]:
-        ckpt_path = apply_resume(config)
-        return ckpt_path, resolve_auto(config, index), to_container(config)
-
-    ckpt_path, reasons, values = broadcast_from_rank_zero(resolve_on_rank_zero)
-    if get_rank() > 0:
-        set_values(config, values)
-    return ckpt_path, reasons
 
 
 class Run:
@@ -130,7 +116,8 @@ class Run:
     def callbacks(self) -> list[Callback]:
         """The callbacks that write into the run directory."""
         self.epoch_logger = EpochLogger(self.path)
-        return [self.epoch_logger, StatusWriter(self.path, self.overrides), NaNGuard(self.path)]
+        status_writer = StatusWriter(self.path, self.overrides)
+        return [CheckpointPaths(), self.epoch_logger, status_writer, NaNGuard(self.path)]
 
     @contextmanager
     def open(self, module: ImageClassifier) -> Iterator[None]:
@@ -150,7 +137,7 @@ class Run:
             return
         save_config(self.config, self.path / CONFIG_FILE)
         write_json(self.path / ENVIRONMENT_FILE, collect_environment())
-        write_split(self.path / SPLIT_FILE, datamodule.splits, datamodule.index)
+        write_split(self.path / SPLIT_FILE, datamodule.splits, datamodule.index, datamodule.prepared.digests)
         split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
         print(f"{self.config.dataset.name}: {split_sizes} images in {datamodule.num_classes} classes")
         resuming = [] if ckpt_path is None else [f"resuming from {ckpt_path}"]
@@ -176,8 +163,14 @@ class Run:
             "train_images_per_second": self.epoch_logger.images_per_second,
             "total_seconds": time.perf_counter() - self.start_time,
         }
-        extra = {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": str(best_path)}
+        extra = {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": name_in_run(best_path, self.path)}
         return TrainResult(best_path, write_run_report(self.path, load(), datamodule, evaluations, extra), self.path)
+
+
+def name_in_run(path: Path, run_dir: Path) -> str:
+    """Return a path relative to the run directory, which may be moved; the path itself if it is elsewhere."""
+    path, run_dir = path.resolve(), run_dir.resolve()
+    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(path)
 
 
 def write_run_report(
@@ -192,8 +185,7 @@ def write_run_report(
     for sample in datamodule.splits["train"]:
         paths_by_class[datamodule.class_names[sample.label]].append(str(sample.path))
     write_samples(run_dir, paths_by_class, datamodule.preprocess.load)
-    summary = datamodule.prepared.summary
-    summary = {key: value for key, value in summary.items() if key != "shapes"}  # thousands of image sizes
+    summary = {k: v for k, v in datamodule.prepared.summary.items() if k != "shapes"}  # thousands of image sizes
     scores = {name: evaluation.scores() for name, evaluation in evaluations.items() if name != "test"}
     content = {"splits": datamodule.class_counts, "data": summary, **collect_environment(), **extra}
     explain = partial(explain_predictions, predictor)

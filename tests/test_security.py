@@ -220,7 +220,7 @@ def test_target_override_of_another_type_is_refused(
 def test_saved_config_does_not_resolve_environment_variables(
     make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cnn_classifier.config.compose import load_saved_config
+    from cnn_classifier.config.saved import load_saved_config
 
     monkeypatch.setenv("MY_SECRET", "secret")
     Path("config.yaml").write_text("seed: 1\nkey: ${oc.env:MY_SECRET}\n")

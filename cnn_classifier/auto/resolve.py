@@ -1,7 +1,8 @@
-"""Resolution of all `auto` values that do not need decoded images."""
+"""Resolution of the starting point of a run and of all `auto` values that do not need decoded images."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from cnn_classifier.auto.dataset_stats import estimate_train_size
@@ -13,6 +14,24 @@ from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.models.backbones import required_size
 from cnn_classifier.models.validation import is_pretrained
 from cnn_classifier.training.build import build_dataset_config
+from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
+from cnn_classifier.training.resume import apply_resume
+
+
+def resolve_config(config: Config, index: DatasetIndex) -> tuple[Path | None, list[str]]:
+    """Resolve `resume` and all `auto` values on rank 0 and broadcast them.
+
+    Returns:
+        The checkpoint to resume from, if any, and a line with the reason for each resolved value.
+    """
+
+    def resolve_on_rank_zero() -> tuple[Path | None, list[str], dict[str, Any]]:
+        return apply_resume(config), resolve_auto(config, index), to_container(config)
+
+    ckpt_path, reasons, values = broadcast_from_rank_zero(resolve_on_rank_zero)
+    if get_rank() > 0:
+        set_values(config, values)
+    return ckpt_path, reasons
 
 
 def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:

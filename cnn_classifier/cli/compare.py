@@ -56,8 +56,8 @@ def read_run(folder: Path) -> "Run":
     Raises:
         ConfigError: If the report, predictions or config in it cannot be read.
     """
-    from cnn_classifier.config.compose import load_saved_config
     from cnn_classifier.config.overrides import flatten
+    from cnn_classifier.config.saved import load_saved_config
     from cnn_classifier.report.metrics.comparison import Run, read_correctness
 
     try:

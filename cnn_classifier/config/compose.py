@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
 from cnn_classifier.config.hydra_runtime import hydra_runtime, resolve_runtime_values
 from cnn_classifier.config.overrides import (
     drop_values_of_replaced_targets,
-    flatten,
     quote_override,
     searchpath_override,
 )
@@ -23,7 +21,6 @@ from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.secrets import redact
 from cnn_classifier.config.yaml_files import check_yaml_files
 from cnn_classifier.data import AUTO
-from cnn_classifier.errors import ConfigError, single_line
 from cnn_classifier.files import atomic_write
 
 Config = DictConfig
@@ -78,64 +75,10 @@ def redact_multirun_yaml(path: Path) -> None:
     atomic_write(path, OmegaConf.to_yaml(OmegaConf.create(redact(overrides))).encode())
 
 
-def load_saved_config(path: Path) -> dict[str, Any]:
-    """Load a config that `save_config` wrote, as plain data; interpolations are not resolved.
-
-    Args:
-        path: The YAML file.
-
-    Raises:
-        ConfigError: If it cannot be read.
-    """
-    check_yaml_files(path)
-    try:
-        return dict(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
-    except (*COMPOSITION_ERRORS, YAMLError) as error:
-        raise ConfigError(f"Cannot read {path}: {single_line(error)}. Expected a config written by a run.") from error
-
-
-def is_same_experiment(config: Config, saved_path: Path) -> bool:
-    """Return whether a saved config is the same except for `auto` values and keys that may change on resume.
-
-    Args:
-        config: The config of this run.
-        saved_path: The `config.yaml` of an earlier run.
-    """
-    previous = load_saved_config(saved_path)
-    current = fill_auto(mark_auto(to_redacted_dict(config)), previous)
-    for values in (current, previous):
-        folder = values.pop("run_dir")
-        values.pop("resume")
-        values.pop("sweep", None)
-        values["trainer"] = values["trainer"] | {"default_root_dir": None, "max_epochs": None}
-        for group in ("callbacks", "logger"):  # they hold paths below the run's folder
-            values[group] = str(values[group]).replace(folder, "")
-    return current == previous
-
-
-def inherit_resolved_values(config: Config, saved_path: Path) -> None:
-    """Replace the `auto` values by those of a saved config, so that a resumed run keeps its resolved values.
-
-    Args:
-        config: The config of this run, which is modified.
-        saved_path: The `config.yaml` of the run to resume.
-    """
-    current = mark_auto(to_container(config))
-    before, after = flatten(current), flatten(fill_auto(current, load_saved_config(saved_path)))
-    set_values(config, {key: value for key, value in after.items() if before.get(key) != value})
-
-
 def set_values(config: Config, values: Mapping[str, Any]) -> None:
     """Set the values of dotted keys; interpolations that refer to them are kept."""
     for key, value in values.items():
         OmegaConf.update(config, key, value, merge=False)
-
-
-def fill_auto(values: Any, resolved: Any) -> Any:
-    """Replace each `auto` in nested values by the resolved value with the same key, if there is one."""
-    if isinstance(values, dict) and isinstance(resolved, dict):
-        return {key: fill_auto(value, resolved.get(key, value)) for key, value in values.items()}
-    return resolved if values == AUTO else values
 
 
 def mark_auto(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from cnn_classifier import __version__
@@ -120,9 +122,12 @@ def estimate_checkpoint_bytes(module: nn.Module) -> int:
 
 
 def find_run_dir(checkpoint: Path) -> Path | None:
-    """Return the run directory of a checkpoint, or None if it is not in one."""
-    folder = checkpoint.parent.parent
-    return folder if checkpoint.parent.name == CHECKPOINT_DIR and (folder / CONFIG_FILE).is_file() else None
+    """Return the run directory of a checkpoint or of a link to one, or None if it is not in a run directory."""
+    for path in (checkpoint, checkpoint.absolute(), checkpoint.resolve()):
+        folder = path.parent.parent
+        if path.parent.name == CHECKPOINT_DIR and (folder / CONFIG_FILE).is_file():
+            return folder
+    return None
 
 
 def save_with_checksum(path: Path, content: Mapping[str, Any]) -> None:
@@ -177,3 +182,13 @@ class ChecksummedCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+def get_best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
+    """Return the checkpoint with the best monitored value; save the last weights if no callback monitors one."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
+            return Path(callback.best_model_path)
+    path = run_dir / CHECKPOINT_DIR / "final.ckpt"
+    trainer.save_checkpoint(path, weights_only=False)  # with the optimizer state, so that the run can be resumed
+    return path

@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.config.compose import (
-    Config,
+from cnn_classifier.config.compose import Config, to_redacted_dict
+from cnn_classifier.config.saved import (
+    flatten_portable,
     inherit_resolved_values,
     is_same_experiment,
     load_saved_config,
-    to_redacted_dict,
 )
-from cnn_classifier.config.overrides import flatten
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.splits.split import Splits
 from cnn_classifier.data.splits.split_csv import build_split_rows, read_split_rows
@@ -23,7 +22,12 @@ from cnn_classifier.training.checkpoints import check_checkpoint_exists, find_ru
 from cnn_classifier.training.module import ImageClassifier
 
 # Config keys that may change on resume: they affect neither the data nor the result of the steps so far.
-CHANGEABLE_KEYS = ("callbacks.", "compute.", "dataset.cache", "dataset.root", "test_time_flip", "logger.", "trainer.")
+CHANGEABLE_KEYS = (
+    *("callbacks.", "compute.", "dataset.cache", "logger.", "test_time_flip", "trainer."),
+    "model.weights",  # where the checkpoint's weights once came from
+    # The places of the same images; `check_same_images` compares what they contain.
+    *(f"dataset.{key}" for key in ("root", "source", "mirror", "split_file", "train_dir", "val_dir", "test_dir")),
+)
 IGNORED_KEYS = ("resume", "run_dir", "sweep.")
 
 
@@ -145,7 +149,7 @@ def check_changed_keys(config: Config, saved_path: Path) -> None:
     Raises:
         ConfigError: If a changed key is not one of `CHANGEABLE_KEYS`.
     """
-    current, previous = flatten(to_redacted_dict(config)), flatten(load_saved_config(saved_path))
+    current, previous = flatten_portable(to_redacted_dict(config)), flatten_portable(load_saved_config(saved_path))
     for key in sorted(current.keys() | previous.keys()):
         if key.startswith(IGNORED_KEYS) or current.get(key) in (None, previous.get(key)):  # null is not resolved yet
             continue
@@ -157,16 +161,17 @@ def check_changed_keys(config: Config, saved_path: Path) -> None:
         print(f"Resuming with {key}={current.get(key)} instead of {previous.get(key)}", file=sys.stderr)
 
 
-def check_same_images(ckpt_path: Path | None, run_dir: Path, splits: Splits, index: DatasetIndex) -> None:
+def check_same_images(
+    ckpt_path: Path | None, run_dir: Path, splits: Splits, index: DatasetIndex, digests: Mapping[Path, str]
+) -> None:
     """Raise `DataError` if classes, images or splits differ from the `split.csv` of the run to resume."""
     path = run_dir / SPLIT_FILE
     if ckpt_path is None or not path.exists():
         return
     saved_rows = {tuple(row) for _, row in read_split_rows(path)}
-    current_rows = {tuple(map(str, row)) for row in build_split_rows(splits, index)}
-    current_names, saved_names = (
-        ", ".join(sorted({label for _, label, _ in rows})) for rows in (current_rows, saved_rows)
-    )
+    num_columns = min(map(len, saved_rows))  # runs of version 0.1 saved no digests
+    current_rows = {tuple(map(str, row[:num_columns])) for row in build_split_rows(splits, index, digests)}
+    current_names, saved_names = (", ".join(sorted({row[1] for row in rows})) for rows in (current_rows, saved_rows))
     if current_names != saved_names:
         raise DataError(
             f"{index.root} has the classes {current_names}, but the run started with {saved_names}; "
@@ -184,6 +189,7 @@ def check_same_images(ckpt_path: Path | None, run_dir: Path, splits: Splits, ind
 def check_same_hparams(checkpoint: Path, hparams: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` if the hyperparameters of a checkpoint differ from those of the module."""
     saved = read_checkpoint(checkpoint)["hyper_parameters"]
+    saved["model"] = saved["model"] | {name: value for name, value in hparams["model"].items() if name == "weights"}
     for key, value in hparams.items():
         if saved[key] != value:
             raise CheckpointError(

@@ -1,8 +1,8 @@
 """Check, split and decode the images of a dataset."""
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,14 @@ class PreparedDataset:
         splits: The readable samples of train, val and test.
         store: The pixels of the samples.
         preprocess: The preprocessing; mean and standard deviation as configured, or as measured on the train split.
+        digests: The SHA-256 digest of each file; empty for map-style datasets.
     """
 
     summary: dict[str, Any]
     splits: Splits
     store: ImageStore
     preprocess: Preprocess
+    digests: Mapping[Path, str] = field(default_factory=dict)
 
 
 def prepare_images(
@@ -89,12 +91,16 @@ def prepare_images(
                 split: [s for s in members if s.path not in unreadable] for split, members in given_splits.items()
             }
         splits, notes = leave_out_untrained_classes(splits, index.class_names)
+        train_paths = [sample.path for sample in splits["train"]]
+        config = replace(config, value_range=config.value_range or check_result.measure_value_range(train_paths))
+        cache_writer.preprocess = config.preprocess
         store = cache_writer.finalize({sample.path: check_result.digests[sample.path] for sample in readable})
-    preprocess = measure_mean_std(config, store, [sample.path for sample in splits["train"]])
+    preprocess = measure_mean_std(config, store, train_paths)
     checked = given_samples or [sample for sample in index.samples if sample.path in check_result.digests]
-    summary = summarize(replace(index, samples=checked, notes=[*index.notes, *notes]), check_result, duplicate_groups)
+    index = replace(index, samples=checked, notes=[*index.notes, *notes])
+    summary = summarize(index, check_result, duplicate_groups, value_range=preprocess.value_range)
     summary["fingerprint"] = compute_fingerprint(check_result.digests[sample.path] for sample in readable)
-    return PreparedDataset(summary, splits, store, preprocess)
+    return PreparedDataset(summary, splits, store, preprocess, check_result.digests)
 
 
 def prepare_folder(folder: str | Path, preprocess: Preprocess, *, batch_size: int) -> BatchLoader:

@@ -1,6 +1,7 @@
 """Reading and writing of splits as CSV files, `split.csv`."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,26 +12,34 @@ from cnn_classifier.errors import DataError
 from cnn_classifier.files import write_csv
 
 COLUMNS = ("path", "label", "split")
+DIGEST_COLUMN = "sha256"  # optional: a file of the user does not have it
 
 
-def write_split(path: Path, splits: Splits, index: DatasetIndex) -> None:
+def write_split(path: Path, splits: Splits, index: DatasetIndex, digests: Mapping[Path, str] | None = None) -> None:
     """Write splits as CSV, one row per image.
 
     Args:
         path: The file to write.
         splits: The samples of each split.
         index: The dataset, for the class names and the root of the relative paths.
+        digests: The SHA-256 of each file, by which images are recognized under another name.
 
     Raises:
         StorageError: If the file cannot be written.
     """
-    write_csv(path, [COLUMNS, *build_split_rows(splits, index)])
+    header = COLUMNS if digests is None else (*COLUMNS, DIGEST_COLUMN)
+    write_csv(path, [header, *build_split_rows(splits, index, digests)])
 
 
-def build_split_rows(splits: Splits, index: DatasetIndex) -> list[tuple[str, str, str]]:
-    """Return the relative path, class name and split of each image, sorted by path within each split."""
+def build_split_rows(
+    splits: Splits, index: DatasetIndex, digests: Mapping[Path, str] | None = None
+) -> list[tuple[str, ...]]:
+    """Return the relative path, class name, split and digest of each image, sorted by path within each split."""
     return [
-        (relative_name(sample.path, index), index.class_names[sample.label], split)
+        (
+            *(relative_name(sample.path, index), index.class_names[sample.label], split),
+            *(() if digests is None else (digests[sample.path],)),
+        )
         for split, samples in splits.items()
         for sample in sorted(samples, key=lambda sample: sample.path.as_posix())
     ]
@@ -52,7 +61,7 @@ def read_split(path: Path, index: DatasetIndex) -> Splits:
     """
     remaining = {relative_name(sample.path, index): sample for sample in index.samples}
     splits: Splits = {name: [] for name in SPLIT_NAMES}
-    for line, (name, label, split) in read_split_rows(path):
+    for line, (name, label, split, *_) in read_split_rows(path):
         sample = remaining.pop(name, None)
         if sample is None:
             raise DataError(
@@ -86,7 +95,8 @@ def read_split_rows(path: Path) -> list[tuple[int, list[str]]]:
         raise DataError(
             f"Cannot read the split file {path}: {error}. dataset.split_file expects the split.csv of a run."
         ) from error
-    if not rows or tuple(rows[0][1]) != COLUMNS or any(len(row) != len(COLUMNS) for _, row in rows):
+    header = tuple(rows[0][1]) if rows else ()
+    if header not in (COLUMNS, (*COLUMNS, DIGEST_COLUMN)) or any(len(row) != len(header) for _, row in rows):
         raise DataError(
             f"The split file {path} has invalid columns. dataset.split_file expects {','.join(COLUMNS)} in every row."
         )

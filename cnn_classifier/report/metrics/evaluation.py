@@ -12,7 +12,8 @@ import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
 from cnn_classifier.files import write_csv
-from cnn_classifier.report.metrics.calibration import apply_temperature, calibration_report, selective_accuracy
+from cnn_classifier.report.metrics.calibration import apply_temperature, calibration_report
+from cnn_classifier.report.metrics.coverage import selective_accuracy
 from cnn_classifier.report.metrics.curves import binary_curves
 from cnn_classifier.report.metrics.intervals import macro_f1_interval, wilson_interval
 from cnn_classifier.report.metrics.predictions import write_predictions
@@ -82,10 +83,14 @@ class Evaluation:
         )
 
     def scores(self) -> dict[str, float]:
-        """Return loss, accuracy, macro and weighted averages, and top-5 accuracy for more than 5 classes."""
-        true_class_probabilities = self.probabilities[np.arange(len(self.labels)), self.labels]
+        """Return the scores of the calibrated probabilities: loss, accuracy, macro and weighted averages.
+
+        `loss_uncalibrated` is the loss at temperature 1, which training logs as `val/loss`. With more than 5 classes,
+        the top-5 accuracy is added.
+        """
         scores = {
-            "loss": float(-np.log(np.maximum(true_class_probabilities, 1e-15)).mean()),
+            "loss": cross_entropy(self.labels, self.probabilities),
+            "loss_uncalibrated": cross_entropy(self.labels, self.uncalibrated),
             "accuracy": float((self.predicted == self.labels).mean()),
         }
         for average in ("macro", "weighted"):
@@ -187,3 +192,8 @@ class Evaluation:
             for path, label, predicted, row in records
         ]
         write_predictions(folder, rows)
+
+
+def cross_entropy(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
+    """Return the mean negative log-likelihood of the true classes."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15)).mean())

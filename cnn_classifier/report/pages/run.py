@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnn_classifier.files import display_path
 from cnn_classifier.report.charts.confusion import MAX_TABLE_CLASSES, confusion_paths
 from cnn_classifier.report.charts.svg import Content
 from cnn_classifier.report.charts.training import build_charts
@@ -58,11 +59,15 @@ def write_report_page(
         mistake_index_by_path={item.path: number for number, item in enumerate(gallery.mistakes)},
         config=config[:MAX_CONFIG_CHARS],
         train_command=reproduce_command(content["command"]) if "command" in content else "",
-        predict_command=shlex.join(["cnn-classifier", "predict", content["checkpoint"]])
-        if "checkpoint" in content
-        else "",
+        predict_command=format_predict_command(content, path.parent) if "checkpoint" in content else "",
         **build_data_values(content.get("data")),
     )
+
+
+def format_predict_command(content: Mapping[str, Any], folder: Path) -> str:
+    """Return the command that predicts with the checkpoint; a run names it relative to its directory."""
+    checkpoint = folder / content["checkpoint"] if "epochs" in content else Path(content["checkpoint"])
+    return shlex.join(["cnn-classifier", "predict", str(display_path(checkpoint))])
 
 
 def confusion_panels(gallery: Gallery, evaluation: Evaluation) -> dict[tuple[int, int], dict[str, Any]]:
@@ -111,6 +116,6 @@ def build_data_values(summary: Content | None) -> dict[str, Any]:
         "samples": {},
         "groups": groups,
         "copies_per_group": COPIES_PER_GROUP,
-        "thumbnails": make_thumbnails(shown_paths, Path(summary["source"])),
+        "thumbnails": make_thumbnails(shown_paths, Path(summary["source"]), summary.get("value_range")),
         "heading": "h3",
     }

@@ -38,6 +38,7 @@ def test_scores_match_hand_computed_values(pets: Evaluation) -> None:
     assert pets.scores() == pytest.approx(
         {
             "loss": -np.log([0.9, 0.7, 0.2, 0.6, 0.9]).mean(),
+            "loss_uncalibrated": -np.log([0.9, 0.7, 0.2, 0.6, 0.9]).mean(),
             "accuracy": 4 / 5,
             "precision_macro": (1 + 2 / 3) / 2,
             "recall_macro": (2 / 3 + 1) / 2,
