@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cnn_classifier.config.compose import load_config
     from cnn_classifier.data.datamodule import ImageFolderDataModule
-    from cnn_classifier.inference.predictor import Prediction, Predictor
+    from cnn_classifier.inference.prediction import Prediction
+    from cnn_classifier.inference.predictor import Predictor
     from cnn_classifier.train import train
     from cnn_classifier.training.module import ImageClassifier
 
@@ -23,7 +24,7 @@ __all__ = [
 MODULES = {
     "ImageClassifier": "training.module",
     "ImageFolderDataModule": "data.datamodule",
-    "Prediction": "inference.predictor",
+    "Prediction": "inference.prediction",
     "Predictor": "inference.predictor",
     "load_config": "config.compose",
     "train": "train",

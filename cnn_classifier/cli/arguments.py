@@ -25,7 +25,7 @@ def add_threshold_argument(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         metavar="T",
         type=fraction,
-        help="minimum probability; below it the label is `unknown` (default: the calibrated threshold of the model)",
+        help="minimum probability; predictions below it are rejected (default: the calibrated threshold of the model)",
     )
 
 

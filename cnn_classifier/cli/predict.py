@@ -2,25 +2,31 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_classifier.cli.arguments import add_model_arguments, add_threshold_argument, positive_int, print_unreadable
+from cnn_classifier.data.sources.class_names import abbreviate, pluralize
 from cnn_classifier.errors import DataError
 from cnn_classifier.files import write_csv
 from cnn_classifier.training.environment import ignore_known_warnings
 
 if TYPE_CHECKING:
-    from cnn_classifier.inference.predictor import Prediction
+    from cnn_classifier.inference.prediction import Prediction
+    from cnn_classifier.inference.predictor import Predictor
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `predict` to the sub-parsers of argparse."""
     parser = subparsers.add_parser("predict", help="predict the classes of images")
     add_image_arguments(parser)
-    parser.add_argument("--csv", metavar="FILE", type=Path, help="write path, label, probability and top classes")
+    parser.add_argument(
+        "--csv", metavar="FILE", type=Path, help="write one row per image: label, probability, rejection"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.add_argument(
         "--top-k", metavar="K", type=positive_int, default=1, help="number of most probable classes (default: 1)"
@@ -29,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `iter_predictions`: the model, the images and the options of the prediction."""
+    """Add the arguments of `load_inputs` and `iter_predictions`: the model, the images and the options."""
     add_model_arguments(parser)
     parser.add_argument("images", metavar="IMAGE|FOLDER|GLOB", nargs="+")
     add_threshold_argument(parser)
@@ -42,41 +48,52 @@ def run(arguments: argparse.Namespace) -> int:
     """Print or write the prediction of every image; unreadable files are listed on standard error."""
     # A progress bar would interleave with the printed lines.
     print_lines = not (arguments.csv or arguments.json)
+    predictor, paths = load_inputs(arguments)
     predictions = []
-    for prediction in iter_predictions(arguments, top_k=arguments.top_k, progress=not print_lines):
+    for prediction in iter_predictions(arguments, predictor, paths, progress=not print_lines):
         predictions.append(prediction)
         if print_lines and not prediction.error:
             print(format_prediction(prediction))
     if arguments.csv:
         write_csv(arguments.csv, prediction_rows(predictions, arguments.top_k))
+        print(f"wrote {arguments.csv}: {summarize(predictions)}", file=sys.stderr)
     if arguments.json:
         print(json.dumps([asdict(prediction) for prediction in predictions], indent=2, ensure_ascii=False))
     report_unreadable(predictions)
     return 0
 
 
-def iter_predictions(arguments: argparse.Namespace, *, progress: bool, top_k: int = 1) -> Iterator["Prediction"]:
-    """Load the model and return an iterator over the predictions for `arguments.images`.
-
-    Args:
-        arguments: The parsed arguments of `predict` or `sort`.
-        progress: Whether to show a progress bar.
-        top_k: The number of most probable classes per image.
+def load_inputs(arguments: argparse.Namespace) -> tuple["Predictor", list[Path]]:
+    """Return the model and the paths of the images that the parsed arguments of `predict` or `sort` name.
 
     Raises:
         DataError: If a path does not exist.
         CheckpointError: If the model cannot be loaded.
     """
-    from tqdm import tqdm
-
     from cnn_classifier.data.sources.listing import expand_image_paths
     from cnn_classifier.inference.predictor import Predictor
 
     ignore_known_warnings()
     paths = expand_image_paths(arguments.images)
-    predictor = Predictor.load(arguments.model, device=arguments.device, trusted=arguments.trust_module)
+    return Predictor.load(arguments.model, device=arguments.device, trusted=arguments.trust_module), paths
+
+
+def iter_predictions(
+    arguments: argparse.Namespace, predictor: "Predictor", paths: Sequence[Path], *, progress: bool
+) -> Iterator["Prediction"]:
+    """Return an iterator over the predictions.
+
+    Args:
+        arguments: The parsed arguments of `predict` or `sort`.
+        predictor: The model.
+        paths: The images.
+        progress: Whether to show a progress bar.
+    """
+    from cnn_classifier.progress import progress_bar
+
+    top_k = getattr(arguments, "top_k", 1)
     results = predictor.predict_iter(paths, top_k=top_k, threshold=arguments.threshold, flip=arguments.tta_flip)
-    return iter(tqdm(results, "predicting", len(paths), disable=None if progress else True, leave=False))
+    return iter(progress_bar(results, "predicting", len(paths)) if progress else results)
 
 
 def report_unreadable(predictions: Sequence["Prediction"]) -> None:
@@ -92,20 +109,35 @@ def report_unreadable(predictions: Sequence["Prediction"]) -> None:
     print_unreadable(unreadable)
 
 
+def summarize(predictions: Sequence["Prediction"]) -> str:
+    """Return the number of images, of rejected and unreadable ones, and of the accepted ones of each class."""
+    readable = [prediction for prediction in predictions if not prediction.error]
+    reasons = Counter(prediction.rejection_reason for prediction in readable if prediction.rejected)
+    labels = Counter(prediction.label for prediction in readable if not prediction.rejected)
+    details = f" ({format_counts(reasons)})" if reasons else ""
+    parts = [pluralize(len(predictions), "image"), f"{reasons.total():,} rejected{details}"]
+    if len(readable) < len(predictions):
+        parts.append(f"{len(predictions) - len(readable):,} unreadable")
+    return ", ".join(parts) + (f"; accepted: {format_counts(labels)}" if labels else "")
+
+
+def format_counts(counts: Mapping[Any, int]) -> str:
+    """Return names with their counts, in alphabetical order and abbreviated."""
+    return abbreviate([f"{name} {count:,}" for name, count in sorted(counts.items(), key=str)])
+
+
 def format_prediction(prediction: "Prediction") -> str:
-    """Format a prediction as `photo.jpg  cats 0.9312  dogs 0.0688`; `unknown` precedes the most probable classes."""
-    ranked = "  ".join(f"{name} {probability:.4f}" for name, probability in prediction.top_k)
-    if prediction.label == prediction.top_k[0][0]:
-        return f"{prediction.path}  {ranked}"
-    similarity = "" if prediction.similarity is None else f"  similarity {prediction.similarity:.4f}"
-    return f"{prediction.path}  {prediction.label}: {ranked}{similarity}"
+    """Format a prediction as `photo.jpg  cats 0.4112  dogs 0.0688  rejected: low_confidence`."""
+    ranked = (f"{name} {probability:.4f}" for name, probability in prediction.top_k)
+    rejection = [f"rejected: {prediction.rejection_reason}"] if prediction.rejected else []
+    return "  ".join([str(prediction.path), *ranked, *rejection])
 
 
 def prediction_rows(predictions: Iterable["Prediction"], top_k: int) -> Iterator[list[str]]:
     """Yield the CSV header and one row per image.
 
-    With `top_k` above 1, columns `label_1`, `probability_1`, ... contain the most probable classes. `label` is
-    `unknown` for a rejected prediction, `label_1` is always the most probable class.
+    `label` is the most probable class, also of a rejected prediction. With `top_k` above 1, columns `label_1`,
+    `probability_1`, ... contain the most probable classes.
 
     Args:
         predictions: The predictions, each with `top_k` classes.
@@ -113,7 +145,7 @@ def prediction_rows(predictions: Iterable["Prediction"], top_k: int) -> Iterator
     """
     ranks = range(1, top_k + 1) if top_k > 1 else ()
     extra_columns = [column for rank in ranks for column in (f"label_{rank}", f"probability_{rank}")]
-    yield ["path", "label", "probability", "similarity", *extra_columns, "error"]
+    yield ["path", "label", "probability", "rejected", "rejection_reason", "similarity", *extra_columns, "error"]
     for prediction in predictions:
         ranked = (
             [value for name, probability in prediction.top_k for value in (name, f"{probability:.6f}")]
@@ -121,5 +153,10 @@ def prediction_rows(predictions: Iterable["Prediction"], top_k: int) -> Iterator
             else []
         )
         ranked += [""] * (len(extra_columns) - len(ranked))
-        scores = ["" if value is None else f"{value:.6f}" for value in (prediction.probability, prediction.similarity)]
-        yield [str(prediction.path), prediction.label or "", *scores, *ranked, prediction.error or ""]
+        probability, similarity = (
+            "" if value is None else f"{value:.6f}" for value in (prediction.probability, prediction.similarity)
+        )
+        rejected = "" if prediction.error else str(prediction.rejected).lower()
+        rejection = [rejected, prediction.rejection_reason or ""]
+        path, label, error = str(prediction.path), prediction.label or "", prediction.error or ""
+        yield [path, label, probability, *rejection, similarity, *ranked, error]

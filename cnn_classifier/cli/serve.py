@@ -1,12 +1,13 @@
 """The `serve` command: predictions over HTTP, with an upload page."""
 
 import argparse
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from cnn_classifier.cli.arguments import add_threshold_argument, positive_int
-from cnn_classifier.errors import ConfigError, install_command
+from cnn_classifier.errors import INTERRUPTED_EXIT_CODE, ConfigError, install_command
 
 REQUIRED_PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "python_multipart", "prometheus_client")
 
@@ -30,6 +31,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--threads", metavar="N", type=positive_int, help="threads per forward pass (default: all cores)"
     )
+    parser.add_argument(
+        "--no-access-log",
+        dest="access_log",
+        action="store_false",
+        help="do not print one line per request to standard error",
+    )
     parser.set_defaults(command=run)
 
 
@@ -48,8 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
     with create_socket(arguments.host, arguments.port) as listener:
         host, bound_port = listener.getsockname()[:2]
         classes = ", ".join(predictor.class_names[:5]) + ", …" * (len(predictor.class_names) > 5)
-        print(f"{classes} at http://{f'[{host}]' if ':' in host else host}:{bound_port}", flush=True)
-        serve(app, listener, limits)
+        url = f"http://{f'[{host}]' if ':' in host else host}:{bound_port}"
+        print(f"{classes} at {url}\nAPI reference at {url}/docs. Press Ctrl-C to stop.", flush=True)
+        try:
+            serve(app, listener, limits, access_log=arguments.access_log)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return INTERRUPTED_EXIT_CODE
     return 0
 
 

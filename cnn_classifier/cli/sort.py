@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.cli.predict import add_image_arguments, iter_predictions, report_unreadable
+from cnn_classifier.cli.predict import add_image_arguments, iter_predictions, load_inputs, report_unreadable
 from cnn_classifier.errors import ConfigError
 
 MODES = {"copy": "copy the files (default)", "link": "create symbolic links", "move": "move the files"}
@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         "--into",
         metavar="DIR",
         type=Path,
-        help="the directory of the class folders, uncertain/ and unreadable/; existing files are never overwritten",
+        help="the directory of the class folders, _rejected/ and _unreadable/; existing files are never overwritten",
     )
     target_group.add_argument(
         "--undo", metavar="DIR", type=Path, action=UndoAction, help="undo everything that was sorted into DIR"
@@ -56,10 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"sort --undo {arguments.undo} accepts no other arguments, got {arguments.model}.")
         print(undo_sort(arguments.undo))
         return 0
+    predictor, paths = load_inputs(arguments)
+    sorter = Sorter(arguments.into, arguments.mode, predictor.class_names)
     predictions = []
-    results = iter_predictions(arguments, progress=True)
-    sorter = Sorter(arguments.into, arguments.mode)
-    for prediction in results:
+    for prediction in iter_predictions(arguments, predictor, paths, progress=True):
         predictions.append(prediction)
         sorter.add(prediction)
     print(sorter.summary())

@@ -23,8 +23,8 @@ class ModelMetadata:
         preprocess: The preprocessing of image files.
         aliases: Other names of classes that evaluation accepts as folder names, e.g. `{"cane": "dog"}`.
         temperature: The softmax temperature (arXiv:1706.04599).
-        threshold: The minimum probability of the most probable class; below it, the label is `unknown`.
-        min_similarity: The minimum similarity; below it, the label is `unknown`. None disables the check.
+        threshold: The minimum probability of the most probable class; below it, a prediction is rejected.
+        min_similarity: The minimum similarity; below it, a prediction is rejected. None disables the check.
         extra: Further plain data, such as the origin and the test accuracy of the model.
     """
 

@@ -1,7 +1,6 @@
 """The `Predictor`: from images to predictions, without importing torch for ONNX bundles."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
@@ -15,29 +14,7 @@ from cnn_classifier.inference.backends import Backend, ModelOutput, OutputRow, P
 from cnn_classifier.inference.decoding import iter_decoded
 from cnn_classifier.inference.loading import load_backend
 from cnn_classifier.inference.metadata import ModelMetadata
-
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one image.
-
-    Args:
-        path: The path of the file; None for other inputs.
-        label: The name of the most probable class; `unknown` if the image is rejected; None if it cannot be read.
-        probability: The probability of the most probable class.
-        similarity: The similarity to the validation images, at most 1; None if the model does not compute it.
-        top_k: The most probable classes with their probabilities, in descending order.
-        error: The reason why the image cannot be read.
-    """
-
-    path: str | None
-    label: str | None = None
-    probability: float | None = None
-    similarity: float | None = None
-    top_k: list[tuple[str, float]] = field(default_factory=list)
-    error: str | None = None
+from cnn_classifier.inference.prediction import Prediction, RejectionReason
 
 
 class Predictor:
@@ -173,12 +150,25 @@ class Predictor:
         top_indices = np.argsort(-probabilities, kind="stable")[:top_k]
         ranked = [(self.class_names[index], float(probabilities[index])) for index in top_indices]
         label, probability = ranked[0]
+        reason = self.rejection_reason(probability, similarity, min_probability)
+        return Prediction(
+            path,
+            label,
+            probability,
+            rejected=reason is not None,
+            rejection_reason=reason,
+            similarity=None if self.metadata.min_similarity is None else similarity,
+            top_k=ranked,
+        )
+
+    def rejection_reason(self, probability: float, similarity: float, min_probability: float) -> RejectionReason | None:
+        """Return why a prediction is rejected, or None. A minimum probability of 0 rejects nothing."""
         min_similarity = self.metadata.min_similarity
-        if min_probability > 0 and (
-            probability < min_probability or (min_similarity is not None and similarity < min_similarity)
-        ):
-            label = UNKNOWN
-        return Prediction(path, label, probability, None if min_similarity is None else similarity, ranked)
+        if min_probability <= 0:
+            return None
+        if min_similarity is not None and similarity < min_similarity:
+            return "out_of_distribution"
+        return "low_confidence" if probability < min_probability else None
 
 
 def is_single(source: object) -> bool:

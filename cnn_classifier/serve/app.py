@@ -12,10 +12,12 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from cnn_classifier import __version__
-from cnn_classifier.inference.predictor import Prediction, Predictor
+from cnn_classifier.inference.prediction import Prediction
+from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.serve.limits import Limits
 from cnn_classifier.serve.metrics import MetricsMiddleware
 from cnn_classifier.serve.page import render_page
+from cnn_classifier.serve.page.api_docs import render_docs
 from cnn_classifier.serve.service import Service
 from cnn_classifier.serve.uploads import PredictRequest, parse_uploads
 
@@ -149,6 +151,13 @@ async def index() -> HTMLResponse:
     return HTMLResponse(content, headers=headers)
 
 
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> HTMLResponse:
+    """Return the API reference."""
+    content, headers = render_docs(request.app.openapi(), str(request.base_url))
+    return HTMLResponse(content, headers=headers)
+
+
 async def handle_client_disconnect(request: Request, error: Exception) -> Response:
     """Return 400, which no client receives, so that metrics do not count a disconnect as a server error."""
     return Response(status_code=400)
@@ -177,7 +186,7 @@ def make_app(
         title="cnn_classifier",
         version=__version__,
         description=f"Classes: {', '.join(predictor.class_names)}",
-        docs_url=None,  # the Swagger and ReDoc pages load scripts from a CDN
+        docs_url=None,  # the Swagger and ReDoc pages load scripts from a CDN, unlike `docs` above
         redoc_url=None,
         max_body_size=limits.max_body_bytes,
         lifespan=lifespan,

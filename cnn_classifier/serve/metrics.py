@@ -1,12 +1,18 @@
 """Prometheus metrics of the service."""
 
+import logging
 import re
 import time
+from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cnn_classifier.inference.prediction import Prediction
+
+ACCESS_LOG = logging.getLogger("cnn_classifier.access")
 LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+MAX_LOGGED_PATH = 200  # characters
 
 
 class Metrics:
@@ -36,6 +42,12 @@ class Metrics:
         self.batch_size = Histogram(
             "classifier_batch_images", "Images per forward pass", buckets=(1, 2, 4, 8, 12, 16), registry=registry
         )
+        self.predictions = Counter(
+            "classifier_predictions",
+            "Predictions by most probable class and reason of rejection, which is empty for accepted predictions",
+            ["label", "rejection_reason"],
+            registry=registry,
+        )
         self.unreadable = Counter(
             "classifier_unreadable_images", "Images that could not be decoded", ["kind"], registry=registry
         )
@@ -44,13 +56,17 @@ class Metrics:
         """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
+    def count_prediction(self, prediction: Prediction) -> None:
+        """Count a prediction."""
+        self.predictions.labels(prediction.label, prediction.rejection_reason or "").inc()
+
     def count_unreadable(self, reason: str) -> None:
         """Count an unreadable image by the part of the reason before the details, which has few distinct values."""
         self.unreadable.labels(re.split("[:,;]", reason)[0]).inc()
 
 
 class MetricsMiddleware:
-    """An ASGI middleware that counts and times requests by route.
+    """An ASGI middleware that counts and times requests by route, and writes one line per request to `ACCESS_LOG`.
 
     Requests are not counted by URL, because the number of distinct URLs is unbounded.
 
@@ -75,6 +91,9 @@ class MetricsMiddleware:
             await self.app(scope, receive, send_wrapper)
         finally:
             if scope["type"] == "http":
-                route = getattr(scope.get("route"), "path", "none")
+                route, seconds = getattr(scope.get("route"), "path", "none"), time.perf_counter() - start_time
                 self.metrics.requests.labels(route, status_code).inc()
-                self.metrics.request_seconds.labels(route).observe(time.perf_counter() - start_time)
+                self.metrics.request_seconds.labels(route).observe(seconds)
+                # The path is quoted, since it may contain line breaks; the query and file names are not logged.
+                path = quote(scope["path"])[:MAX_LOGGED_PATH]
+                ACCESS_LOG.info("%s %s %d %.1f ms", scope["method"], path, status_code, 1000 * seconds)

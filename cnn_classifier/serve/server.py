@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
 from cnn_classifier.serve.limits import Limits
+from cnn_classifier.serve.metrics import ACCESS_LOG
 
 TIMEOUT_FACTOR = 1.5  # times `read_timeout`, so that the 408 response is sent before the connection is closed
 
@@ -66,13 +67,18 @@ def create_socket(host: str, port: int) -> socket.socket:
         raise ConfigError(f"Cannot listen on {host}:{port}: {detail}. Choose another --port or --host.") from error
 
 
-def serve(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
-    """Serve requests until SIGTERM or Ctrl+C, then finish pending requests and exit with code 143 or 130.
+def serve(app: FastAPI, listener: socket.socket, limits: Limits, *, access_log: bool = False) -> None:
+    """Serve requests until SIGTERM or Ctrl-C, then finish pending requests.
 
     Args:
         app: The application.
         listener: The listening socket.
         limits: The limits on connections and timeouts.
+        access_log: Whether to write one line per request to standard error.
+
+    Raises:
+        SystemExit: On SIGTERM, with exit code 143.
+        KeyboardInterrupt: On Ctrl-C.
     """
 
     class Protocol(TimeoutProtocol):
@@ -83,7 +89,7 @@ def serve(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
         http=Protocol,
         ws="none",
         log_level="error",
-        access_log=False,  # requests are counted in /metrics; file names are not logged
+        access_log=False,  # `MetricsMiddleware` writes its own, with the duration
         server_header=False,
         proxy_headers=False,
         limit_concurrency=limits.max_connections,
@@ -91,6 +97,17 @@ def serve(app: FastAPI, listener: socket.socket, limits: Limits) -> None:
         timeout_graceful_shutdown=limits.shutdown_timeout,
     )
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # malformed forms receive 400 and are counted
+    if access_log:
+        enable_access_log()
     # uvicorn raises SIGTERM again after shutdown. The default handler has no effect for PID 1 of a container.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED_EXIT_CODE))
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def enable_access_log() -> None:
+    """Write the lines of `ACCESS_LOG` to standard error, with the time."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
+    ACCESS_LOG.handlers = [handler]
+    ACCESS_LOG.setLevel(logging.INFO)
+    ACCESS_LOG.propagate = False

@@ -14,7 +14,8 @@ from cnn_classifier.data.images.decode import open_image
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess, convert_image
 from cnn_classifier.data.parallel import NUM_CORES
 from cnn_classifier.errors import UnreadableImageError
-from cnn_classifier.inference.predictor import Prediction, Predictor
+from cnn_classifier.inference.prediction import Prediction
+from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.serve.batching import Batcher
 from cnn_classifier.serve.limits import Limits
 from cnn_classifier.serve.metrics import Metrics
@@ -119,7 +120,10 @@ class Service:
             return Prediction(upload.name, error=str(error))
         finally:
             self.num_decoding -= 1
-        return self.predictor.to_prediction(upload.name, await self.batcher.predict_one(pixels), top_k, min_probability)
+        row = await self.batcher.predict_one(pixels)
+        prediction = self.predictor.to_prediction(upload.name, row, top_k, min_probability)
+        self.metrics.count_prediction(prediction)
+        return prediction
 
     def decode(self, data: bytes) -> Pixels:
         """Decode and preprocess an image file, with the same result as `Preprocess.load`.
@@ -137,7 +141,9 @@ class Service:
         with open_image(BytesIO(data)) as image:
             if image.width * image.height > self.limits.max_pixels:
                 raise UnreadableImageError(f"too large: more than {self.limits.max_pixels:,} pixels")
-            converted_image = convert_image(image, preprocess.channels, min_size=preprocess.image_size)
+            converted_image = convert_image(
+                image, preprocess.channels, min_size=preprocess.image_size, value_range=preprocess.value_range
+            )
         return preprocess.resize_image(converted_image)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -29,11 +29,14 @@ class Upload:
     data: bytes
 
 
+Base64 = Annotated[bytes, WithJsonSchema({"type": "string", "contentEncoding": "base64"})]
+
+
 class PredictRequest(BaseModel):
     """The JSON request body. Each image is a file in base64."""
 
     model_config = ConfigDict(val_json_bytes="base64")
-    images: Annotated[list[bytes], Field(min_length=1)]
+    images: Annotated[list[Base64], Field(min_length=1)]
 
 
 async def parse_uploads(request: Request, limits: Limits) -> list[Upload]:

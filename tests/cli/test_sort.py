@@ -9,13 +9,16 @@ import pytest
 from cnn_classifier.cli.main import main
 from cnn_classifier.cli.parser import build_parser
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.inference.predictor import Prediction, Predictor
+from cnn_classifier.inference.prediction import Prediction
+from cnn_classifier.inference.predictor import Predictor
 
 Capture = pytest.CaptureFixture[str]
 
 
 class FakePredictor:
     """A predictor that takes the class from the file name; a file without `_` is unreadable."""
+
+    class_names = ("cats", "dogs")
 
     def predict_iter(self, sources: Sequence[Path], **kwargs: Any) -> Iterator[Prediction]:
         """Yield one prediction per file."""
@@ -52,7 +55,7 @@ def test_sort_move_and_undo_restores_files(argv: list[str], capsys: Capture) -> 
     assert main(["sort", *argv]) == 0
 
     sorted_names = {path.relative_to("sorted").as_posix() for path in Path("sorted").rglob("*.jpg")}
-    assert sorted_names == {"cats/cats_1.jpg", "dogs/dogs_1.jpg", "unreadable/broken.jpg"}
+    assert sorted_names == {"cats/cats_1.jpg", "dogs/dogs_1.jpg", "_unreadable/broken.jpg"}
     assert list(Path("photos").iterdir()) == []
     output = capsys.readouterr()
     assert f"cnn-classifier sort --undo {Path('sorted').absolute()}" in output.out

@@ -39,9 +39,12 @@ def test_bundle_predictions_match_checkpoint(
     checkpoint, exported = (Predictor.load(path, device="cpu") for path in (model, tmp_path / "bundle"))
     images = sorted(photos.rglob("*.png"))
     for prediction, expected in zip(exported.predict(images), checkpoint.predict(images), strict=True):
-        assert prediction.label == expected.label  # including `unknown`: the bundle contains the threshold
+        assert prediction.label == expected.label
+        assert prediction.rejection_reason == expected.rejection_reason  # the bundle contains the thresholds
         assert prediction.probability == pytest.approx(expected.probability, abs=1e-5)
         assert prediction.similarity == pytest.approx(expected.similarity, abs=1e-5)
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "bundle").iterdir()}
+    assert len(set(modes.values())) == 1, modes  # all respect the umask
     batch = np.stack([checkpoint.preprocess.load(path) for path in images])
     assert exported.predict_proba(batch) == pytest.approx(checkpoint.predict_proba(batch), abs=1e-5)
 

@@ -1,6 +1,7 @@
 """A checkpoint single answers for files and arrays, and one that cannot be trusted does nothing at all."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from cnn_classifier.data.sources.listing import expand_image_paths
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.inference.backends.pytorch import PyTorchBackend
 from cnn_classifier.inference.metadata import ModelMetadata
-from cnn_classifier.inference.predictor import UNKNOWN, Prediction, Predictor
+from cnn_classifier.inference.prediction import Prediction
+from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.training.checkpoints import add_calibration
 from cnn_classifier.training.module import ImageClassifier
 
@@ -65,11 +67,11 @@ def test_top_k_is_sorted_and_sums_to_one(predictor: Predictor, files: list[Path]
     assert predictor.predict(files[0], top_k=2).top_k == answer.top_k[:2]
 
 
-def test_prediction_below_the_threshold_is_unknown_and_keeps_its_top_k(files: list[Path]) -> None:
-    strict = make_predictor(make_classifier(), threshold=0.99)
-    answer, accepted = strict.predict(files[0]), strict.predict(files[0], threshold=0.0)
-    assert (answer.label, accepted.label) == (UNKNOWN, accepted.top_k[0][0])
-    assert (answer.top_k, answer.probability) == (accepted.top_k, accepted.probability)
+def test_threshold_sets_only_the_rejection(files: list[Path]) -> None:
+    strict = make_predictor(make_classifier(class_names=["cats", "unknown", "rejected"]), threshold=0.99)
+    rejected, accepted = strict.predict(files[0]), strict.predict(files[0], threshold=0.0)
+    assert (accepted.label, accepted.rejected, accepted.rejection_reason) == (accepted.top_k[0][0], False, None)
+    assert rejected == replace(accepted, rejected=True, rejection_reason="low_confidence")
 
 
 def test_calibration_is_read_from_the_checkpoint_and_scales_the_logits(

@@ -13,7 +13,7 @@ from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.loading.image_store import StreamedImages
 from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.inference.calibrate import calibrate_checkpoint
-from cnn_classifier.inference.predictor import UNKNOWN, Predictor
+from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.models.feature_bank import MIN_FEATURES, FeatureBank, build_feature_bank, forward_with_features
 from cnn_classifier.training.checkpoints import add_calibration
 
@@ -44,9 +44,10 @@ def red_predictor(tmp_path: Path) -> Predictor:
 
 def test_dissimilar_image_is_rejected_and_similar_image_is_not(red_predictor: Predictor) -> None:
     red, blue = red_predictor.predict([make_red_images(1)[0], BLUE])
-    assert red.label == red.top_k[0][0]
+    assert (red.rejected, red.rejection_reason) == (False, None)
     assert red.similarity > MIN_SIMILARITY
-    assert blue.label == UNKNOWN
+    assert (blue.rejected, blue.rejection_reason) == (True, "out_of_distribution")
+    assert blue.label == blue.top_k[0][0]
     assert blue.similarity < MIN_SIMILARITY
     assert blue.probability == blue.top_k[0][1] > 0.01  # not rejected for low confidence
 
@@ -67,13 +68,13 @@ def test_calibrated_thresholds_accept_most_validation_images(tmp_path: Path, mak
         for prediction, sample in zip(predictions, samples, strict=True)
         if prediction.top_k[0][0] in str(sample.path)
     ]
-    assert sum(prediction.label == UNKNOWN for prediction in correct) <= 0.1 * len(correct)
+    assert sum(prediction.rejected for prediction in correct) <= 0.1 * len(correct)
     assert after.predict([BLUE])[0].similarity < after.metadata.min_similarity
 
 
 def test_threshold_zero_disables_rejection(red_predictor: Predictor) -> None:
-    assert red_predictor.predict([BLUE], threshold=0)[0].label != UNKNOWN
-    assert red_predictor.predict([BLUE], threshold=0.02)[0].label == UNKNOWN
+    assert red_predictor.predict([BLUE], threshold=0)[0].rejected is False
+    assert red_predictor.predict([BLUE], threshold=0.02)[0].rejection_reason == "out_of_distribution"
 
 
 def test_similarity_is_the_cosine_to_the_fifth_nearest_feature() -> None:

@@ -84,13 +84,14 @@ def test_query_sets_top_k_and_threshold(client: TestClient, bundle: Path, photo:
         return response["predictions"][0]
 
     assert len(predict(top_k=2)["top_k"]) == 2
-    assert predict(threshold=1)["label"] == "unknown"
-    assert predict(threshold=0)["label"] != "unknown"
+    accepted, rejected = predict(threshold=0), predict(threshold=1)
+    assert (accepted["rejected"], accepted["rejection_reason"]) == (False, None)
+    assert rejected == accepted | {"rejected": True, "rejection_reason": "low_confidence"}
     predictor, sha256 = load_bundle(bundle)
     with TestClient(make_app(predictor, sha256=sha256, threshold=1.0)) as strict_client:
         prediction = strict_client.post("/predict", content=photo, headers=JPEG).json()["predictions"][0]
-    assert prediction["label"] == "unknown"
-    assert prediction["top_k"][0][1] == prediction["probability"]
+    assert prediction["rejected"]
+    assert prediction["top_k"][0] == [prediction["label"], prediction["probability"]]
     for params in ({"top_k": 0}, {"top_k": "x"}, {"threshold": 2}, {"threshold": "nan"}):
         assert client.post("/predict", content=photo, headers=JPEG, params=params).status_code == 422
 
@@ -116,14 +117,18 @@ def test_health_and_readiness_routes(client: TestClient, bundle: Path) -> None:
 def test_metrics_count_requests_batches_and_unreadable_images(client: TestClient, photo: bytes) -> None:
     client.post("/predict", files=[("images", ("good.jpg", photo)), ("images", ("bad.jpg", b"%PDF-1.4"))])
     client.post("/predict", content=photo[:400], headers=JPEG)
+    rejected = client.post("/predict?threshold=1", content=photo, headers=JPEG).json()["predictions"][0]
     client.get("/no/such/place")
     output = client.get("/metrics").text
-    assert 'classifier_requests_total{code="200",route="/predict"} 1.0' in output
+    assert 'classifier_requests_total{code="200",route="/predict"} 2.0' in output
+    for reason in ("", "low_confidence"):
+        labels = f'label="{rejected["label"]}",rejection_reason="{reason}"'
+        assert f"classifier_predictions_total{{{labels}}} 1.0" in output
     assert 'classifier_requests_total{code="400",route="/predict"} 1.0' in output
     assert 'classifier_requests_total{code="404",route="none"} 1.0' in output
     assert 'classifier_unreadable_images_total{kind="not an image"} 1.0' in output
     assert 'classifier_unreadable_images_total{kind="truncated"} 1.0' in output
-    assert "classifier_batch_images_count 1.0" in output
+    assert "classifier_batch_images_count 2.0" in output
     assert "classifier_queue_images 0.0" in output
     assert 'classifier_model_info{preprocessing="' in output
     assert 'classifier_request_seconds_bucket{le="0.005",route="/predict"}' in output
@@ -135,11 +140,25 @@ def test_openapi_lists_routes_and_page_loads_nothing_external(client: TestClient
     content_types = schema["paths"]["/predict"]["post"]["requestBody"]["content"]
     assert set(content_types) == {"image/*", "multipart/form-data", "application/json"}
     assert {"400", "413", "415", "422", "503", "504"} < set(schema["paths"]["/predict"]["post"]["responses"])
-    assert client.get("/docs").status_code == 404  # the page would load scripts from a CDN
-    page = client.get("/")
-    assert "http" not in page.text.replace("http-equiv", "")
-    assert "'unsafe-inline'" not in page.headers["Content-Security-Policy"]
-    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    for page in (client.get("/"), client.get("/docs")):
+        assert page.status_code == 200
+        assert "http" not in page.text.replace("http://testserver/", "")
+        assert "'unsafe-inline'" not in page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+
+
+def test_docs_describe_routes_parameters_and_fields(client: TestClient) -> None:
+    page = client.get("/docs", headers={"Host": "<b>evil"}).text
+    for path in ("POST /predict", "GET /health", "GET /ready", "GET /metrics"):
+        assert f"<h2><code>{path}</code></h2>" in page
+    assert "curl --data-binary @photo.jpg" in page
+    assert "<td><code>top_k</code></td><td>integer from 1 to 1000 (default: 5)</td>" in page
+    assert (
+        "<td><code>rejection_reason</code></td><td>&quot;low_confidence&quot; or &quot;out_of_distribution&quot; or"
+        in page
+    )
+    assert "<td>{images: array of base64}</td>" in page
+    assert "<b>" not in page
 
 
 def test_service_does_not_import_torch(bundle: Path, tmp_path: Path, photo: bytes) -> None:

@@ -56,7 +56,7 @@ def wait_for_cards(page: Any, count: int) -> Any:
 
 def test_chosen_images_show_a_bar_per_class(page: Any, service: ServiceProcess) -> None:
     cards = choose_files(page, one=encode_jpeg(), two=encode("PNG"))
-    assert page.locator("#model-info").inner_text() == "birds · cats · dogs — unknown below 20 %"
+    assert page.locator("#model-info").inner_text() == "birds · cats · dogs — rejected below 20 %"
     assert cards.count() == 2
     for card in cards.all():
         assert card.locator(".label").inner_text() in ("birds", "cats", "dogs")
@@ -84,25 +84,37 @@ def test_images_can_be_pasted_and_dropped(page: Any, event_type: str) -> None:
     assert wait_for_cards(page, 1).locator(".classes dt").count() == 3
 
 
-def test_prediction_below_threshold_is_shown_as_unknown(browser: Any, bundle: Path) -> None:
+def test_prediction_below_threshold_is_shown_as_rejected(browser: Any, bundle: Path) -> None:
     with run_service(bundle, "--threshold", "1") as service:
         page = browser.new_page()
         page.goto(service.address)
         (card,) = choose_files(page, one=encode_jpeg()).all()
-        assert card.locator(".label").inner_text() == "unknown"
-        assert "unknown" in card.get_attribute("class")
+        assert card.locator(".label").inner_text() in ("birds", "cats", "dogs")
+        assert card.locator(".rejection").inner_text() == "Rejected: low confidence"
+        assert "rejected" in card.get_attribute("class")
         assert card.locator(".classes dt").count() == 3
         page.close()
 
 
 def test_out_of_distribution_prediction_is_shown_as_such(page: Any) -> None:
-    model_info = {"class_names": ["cats", "dogs"], "threshold": 0.5, "min_similarity": 0.9}
-    prediction = {"label": "unknown", "probability": 0.95, "similarity": 0.4, "top_k": [["cats", 0.95], ["dogs", 0.05]]}
+    model_info = {"class_names": ["unknown", "dogs"], "threshold": 0.5, "min_similarity": 0.9}
+    accepted = {
+        "label": "unknown",
+        "probability": 0.95,
+        "rejected": False,
+        "top_k": [["unknown", 0.95], ["dogs", 0.05]],
+    }
+    prediction = accepted | {"rejected": True, "rejection_reason": "out_of_distribution"}
     page.route("**/ready", lambda route: route.fulfill(json=model_info))
     page.route("**/predict", lambda route: route.fulfill(json={"predictions": [prediction]}))
     page.reload()
-    page.get_by_text("unknown below 50 %").wait_for()
-    assert choose_files(page, ship=encode_jpeg()).locator(".label").inner_text() == "unknown (out of distribution)"
+    page.get_by_text("rejected below 50 %").wait_for()
+    card = choose_files(page, ship=encode_jpeg())
+    assert card.locator(".label").inner_text() == "unknown"
+    assert card.locator(".rejection").inner_text() == "Rejected: out of distribution"
+    page.route("**/predict", lambda route: route.fulfill(json={"predictions": [accepted]}))
+    page.reload()
+    assert choose_files(page, blank=encode_jpeg()).locator(".label, .rejection").all_inner_texts() == ["unknown", ""]
 
 
 def test_stopped_service_is_reported(browser: Any, bundle: Path) -> None:

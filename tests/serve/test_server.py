@@ -1,6 +1,7 @@
 """The service as a process: concurrency, options, signals and resource usage."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -44,11 +45,16 @@ def test_concurrent_clients_receive_the_prediction_of_predictor(
 
 
 def test_options_set_threshold_and_body_limit(bundle: Path) -> None:
-    with run_service(bundle, "--threshold", "0.9", "--max-body-mb", "0.01", "--threads", "1") as service:
+    with run_service(
+        bundle, "--threshold", "0.9", "--max-body-mb", "0.01", "--threads", "1", "--no-access-log"
+    ) as service:
         assert service.address.startswith("http://127.0.0.1:")
         assert httpx2.get(f"{service.address}/ready").json()["threshold"] == 0.9
         response = httpx2.post(f"{service.address}/predict", content=bytes(20_000), headers=JPEG_HEADERS)
         assert (response.status_code, response.text) == (413, "Content Too Large")
+        service.process.kill()
+        assert service.process.stderr is not None
+        assert service.process.stderr.read() == ""
 
 
 def test_occupied_port_exits_2_with_one_line(
@@ -92,13 +98,19 @@ def is_listening(service: ServiceProcess) -> bool:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
-def test_sigint_exits_130_with_one_line(bundle: Path) -> None:
+def test_sigint_exits_130_after_the_access_log(bundle: Path) -> None:
     with run_service(bundle) as service:
-        httpx2.get(f"{service.address}/health")
+        httpx2.get(f"{service.address}/health?top_k=1")
+        httpx2.get(f"{service.address}/none%0Asuch")
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(20) == 130
         assert service.process.stderr is not None
-        assert service.process.stderr.read() == "error: interrupted\n"
+        *requests, last = service.process.stderr.read().splitlines()
+        time_and_line = [re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (.*) \d+\.\d ms", line) for line in requests]
+        assert [match and match[1] for match in time_and_line] == ["GET /health 200", "GET /none%0Asuch 404"]
+        assert last == "stopped"
+        assert service.process.stdout is not None
+        assert service.process.stdout.read() == f"API reference at {service.address}/docs. Press Ctrl-C to stop.\n"
 
 
 def test_service_writes_no_files(bundle: Path, photo: bytes, tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from cnn_classifier.errors import DataError
 NO_EXTENSION = "(none)"
 # System folders of macOS (in zip archives), Synology, Windows and Linux.
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+# The log that `cnn-classifier sort` writes into a folder, and the folders beside it that are no classes.
+SORT_LOG = ".sorted.csv"
+REJECTED_FOLDER, UNREADABLE_FOLDER = SORT_FOLDERS = ("_rejected", "_unreadable")
 
 
 class VisitedDirs:
@@ -69,10 +72,12 @@ def iter_image_files(
 
 
 def count_unlabeled(folder: Path, ignored: Counter[str]) -> None:
-    """Count the files directly inside a folder, which belong to no class even if they are images."""
+    """Count the files that belong to no class: those directly inside a folder, and those that `sort` did not assign."""
     for entry in folder.iterdir():
         if entry.is_file() and not is_hidden(entry.name):
             ignored[get_extension(entry.name)] += 1
+        elif is_sort_folder(entry):
+            ignored[f"in {entry.name}, which is no class"] += sum(1 for _ in iter_image_files(entry))
 
 
 def get_extension(name: str) -> str:
@@ -92,7 +97,7 @@ def should_enter(folder: Path, visited: VisitedDirs) -> bool:
 
 
 def list_subfolders(folder: Path) -> list[Path]:
-    """Return the folders directly inside a folder, sorted by name, without hidden ones.
+    """Return the folders directly inside a folder, sorted by name, without hidden ones and those of `is_sort_folder`.
 
     A link to another subfolder, to the folder itself or to one of its parents is skipped.
 
@@ -114,12 +119,18 @@ def list_subfolders(folder: Path) -> list[Path]:
         real = real_path(real_folder / name) if is_link or os.name == "nt" else real_folder / name
         if real not in ancestors:
             name_by_real_path.setdefault(real, name)
-    return [folder / name for name in sorted(name_by_real_path.values())]
+    paths = [folder / name for name in sorted(name_by_real_path.values())]
+    return [path for path in paths if not is_sort_folder(path)]
 
 
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder is hidden or a system folder, such as `.cache`, `.DS_Store` or `__MACOSX`."""
     return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def is_sort_folder(path: Path) -> bool:
+    """Return whether `cnn-classifier sort` created a folder for rejected or unreadable files, which is no class."""
+    return path.name in SORT_FOLDERS and path.with_name(SORT_LOG).exists()
 
 
 def is_image(name: str) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cnn_classifier.config.instantiate import check_trusted_hparams, without_pretrained_weights
 from cnn_classifier.errors import CheckpointError, ConfigError, first_line, install_command
+from cnn_classifier.files import atomic_write
 from cnn_classifier.models.feature_bank import FeatureBank
 from cnn_classifier.training.module import ImageClassifier
 
@@ -28,11 +29,12 @@ def save_safetensors(path: Path, classifier: ImageClassifier) -> None:
         ConfigError: If safetensors is not installed.
     """
     try:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
     except ModuleNotFoundError as error:
         raise ConfigError(INSTALL_HINT) from error
     weights: Mapping[str, Tensor] = {name: value.contiguous() for name, value in classifier.state_dict().items()}
-    save_file(dict(weights), path, metadata={HPARAMS_KEY: json.dumps(dict(classifier.hparams))})
+    # `save_file` would create the file with mode 0600.
+    atomic_write(path, save(dict(weights), metadata={HPARAMS_KEY: json.dumps(dict(classifier.hparams))}))
 
 
 def load_safetensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassifier:

@@ -1,4 +1,4 @@
-"""Temperature scaling, calibration error and thresholds for selective prediction."""
+"""Temperature scaling, calibration error and rejection thresholds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
+from scipy.special import betaincinv
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
 # The target coverage on the validation split. Each of the two thresholds rejects half of the rest.
 TARGET_COVERAGE = 0.95
-REJECT_QUANTILE = (1 - TARGET_COVERAGE) / 2
+REJECT_FRACTION = (1 - TARGET_COVERAGE) / 2
+MIN_IMAGES = 20  # fewer do not determine a threshold
+RELIABLE_IMAGES = 100  # from here on, shrinkage has no measurable effect, see docs/results.md
+TEMPERATURE_BOUNDS = (0.2, 10.0)
+TEMPERATURE_PRIOR_STD = 0.4  # of the logarithm; chosen in docs/results.md
 NUM_BINS = 15
+MIN_BIN_IMAGES = 10  # smaller bins are merged, since the accuracy on a few images says nothing
 EPS = 1e-12
 
 
@@ -24,9 +30,9 @@ class Calibration:
 
     Args:
         temperature: The softmax temperature, by which the logits are divided.
-        threshold: The minimum probability of the predicted class. Predictions below it are rejected as `unknown`.
-        min_similarity: The minimum similarity to the validation images in feature space. Images below it are rejected
-            as `unknown`. None disables the check.
+        threshold: The minimum probability of the predicted class. Predictions below it are rejected.
+        min_similarity: The minimum similarity to the validation images in feature space. Images below it are
+            rejected. None disables the check.
     """
 
     temperature: float
@@ -39,29 +45,79 @@ def calibrate(
 ) -> Calibration:
     """Fit the temperature and the rejection thresholds on held-out images.
 
-    The temperature minimizes the cross-entropy (arXiv:1706.04599) with the smoothed targets of Platt (1999). Smoothing
-    keeps the probabilities below 1 if the network makes no mistake on a small validation split.
-
     Args:
         labels: The true classes, shape (N,).
         probabilities: The predicted probabilities at temperature 1, shape (N, K).
         similarity: The feature-space similarities of validation images, shape (M,). None omits that threshold.
     """
-    target_confidence = (len(labels) + 1) / (len(labels) + 2)
-    num_classes = probabilities.shape[1]
-    targets = np.full(probabilities.shape, (1 - target_confidence) / max(num_classes - 1, 1))
-    targets[np.arange(len(labels)), labels] = target_confidence
-
-    def loss(log_temperature: float) -> float:
-        probs = apply_temperature(probabilities, float(np.exp(log_temperature)))
-        return float(-(targets * np.log(np.maximum(probs, EPS))).sum(axis=1).mean())
-
-    temperature = float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(10.0)), method="bounded").x))
+    temperature = fit_temperature(labels, probabilities)
     calibrated = apply_temperature(probabilities, temperature)
     correct = calibrated.argmax(axis=1) == labels
-    threshold = float(np.quantile(calibrated.max(axis=1)[correct], REJECT_QUANTILE)) if correct.any() else 0.0
-    min_similarity = None if similarity is None else round(float(np.quantile(similarity, REJECT_QUANTILE)), 4)
-    return Calibration(round(temperature, 4), round(threshold, 4), min_similarity)
+    threshold = rejection_threshold(calibrated.max(axis=1)[correct])
+    min_similarity = None if similarity is None else rejection_threshold(similarity)
+    return Calibration(temperature, threshold or 0.0, min_similarity)
+
+
+def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the temperature with the maximum posterior probability under a log-normal prior around 1.
+
+    The likelihood is that of temperature scaling (arXiv:1706.04599). The prior shrinks the temperature towards 1 if the
+    images are few, and bounds it if the network makes no mistake or only mistakes.
+
+    Args:
+        labels: The true classes, shape (N,).
+        probabilities: The predicted probabilities at temperature 1, shape (N, K). Rows that are not finite are ignored.
+    """
+    finite = np.isfinite(probabilities).all(axis=1)
+    labels, probabilities = labels[finite], probabilities[finite]
+    rows = np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        scaled = apply_temperature(probabilities, float(np.exp(log_temperature)))
+        log_likelihood = np.log(np.maximum(scaled[rows, labels], EPS)).sum()
+        return float(0.5 * (log_temperature / TEMPERATURE_PRIOR_STD) ** 2 - log_likelihood)
+
+    bounds = np.log(TEMPERATURE_BOUNDS)
+    return round(float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)), 4)
+
+
+def rejection_threshold(scores: npt.NDArray[np.floating[Any]]) -> float | None:
+    """Return the threshold below which an image like those of the scores falls with probability `REJECT_FRACTION`.
+
+    It is the k-th lowest score, with k = REJECT_FRACTION (N + 1) rounded down: a new score is below it with an expected
+    probability of at most k / (N + 1) (conformal prediction, arXiv:2107.07511). Fewer than 39 scores do not allow that
+    fraction; the threshold is then the lowest score.
+
+    Args:
+        scores: The scores of correctly handled images, shape (N,).
+
+    Returns:
+        The threshold, rounded down to four decimals, or None for fewer than `MIN_IMAGES` scores.
+    """
+    if len(scores) < MIN_IMAGES:
+        return None
+    rank = max(1, int(REJECT_FRACTION * (len(scores) + 1)))
+    return float(np.floor(1e4 * np.sort(scores)[rank - 1]) / 1e4)
+
+
+def few_images_warnings(num_images: int) -> list[str]:
+    """Return a message if the number of validation images is too small for reliable calibration.
+
+    The fraction of new images below the k-th lowest of N scores has the distribution Beta(k, N + 1 - k), whose 97.5 %
+    quantile is reported.
+    """
+    if num_images >= RELIABLE_IMAGES:
+        return []
+    begin = f"Few validation images ({num_images}): the temperature is shrunk towards 1, and "
+    end = f" Use at least {RELIABLE_IMAGES} images, for example with a larger dataset.val_fraction."
+    if num_images < MIN_IMAGES:
+        return [f"{begin}no predictions are rejected, which requires {MIN_IMAGES} images.{end}"]
+    rank = max(1, int(REJECT_FRACTION * (num_images + 1)))
+    worst = betaincinv(rank, num_images + 1 - rank, 0.975)
+    return [
+        f"{begin}the rejection thresholds are unreliable: each may reject up to {100 * worst:.0f} % of the images of "
+        f"the known classes (expected: {100 * REJECT_FRACTION:g} %).{end}"
+    ]
 
 
 def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:
@@ -72,17 +128,29 @@ def apply_temperature(probabilities: Probabilities, temperature: float) -> Proba
 
 
 def reliability_bins(labels: Labels, probabilities: Probabilities) -> list[dict[str, float]]:
-    """Return `confidence`, `accuracy` and number of `images` for each non-empty confidence bin."""
+    """Return `confidence`, `accuracy` and number of `images` for each confidence bin.
+
+    Bins have equal width. From the highest confidence down, a bin with fewer than `MIN_BIN_IMAGES` images is merged
+    with the next one. The last bin may have fewer if there is no other.
+    """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
+    members: list[npt.NDArray[np.bool_]] = []
+    for index in np.unique(bins)[::-1]:
+        if members and members[-1].sum() < MIN_BIN_IMAGES:
+            members[-1] = members[-1] | (bins == index)
+        else:
+            members.append(bins == index)
+    if len(members) > 1 and members[-1].sum() < MIN_BIN_IMAGES:
+        members[-2:] = [members[-2] | members[-1]]
     return [
         {
-            "confidence": float(confidence[bins == index].mean()),
-            "accuracy": float(correct[bins == index].mean()),
-            "images": int((bins == index).sum()),
+            "confidence": float(confidence[member].mean()),
+            "accuracy": float(correct[member].mean()),
+            "images": int(member.sum()),
         }
-        for index in np.unique(bins)
+        for member in reversed(members)
     ]
 
 
@@ -90,33 +158,6 @@ def expected_calibration_error(bins: Sequence[dict[str, float]]) -> float:
     """Return the mean absolute difference of confidence and accuracy, weighted by images (ECE, arXiv:1706.04599)."""
     num_images = sum(row["images"] for row in bins)
     return sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in bins) / num_images
-
-
-def coverage_curve(labels: Labels, probabilities: Probabilities, num_points: int = 101) -> list[dict[str, float]]:
-    """Return the accuracy on the accepted images as a function of coverage.
-
-    Args:
-        labels: The true classes, shape (N,).
-        probabilities: The predicted probabilities, shape (N, K).
-        num_points: The maximum number of points.
-
-    Returns:
-        Rows of `threshold`, `coverage` (the fraction of accepted images) and `accuracy` on these, in descending order
-        of coverage.
-    """
-    order = np.argsort(-probabilities.max(axis=1), kind="stable")
-    correct = (probabilities.argmax(axis=1) == labels)[order]
-    confidence = probabilities.max(axis=1)[order]
-    accuracy = correct.cumsum() / np.arange(1, len(order) + 1)
-    counts = np.unique(np.linspace(1, len(order), min(num_points, len(order))).round().astype(int))[::-1]
-    return [
-        {
-            "threshold": float(confidence[count - 1]),
-            "coverage": float(count / len(order)),
-            "accuracy": float(accuracy[count - 1]),
-        }
-        for count in counts
-    ]
 
 
 def calibration_report(
@@ -128,29 +169,3 @@ def calibration_report(
         bins = reliability_bins(labels, probabilities)
         content[name] = {"ece": expected_calibration_error(bins), "bins": bins}
     return content
-
-
-def selective_accuracy(
-    labels: Labels, probabilities: Probabilities, threshold: float, in_distribution: npt.NDArray[np.bool_] | None = None
-) -> dict[str, Any]:
-    """Return the coverage, the accuracy on the accepted images and the coverage curve.
-
-    Args:
-        labels: The true classes, shape (N,).
-        probabilities: The predicted probabilities, shape (N, K).
-        threshold: The minimum probability of the predicted class.
-        in_distribution: The mask of in-distribution images, shape (N,). None accepts all images.
-
-    Returns:
-        `accuracy` is None if every image is rejected. `curve` varies the probability threshold only.
-    """
-    in_distribution = np.ones(len(labels), bool) if in_distribution is None else in_distribution
-    is_accepted = (probabilities.max(axis=1) >= threshold) & in_distribution
-    correct = probabilities.argmax(axis=1) == labels
-    return {
-        "threshold": threshold,
-        "out_of_distribution": float((~in_distribution).mean()),
-        "coverage": float(is_accepted.mean()),
-        "accuracy": float(correct[is_accepted].mean()) if is_accepted.any() else None,
-        "curve": coverage_curve(labels, probabilities),
-    }

@@ -6,7 +6,6 @@ const byId = (id) => document.getElementById(id);
 const fileInput = byId("files"), status = byId("status"), results = byId("results");
 const queue = []; // pairs of a file and its card
 let numWorkers = 0, numDone = 0, numTotal = 0;
-let minSimilarity = null; // images below it are rejected as out of distribution
 
 const formatPercent = (probability) =>
   (probability > 0.999 && probability < 1 ? "> 99.9" : (100 * probability).toFixed(1)) + " %";
@@ -15,8 +14,7 @@ const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * s
 async function showModelInfo() {
   const info = await (await fetch("ready")).json();
   const names = info.class_names.slice(0, 12).join(" · ") + (info.class_names.length > 12 ? " · …" : "");
-  minSimilarity = info.min_similarity;
-  const threshold = info.threshold ? ` — unknown below ${Number((100 * info.threshold).toFixed(1))} %` : "";
+  const threshold = info.threshold ? ` — rejected below ${Number((100 * info.threshold).toFixed(1))} %` : "";
   byId("model-info").textContent = names + threshold;
 }
 
@@ -59,10 +57,10 @@ async function predict(file) {
 }
 
 function showPrediction(card, prediction) {
-  const rejected = prediction.label !== prediction.top_k[0][0];
-  const outOfDistribution = rejected && minSimilarity !== null && prediction.similarity < minSimilarity;
-  card.classList.toggle("unknown", rejected);
-  card.querySelector(".label").textContent = prediction.label + (outOfDistribution ? " (out of distribution)" : "");
+  card.classList.toggle("rejected", prediction.rejected);
+  card.querySelector(".label").textContent = prediction.label;
+  const reason = prediction.rejected ? `Rejected: ${prediction.rejection_reason.replaceAll("_", " ")}` : "";
+  card.querySelector(".rejection").textContent = reason;
   const list = card.querySelector(".classes");
   prediction.top_k.forEach(([className, probability], index) => {
     const term = createElement("dt", index ? "" : "first", className);
