@@ -304,4 +304,5 @@ def test_predict_json_prints_one_list(make_folder: MakeFolder, capsys: pytest.Ca
 
     predictions = json.loads(capsys.readouterr().out)
     assert len(predictions) == 10
-    assert predictions[0].keys() == {"path", "label", "probability", "similarity", "top_k", "error"}
+    rejection = {"rejected", "rejection_reason"}
+    assert predictions[0].keys() == {"path", "label", "probability", "similarity", "top_k", "error"} | rejection
