@@ -34,12 +34,20 @@ LAYERS = [
     ["config"],
     ["models", "report"],
     ["data"],
-    ["files", "errors", "lightning_internals"],
+    ["files", "errors", "progress", "lightning_internals"],
 ]
 # Folders stand for all of their modules.
 TORCH_FREE = [
     *("cli", "config", "errors", "files", "report", "sweep", "auto.recipe"),
-    *("data.sources", "data.splits", "data.checks", "data.images", "models.validation", "training.status"),
+    *(
+        "data.archives",
+        "data.sources",
+        "data.splits",
+        "data.checks",
+        "data.images",
+        "models.validation",
+        "training.status",
+    ),
     # The ONNX path of prediction, evaluation and serving.
     *("inference.predictor", "inference.evaluate", "inference.sort", "inference.metadata", "inference.backends.onnx"),
     "serve",
@@ -136,7 +144,7 @@ def test_torch_free_modules_do_not_import_torch() -> None:
 
 @pytest.mark.parametrize("library", ["sklearn", "scipy", "joblib"])
 def test_modules_of_data_do_not_import_slow_libraries(library: str) -> None:
-    names = expand(["data.sources", "data.splits", "data.checks", "data.images"])
+    names = expand(["data.archives", "data.sources", "data.splits", "data.checks", "data.images"])
 
     assert first_importer_of(library, names) == ""
 

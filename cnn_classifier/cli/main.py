@@ -5,8 +5,10 @@ The modules of a command are imported when it runs, so that help and usage error
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import TextIOWrapper
+from pathlib import Path
 
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, print_error
 
@@ -29,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in args
     try:
-        return run_command([arg for arg in args if arg != "--debug"], debug=debug)
+        with quiet_output(args):
+            return run_command([arg for arg in args if arg not in ("--debug", "--quiet")], debug=debug)
     except KeyboardInterrupt as error:
         return print_error(f"interrupted{error}", INTERRUPTED_EXIT_CODE)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has exited
@@ -42,6 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             return print_error(str(error), error.exit_code)
         message = f"{type(error).__name__}: {error} (this is a bug; --debug prints the traceback)"
         return print_error(message, INTERNAL_EXIT_CODE)
+
+
+@contextmanager
+def quiet_output(args: Sequence[str]) -> Iterator[None]:
+    """With `--quiet`, hide progress bars and what `train` prints to standard output; errors are still printed."""
+    if "--quiet" not in args:
+        yield
+        return
+    from cnn_classifier.progress import QUIET_VARIABLE
+
+    os.environ[QUIET_VARIABLE] = "1"
+    try:
+        if args[0] != "train":  # the output of the other commands is their result
+            yield
+            return
+        with Path(os.devnull).open("w", encoding="utf-8") as null, redirect_stdout(null):
+            yield
+    finally:
+        del os.environ[QUIET_VARIABLE]
 
 
 def run_command(args: Sequence[str], *, debug: bool) -> int:

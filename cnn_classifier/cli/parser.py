@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     root_parser.add_argument("--version", action="version", version=f"cnn_classifier {__version__}")
     root_parser.add_argument("--debug", action="store_true", help="print the traceback of an error")
+    root_parser.add_argument("--quiet", action="store_true", help="hide progress bars; `train` prints errors only")
     subparsers = root_parser.add_subparsers(required=True, metavar="COMMAND")
     subparsers.add_parser(
         "train", help="train and evaluate a classifier; `train --help` lists the configuration groups", add_help=False

@@ -44,6 +44,7 @@ FLAGS = """\
   -m, --multirun         run every combination of comma-separated values
   -c, --cfg job          print the configuration and exit; --resolve resolves interpolations
   -cd, --config-dir DIR  add a folder with your own groups and options
+  --quiet                print warnings and errors only
   --debug                print the traceback of an error
   --hydra-help           list the other options of Hydra
 

@@ -7,9 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from cnn_classifier.errors import DataError
+from cnn_classifier.progress import progress_bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,6 +21,8 @@ CHUNK_SIZE = 32
 MIN_ITEMS_FOR_PROCESSES = 1000
 # Number of queued or running chunks per core: enough to keep it busy, and the limit of the results held in memory.
 PREFETCH_CHUNKS = 4
+# The largest fraction of the training images that an epoch may drop, see `training_slices`.
+MAX_DROPPED_FRACTION = 0.01
 IDLE_TIMEOUT = 300.0  # seconds after which idle processes end; until then the next call reuses them
 
 
@@ -42,7 +43,7 @@ def parallel_map(
     Raises:
         DataError: If a process dies.
     """
-    with tqdm(total=len(items), desc=description, disable=None, leave=False) as progress:
+    with progress_bar(description=description, total=len(items)) as progress:
         results = (
             map_in_processes(function, items)
             if len(items) >= MIN_ITEMS_FOR_PROCESSES
@@ -105,3 +106,25 @@ def batch_slices(length: int, size: int) -> Iterator[slice]:
         size: The number of items per batch.
     """
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
+def training_slices(length: int, size: int, world_size: int = 1) -> list[slice]:
+    """Return the slices that divide a training epoch into batches of all processes together.
+
+    A remainder below `MAX_DROPPED_FRACTION` is dropped, so that all batches have one size; the next epoch drops other
+    images, since its order differs. A larger remainder is spread: 28 images with a batch size of 16 give two batches
+    of 14. Spread batches differ by at most one image and have at least two per process, as batch normalization requires
+    (which can exceed the batch size by one image).
+
+    Args:
+        length: The number of images of an epoch.
+        size: The number of images per batch and process.
+        world_size: The number of processes.
+    """
+    batch_size = size * world_size
+    if length % batch_size < MAX_DROPPED_FRACTION * length:
+        return list(batch_slices(length - length % batch_size, batch_size))
+    count = -(-length // batch_size)
+    if size > 1:
+        count = max(1, min(count, length // (2 * world_size)))
+    return [slice(index * length // count, (index + 1) * length // count) for index in range(count)]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from cnn_classifier.data.checks.check import inspect_files
 from cnn_classifier.data.config import DatasetConfig
@@ -20,6 +19,7 @@ from cnn_classifier.data.sources.resolve import scan_for_evaluation
 from cnn_classifier.errors import CheckpointError, DataError
 from cnn_classifier.inference.backends import ModelOutput
 from cnn_classifier.inference.predictor import Predictor
+from cnn_classifier.progress import progress_bar
 from cnn_classifier.report.metrics.evaluation import Evaluation
 
 NO_GRADIENTS_MESSAGE = "Grad-CAM requires a checkpoint: exported models have no gradients."
@@ -55,7 +55,7 @@ def predict_samples(
     batches = images.iter_batches(
         iter_batches(images.get_rows([sample.path for sample in samples]), predictor.batch_size)
     )
-    with tqdm(total=len(samples), desc="testing", disable=None, leave=False) as progress:
+    with progress_bar(description="testing", total=len(samples)) as progress:
         outputs = []
         for pixels in batches:
             outputs.append(predictor.predict_batch(pixels, flip=flip))

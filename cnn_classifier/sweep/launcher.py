@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from cnn_classifier.errors import TERMINATED_EXIT_CODE, ConfigError
+from cnn_classifier.progress import progress_bar
 from cnn_classifier.report.pages.leaderboard import REFRESH_SECONDS
 from cnn_classifier.sweep.leaderboard import Leaderboard
 from cnn_classifier.sweep.worker import JobProcess, pending_jobs
@@ -125,14 +124,14 @@ def terminate_on_exit(running: dict[int, JobProcess]) -> Iterator[None]:
 @contextmanager
 def job_progress(total: int) -> Iterator[Any]:
     """Show one progress bar for all jobs on a terminal, and nothing elsewhere."""
-    progress_bar = tqdm(total=total, unit="job", disable=None, leave=False, file=sys.stderr)
+    bar = progress_bar(total=total, unit="job", file=sys.stderr)
 
     def update_progress(statuses: Sequence[Status | None], num_pending: int) -> None:
         descriptions = [
             f"{status.run_dir.name}: {status.epoch}/{status.max_epochs}" for status in statuses if status is not None
         ]
-        progress_bar.n = total - num_pending - len(statuses)
-        progress_bar.set_postfix_str(" · ".join(descriptions))
+        bar.n = total - num_pending - len(statuses)
+        bar.set_postfix_str(" · ".join(descriptions))
 
-    with progress_bar:
+    with bar:
         yield update_progress

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from cnn_classifier.errors import ConfigError, DataError, single_line
 from cnn_classifier.models.finetuning import FineTunable
+from cnn_classifier.progress import progress_bar
 
 MIN_LR_FACTOR, MAX_LR_FACTOR = 1e-3, 30.0  # range of the test, relative to the configured learning rate
 DIVERGENCE_FACTOR = 3.0  # the test stops when the smoothed loss exceeds its minimum by this factor
@@ -114,9 +115,7 @@ class LRRangeTest(Callback):
         param_groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         # A scheduler has already applied its first step to `lr` and saved the configured value.
         self.base_lrs = [(group, group.get("initial_lr", group["lr"])) for group in param_groups]
-        self.progress_bar = tqdm(
-            total=len(self.factors), desc="learning-rate range test", unit="step", disable=None, leave=False
-        )
+        self.progress_bar = progress_bar(description="learning-rate range test", total=len(self.factors), unit="step")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if isinstance(network := getattr(pl_module, "network", None), FineTunable):

@@ -1,6 +1,8 @@
 """Console output of a training: the progress bar, the table of epochs, and the reason why it stopped early."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from cnn_classifier.cli.main import main
+from cnn_classifier.progress import QUIET_VARIABLE, progress_bar
 from cnn_classifier.training.callbacks.epoch_logger import format_epoch
 from cnn_classifier.training.callbacks.progress_bar import count_batches
 from cnn_classifier.training.environment import ignore_known_warnings
@@ -72,6 +75,32 @@ def test_total_of_the_progress_bar(limits: dict[str, Any], total: int | None) ->
     trainer = Trainer(**options, enable_model_summary=False, **limits)
     trainer.fit(OneParameter(), DataLoader([torch.ones(1)] * 4))
     assert count_batches(trainer) == total
+
+
+def test_quiet_training_prints_nothing_but_errors(
+    make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [f"dataset.root={make_folder({'cats': 12, 'dogs': 12})}", "dataset=folder", f"run_dir={tmp_path / 'run'}"]
+    assert main(["train", "--quiet", *TINY, *options]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "run" / "report.html").exists()
+    assert main(["train", *TINY, *options, "model=nonsense", "--quiet"]) == 2
+    assert "model=nonsense" in capsys.readouterr().err
+    assert QUIET_VARIABLE not in os.environ
+
+
+def test_quiet_and_redirected_output_have_no_progress_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(progress_bar([1, 2], "counting")) == [1, 2]
+    assert "counting" in capsys.readouterr().err
+    monkeypatch.setenv(QUIET_VARIABLE, "1")
+    assert list(progress_bar([1, 2], "counting")) == [1, 2]
+    monkeypatch.delenv(QUIET_VARIABLE)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    assert list(progress_bar([1, 2], "counting")) == [1, 2]
+    assert capsys.readouterr().err == ""
 
 
 def test_early_stopping_prints_its_reason(

@@ -11,11 +11,11 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.parallel import batch_slices, map_in_threads
 from cnn_classifier.errors import DataError
+from cnn_classifier.progress import progress_bar
 
 FloatArray = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def group_near_duplicates(thumbnails: Pixels, load: Callable[[int], Pixels]) -> 
     """
     pairs = sorted(pair for block in find_similar_pairs(thumbnails) for pair in block)
     compare = partial(confirm_pair, load=lru_cache(PIXELS_CACHE_SIZE)(load))
-    confirmations = tqdm(map_in_threads(compare, pairs), "confirming duplicates", len(pairs), disable=None, leave=False)
+    confirmations = progress_bar(map_in_threads(compare, pairs), "confirming duplicates", len(pairs))
     return connected_components(
         (first, second) for (first, second, _), is_match in zip(pairs, confirmations, strict=True) if is_match
     )
@@ -134,7 +134,7 @@ def candidate_pairs(features: FloatArray) -> Iterator[tuple[Indices, Indices, bo
     order = np.argsort(features[:, sort_column], kind="stable")
     features = features[order]
     radius = np.sqrt(2 * (1 - MIN_CORRELATION)) + 1e-3
-    for start in tqdm(range(0, len(features), ROW_BLOCK_SIZE), "finding duplicates", disable=None, leave=False):
+    for start in progress_bar(range(0, len(features), ROW_BLOCK_SIZE), "finding duplicates"):
         rows = features[start : start + ROW_BLOCK_SIZE]
         stop = int(np.searchsorted(features[:, sort_column], rows[-1, sort_column] + radius, side="right"))
         for left in range(start, stop, COLUMN_BLOCK_SIZE):

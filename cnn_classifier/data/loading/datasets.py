@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
-from tqdm import tqdm
 
+from cnn_classifier.data.checks.value_range import combine_limits, describe_value_range
 from cnn_classifier.data.config import DatasetConfig
-from cnn_classifier.data.images.preprocess import Pixels, Preprocess
+from cnn_classifier.data.images.preprocess import Pixels, Preprocess, is_wide_array
+from cnn_classifier.data.images.wide import ValueRange, WideImage, read_wide
 from cnn_classifier.data.loading.image_store import Rows
 from cnn_classifier.data.loading.prepare import PreparedDataset, measure_mean_std, prepare_images
 from cnn_classifier.data.sources.class_names import keep_trained_classes
@@ -20,6 +23,10 @@ from cnn_classifier.data.splits.coverage import leave_out_untrained_classes
 from cnn_classifier.data.splits.groups import merge_linked
 from cnn_classifier.data.splits.split import Splits, shuffle_key, split_fraction
 from cnn_classifier.errors import DataError, UnreadableImageError
+from cnn_classifier.progress import progress_bar
+
+# This many evenly spaced images of a dataset that is read every epoch determine the range of values.
+MAX_RANGE_IMAGES = 256
 
 
 class MapDataset(Protocol):
@@ -69,7 +76,7 @@ def read_labels(dataset: MapDataset, split: str) -> list[int]:
     """
     targets = getattr(dataset, "targets", None)
     if targets is None or len(targets) != len(dataset):
-        items = tqdm(range(len(dataset)), desc=f"labels of {split}", disable=None, leave=False)
+        items = progress_bar(range(len(dataset)), f"labels of {split}")
         targets = [dataset[position][1] for position in items]
     labels = []
     for position, target in enumerate(targets):
@@ -113,9 +120,27 @@ def prepare_datasets(
         return prepare_images(index, config, seed, given_splits=splits)
     splits, notes = leave_out_untrained_classes(splits, index.class_names)
     items = {path: (d, i) for split, d in datasets.items() for i, path in enumerate(get_paths(d, split))}
+    train_paths = [sample.path for sample in splits["train"]]
+    limits = measure_limits([items[path] for path in train_paths[:: max(1, len(train_paths) // MAX_RANGE_IMAGES)]])
+    config = replace(config, value_range=config.value_range or combine_limits(limits))
     store = DatasetImages(items, config.preprocess)
-    preprocess = measure_mean_std(config, store, [sample.path for sample in splits["train"]])
+    preprocess = measure_mean_std(config, store, train_paths)
+    notes += describe_value_range(limits, preprocess.value_range)
     return PreparedDataset({"notes": [*index.notes, *notes]}, splits, store, preprocess)
+
+
+def measure_limits(items: Iterable[tuple[MapDataset, int]]) -> list[ValueRange | None]:
+    """Return the limits of the values of each item that is an image; None for an image with 8 bits per channel."""
+    limits: list[ValueRange | None] = []
+    for dataset, position in items:
+        wide, image = None, dataset[position][0]
+        if isinstance(image, Image.Image):
+            wide = read_wide(image)
+        elif isinstance(image, Tensor | np.ndarray) and not (isinstance(image, Tensor) and image.is_floating_point()):
+            array = tensor_to_array(image) if isinstance(image, Tensor) else image
+            wide = WideImage(array) if is_wide_array(array) else None
+        limits.append(wide.limits() if wide else None)
+    return limits
 
 
 class DatasetImages:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from tqdm import tqdm
-
 from cnn_classifier.data.sources.https import MANUAL_DOWNLOAD_HINT, InterruptedTransferError, open_url
 from cnn_classifier.errors import DataError
 from cnn_classifier.files import check_free_space
+from cnn_classifier.progress import progress_bar
 
 MAX_ATTEMPTS = 5
 RETRY_DELAY = 2.0  # seconds between attempts
@@ -79,8 +78,7 @@ def append_response(response: HTTPResponse, partial: Path, offset: int, total: i
         if not offset:  # the file was truncated, so the validator never belongs to other bytes
             validator_path(partial).write_text(get_validator(response), encoding="utf-8")
         check_free_space(partial.parent, (total or 0) - offset, "Free space there or set CNN_CLASSIFIER_HOME.")
-        progress = {"total": total, "initial": offset, "unit": "B", "unit_scale": True}
-        with tqdm(desc=partial.stem, disable=None, **progress) as bar:
+        with progress_bar(None, partial.stem, total, initial=offset, unit="B", unit_scale=True, leave=True) as bar:
             for chunk in iter_chunks(response):
                 file.write(chunk)
                 bar.update(len(chunk))

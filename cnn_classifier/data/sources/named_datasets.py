@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
-from cnn_classifier.data.sources.archive import dataset_cache_dir, file_fingerprint
+from cnn_classifier.data.archives.archive import dataset_cache_dir, file_fingerprint
 from cnn_classifier.data.sources.folder import scan_root
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.listing import iter_image_files, list_subfolders
 from cnn_classifier.errors import DataError
 from cnn_classifier.files import atomic_dir, cache_dir, ensure_writable_dir, file_lock
+from cnn_classifier.progress import progress_bar
 
 # The binary version of CIFAR-10, https://www.cs.toronto.edu/~kriz/cifar.html: each record of a file is one label byte
 # followed by the red, green and blue planes of 32 x 32 pixels.
@@ -114,7 +114,7 @@ def write_images(
     """
     for class_name in set(class_names):
         (folder / class_name).mkdir(parents=True)
-    progress = tqdm(images, "writing images", disable=None, leave=False)
+    progress = progress_bar(images, "writing images")
     for number, (pixels, class_name) in enumerate(zip(progress, class_names, strict=True)):
         path = folder / class_name / f"{number:0{number_width}d}.png"
         Image.fromarray(np.ascontiguousarray(pixels)).save(path, compress_level=compress_level)

@@ -7,6 +7,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar as LightningProgressBar
 from tqdm import tqdm
 
+from cnn_classifier.progress import progress_bar
+
 REFRESH_INTERVAL_SECONDS = 0.5
 
 
@@ -25,15 +27,13 @@ class ProgressBar(LightningProgressBar):
         self.is_enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.bar = tqdm(
+        self.bar = progress_bar(
+            description="training",
             total=count_batches(trainer),
             initial=trainer.fit_loop.epoch_loop.total_batch_idx + 1,
-            desc="training",
             unit="batch",
             mininterval=REFRESH_INTERVAL_SECONDS,
-            dynamic_ncols=True,
-            leave=False,
-            disable=None if self.is_enabled else True,  # None: disabled unless the output is a terminal
+            enabled=self.is_enabled,
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
