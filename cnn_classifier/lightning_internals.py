@@ -3,6 +3,8 @@
 Written for Lightning 2.6. Each function says what the public API lacks.
 """
 
+import math
+
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
@@ -32,6 +34,17 @@ def count_train_batches(trainer: Trainer) -> int | float:
     """
     trainer.fit_loop.setup_data()
     return trainer.num_training_batches
+
+
+def count_epochs(trainer: Trainer) -> int:
+    """Return the number of epochs that `max_epochs` and `max_steps` allow together, 0 without such a limit.
+
+    `trainer.max_epochs` ignores `max_steps`, and is -1 or None without a limit.
+    """
+    limits = [trainer.max_epochs] if trainer.max_epochs is not None and trainer.max_epochs > 0 else []
+    if trainer.max_steps > 0 and math.isfinite(num_batches := count_train_batches(trainer)):
+        limits.append(math.ceil(trainer.max_steps / math.ceil(num_batches / trainer.accumulate_grad_batches)))
+    return min(limits, default=0)
 
 
 def is_accumulating(trainer: Trainer) -> bool:

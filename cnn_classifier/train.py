@@ -29,9 +29,10 @@ from cnn_classifier.files import (
 from cnn_classifier.inference.calibrate import calibrate_checkpoint
 from cnn_classifier.inference.evaluate import evaluate_images, explain_predictions
 from cnn_classifier.inference.predictor import Predictor
+from cnn_classifier.report.metrics.calibration import few_images_warnings
 from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.report.write import write_report, write_samples
-from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, check_lightning, fit, try_out
+from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, check_lightning, fit
 from cnn_classifier.training.callbacks.checkpoint_paths import CheckpointPaths
 from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
 from cnn_classifier.training.callbacks.nan_guard import NaNGuard
@@ -74,19 +75,17 @@ def train(config: Config, index: DatasetIndex | None = None, *, overrides: Seque
             uses the run directory.
     """
     run = Run(config, overrides)
-    check_lightning(config)
     index = index or scan_source(DatasetConfig(**to_container(config.dataset)))
     ckpt_path, reasons = resolve_config(config, index)
     seed_everything(config.seed, verbose=False)
+
     datamodule = build_datamodule(config, index)
     datamodule.prepare_data()
     check_same_images(ckpt_path, run.path, datamodule.splits, index, datamodule.prepared.digests)
     module = build_module(config, datamodule)
     init_weights(module, ckpt_path)
     trainer = build_trainer(config, module, datamodule, run.callbacks)
-    if config.trainer.fast_dev_run:
-        try_out(trainer, module, datamodule)
-        return TrainResult(None, {}, run.path)
+
     with run.open(module):
         run.write_inputs(datamodule, ckpt_path, reasons)
         fit(trainer, module, datamodule, ckpt_path)
@@ -104,6 +103,7 @@ class Run:
     def __init__(self, config: Config, overrides: Sequence[str]) -> None:
         ignore_known_warnings()
         tune_malloc()
+        check_lightning(config)
         self.config, self.overrides = config, overrides
         self.start_time = self.fit_start_time = time.perf_counter()
 
@@ -119,10 +119,15 @@ class Run:
         status_writer = StatusWriter(self.path, self.overrides)
         return [CheckpointPaths(), self.epoch_logger, status_writer, NaNGuard(self.path)]
 
+    @property
+    def writes_files(self) -> bool:
+        """Whether this process writes files: rank 0, except in a trial run with `trainer.fast_dev_run`."""
+        return get_rank() == 0 and not self.config.trainer.fast_dev_run
+
     @contextmanager
     def open(self, module: ImageClassifier) -> Iterator[None]:
         """Create and lock the run directory, if there is space for the checkpoints of the module."""
-        if get_rank() > 0:
+        if not self.writes_files:
             yield
             return
         hint = "free space there or choose another run_dir"
@@ -133,7 +138,7 @@ class Run:
     def write_inputs(self, datamodule: ImageFolderDataModule, ckpt_path: Path | None, reasons: Sequence[str]) -> None:
         """Save configuration, environment and split, and print a summary of the data and of the resolved values."""
         self.fit_start_time = time.perf_counter()
-        if get_rank() > 0:
+        if not self.writes_files:
             return
         save_config(self.config, self.path / CONFIG_FILE)
         write_json(self.path / ENVIRONMENT_FILE, collect_environment())
@@ -141,18 +146,21 @@ class Run:
         split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
         print(f"{self.config.dataset.name}: {split_sizes} images in {datamodule.num_classes} classes")
         resuming = [] if ckpt_path is None else [f"resuming from {ckpt_path}"]
-        print(*training_warnings(datamodule.prepared.summary), *resuming, *reasons, sep="\n")
+        few_images = few_images_warnings(len(datamodule.splits["val"]))
+        print(*training_warnings(datamodule.prepared.summary), *few_images, *resuming, *reasons, sep="\n")
 
     def finish(self, trainer: Trainer, datamodule: ImageFolderDataModule) -> TrainResult:
         """Calibrate and evaluate the best checkpoint, and write the report."""
         fit_end_time = time.perf_counter()
+        if self.config.trainer.fast_dev_run:
+            return TrainResult(None, {}, self.path)
         best_path = get_best_checkpoint(trainer, self.path)
         if get_rank() > 0:
             return TrainResult(best_path, {}, self.path)
         trusted = [self.config.model._target_]
         load = partial(Predictor.load, best_path, device=str(trainer.strategy.root_device), trusted=trusted)
         store, splits = datamodule.prepared.store, datamodule.splits
-        evaluations = {"val": calibrate_checkpoint(best_path, load(), store, splits["val"])}
+        evaluations = {"val": calibrate_checkpoint(best_path, load(), store, splits["val"], splits["train"])}
         evaluations["test"] = evaluate_images(load(), store, splits["test"])
         log_test_metrics(trainer.loggers, evaluations["test"].scores(), trainer.global_step)
         if self.config.test_time_flip:

@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from cnn_classifier.data.images.decode import open_image
+from cnn_classifier.data.parallel import training_slices
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.splits.split import remaining_val_fraction
 from cnn_classifier.errors import UnreadableImageError
+from cnn_classifier.training.distributed import get_world_size
 
 MAX_SAMPLED_IMAGES = 100
 DEFAULT_IMAGE_SIZE = 128  # if none of the sampled images can be read
@@ -40,6 +42,21 @@ def estimate_train_size(config: Mapping[str, Any], index: DatasetIndex) -> int:
     if not split_counts["val"]:
         train_size *= 1 - remaining_val_fraction(options["val_fraction"], options["test_fraction"], has_test=has_test)
     return max(1, round(train_size))
+
+
+def estimate_batches(config: Mapping[str, Any], num_images: int) -> int:
+    """Return the number of batches per epoch and process, which limits of the `Trainer` can reduce.
+
+    Args:
+        config: The configuration as plain values, with a resolved batch size.
+        num_images: The number of training images.
+    """
+    trainer = config["trainer"]
+    count = len(training_slices(num_images, config["dataset"]["batch_size"], get_world_size()))
+    for limit in (trainer["limit_train_batches"], trainer["overfit_batches"], int(trainer["fast_dev_run"])):
+        if limit:
+            count = int(count * limit) if isinstance(limit, float) else min(count, limit)
+    return max(count, 1)
 
 
 def median_image_size(index: DatasetIndex) -> int:

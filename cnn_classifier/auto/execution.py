@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnn_classifier.auto.dataset_stats import estimate_batches
 from cnn_classifier.auto.step_timer import (
     MIN_TIMING_SECONDS,
     PRECISIONS,
@@ -26,6 +27,7 @@ from cnn_classifier.auto.step_timer import (
 )
 from cnn_classifier.config.instantiate import instantiate_all, instantiate_model
 from cnn_classifier.config.schema import parse_duration
+from cnn_classifier.config.trainer import canonical_precision
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.loading.augment import Augmentation
 from cnn_classifier.files import cache_dir
@@ -127,7 +129,9 @@ def list_candidates(requested: Mapping[str, Any], device: torch.device) -> list[
     # On other CPUs, bfloat16 is computed in float32 and rounded, which is ten times slower (measured with AVX2).
     has_fast_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
     supported_precisions = list(PRECISIONS) if device.type in ("cpu", "cuda") and has_fast_bfloat16 else ["32-true"]
-    precisions = supported_precisions if requested["precision"] == AUTO else [str(requested["precision"])]
+    precisions = (
+        supported_precisions if requested["precision"] == AUTO else [canonical_precision(requested["precision"])]
+    )
     memory_formats = list(MEMORY_FORMATS) if requested["memory_format"] == AUTO else [requested["memory_format"]]
     is_compiled = requested["compile"] is True
     return [
@@ -157,7 +161,7 @@ def tune_execution(
     train_size = max(dataset["train_sizes"] or [dataset["image_size"]])
     num_steps = trainer_config["max_steps"]
     if num_steps == -1 and trainer_config["max_epochs"] != AUTO:
-        num_steps = max(trainer_config["max_epochs"] or 1, 1) * max(num_images // dataset["batch_size"], 1)
+        num_steps = max(trainer_config["max_epochs"] or 1, 1) * estimate_batches(values, num_images)
     optimizer = values["optimizer"] | {"lr": 1e-6}  # `lr` may still be `auto`
     timer = StepTimer(
         network,

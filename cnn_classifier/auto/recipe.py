@@ -12,7 +12,7 @@ from string import digits
 from typing import Any
 
 from cnn_classifier.auto.budget import format_duration, remaining_training_seconds
-from cnn_classifier.auto.dataset_stats import estimate_train_size, median_image_size
+from cnn_classifier.auto.dataset_stats import estimate_batches, estimate_train_size, median_image_size
 from cnn_classifier.auto.presets import (
     MIN_PROGRESSIVE_SIZE,
     PresetTiming,
@@ -75,10 +75,11 @@ def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_
             ResolvedValue("dataset.batch_size", batch_size, f"{stats.num_images} training images"),
         ]
     )
-    steps_per_epoch = max(stats.num_images // recipe.get("dataset.batch_size"), 1)
+    steps_per_epoch = estimate_batches(recipe.values, stats.num_images)
+    recipe = recipe.apply(choose_fixed_epochs(recipe))
+    epochs = recipe.get("trainer.max_epochs") or 1
     if (max_steps := recipe.get("trainer.max_steps")) != -1:
-        epochs = math.ceil(max_steps / steps_per_epoch)
-        recipe = recipe.apply([ResolvedValue("trainer.max_epochs", epochs, f"trainer.max_steps={max_steps}")])
+        epochs = math.ceil(max_steps * recipe.get("trainer.accumulate_grad_batches") / steps_per_epoch)
     preset = get_presets(recipe.get("model"))[0]
     epochs_values = []
     if recipe.get("trainer.max_epochs") == AUTO:
@@ -86,8 +87,17 @@ def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_
         max_epochs = compute_max_epochs(recipe, stats)
         preset, epochs = pick_preset(timings, max_epochs)
         epochs_values = [choose_epochs(epochs, max_epochs, parse_duration(recipe.get("budget"), stats.num_images))]
+        epochs = epochs_values[0].value
     recipe = recipe.apply([*choose_image_sizes(recipe, stats.median_size, preset), *epochs_values])
-    return recipe.apply(choose_hyperparameters(recipe, recipe.get("trainer.max_epochs") or 1, steps_per_epoch))
+    return recipe.apply(choose_hyperparameters(recipe, max(epochs, 1), steps_per_epoch))
+
+
+def choose_fixed_epochs(recipe: Recipe) -> list[ResolvedValue]:
+    """Return the number of epochs of runs whose length does not depend on the budget."""
+    if recipe.get("trainer.fast_dev_run"):
+        return [ResolvedValue("trainer.max_epochs", 1, "trainer.fast_dev_run")]
+    max_steps = recipe.get("trainer.max_steps")
+    return [ResolvedValue("trainer.max_epochs", -1, f"trainer.max_steps={max_steps}")] if max_steps != -1 else []
 
 
 def time_presets(
@@ -133,7 +143,7 @@ def choose_hyperparameters(recipe: Recipe, epochs: int, steps_per_epoch: int) ->
     """Return the learning rate, regularization and weight averaging of a run."""
     learning_rate, batch_size = choose_learning_rate(recipe), recipe.get("dataset.batch_size")
     label_smoothing = (0.0, "pretrained model") if is_pretrained(recipe.get("model")) else (0.1, "trained from scratch")
-    total_steps = max(epochs, 1) * steps_per_epoch
+    total_steps = math.ceil(epochs * steps_per_epoch / recipe.get("trainer.accumulate_grad_batches"))
     return [
         ResolvedValue("optimizer.lr", learning_rate, f"batch size {batch_size}"),
         ResolvedValue("loss.label_smoothing", *label_smoothing),

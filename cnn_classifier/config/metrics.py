@@ -18,6 +18,7 @@ METRICS = {
 MODES = ("min", "max")
 # Classes that fail on a metric that is never logged; other classes may monitor metrics of their own.
 MONITORING_CLASSES = ("ModelCheckpoint", "EarlyStopping", "ReduceLROnPlateau")
+ACTING_CLASSES = ("EarlyStopping", "ReduceLROnPlateau")  # of these, the classes that do nothing without the metric
 
 
 def get_mode(monitor: str, key: str = "monitor") -> str:
@@ -45,14 +46,22 @@ def check_monitors(values: Mapping[str, Any]) -> None:
         values: The plain config.
 
     Raises:
-        ConfigError: If a metric is not logged, or a mode contradicts its metric.
+        ConfigError: If a metric is not logged or its validation is disabled, or a mode contradicts its metric.
     """
+    trainer = values["trainer"]
+    is_validated = trainer.get("limit_val_batches") != 0 or trainer.get("overfit_batches")
     callbacks = {f"callbacks.{name}": node for name, node in (values.get("callbacks") or {}).items()}
     for key, node in {"scheduler": values["scheduler"], **callbacks}.items():
         if not isinstance(node, Mapping) or node.get("monitor") is None:
             continue
-        if str(node.get("_target_")).rpartition(".")[2] in MONITORING_CLASSES:
+        class_name = str(node.get("_target_")).rpartition(".")[2]
+        if class_name in MONITORING_CLASSES:
             get_mode(node["monitor"], f"{key}.monitor")
+        if not is_validated and class_name in ACTING_CLASSES and node["monitor"].startswith("val/"):
+            raise ConfigError(
+                f"trainer.limit_val_batches=0 disables the validation that {key}.monitor={node['monitor']} requires; "
+                f"remove one of them, or use {key}.monitor=train/loss"
+            )
         check_mode(node, key)
 
 

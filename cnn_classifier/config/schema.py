@@ -7,13 +7,14 @@ from typing import Any
 
 from cnn_classifier.config.metrics import check_monitors
 from cnn_classifier.config.signature import check_signature
+from cnn_classifier.config.trainer import check_trainer
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.validation import feature_map_size
 
-# Lightning accepts several types for these keys; they are checked against its signature after it is imported.
-UNION_TYPED_KEYS = ("compute.compile", "trainer.devices", "trainer.precision")
+# Keys of several types, which `ALLOWED_VALUES` checks.
+UNION_TYPED_KEYS = ("compute.compile",)
 # Minimum and maximum of numeric values; `None` means no limit.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, 2**32 - 1),
@@ -89,6 +90,7 @@ def check_values(values: Mapping[str, Any]) -> None:
             expected = ", ".join(map(str, choices))
             raise ConfigError(f"{key}={get_by_path(values, key)} is unknown: expected one of {expected}")
     check_monitors(values)
+    check_trainer(values)
     check_signature(DatasetConfig, values["dataset"], name="dataset")
     dataset_config = DatasetConfig(**values["dataset"])
     widths = get_by_path(values, "model.widths")
@@ -112,7 +114,8 @@ def check_type(key: str, value: Any, default: Any) -> None:
     example = EXAMPLE_VALUES.get(key, default)
     if example is None or isinstance(example, dict) or (value is None and key in NULLABLE_KEYS):
         return
-    if key in UNION_TYPED_KEYS or key.startswith("dataset."):  # `check_signature` checks these
+    is_trainer_key = key.startswith("trainer.") and key not in EXAMPLE_VALUES
+    if key in UNION_TYPED_KEYS or key.startswith("dataset.") or is_trainer_key:  # `check_signature` checks these
         return
     if (value == AUTO and default == AUTO) or is_same_type(value, example):
         return

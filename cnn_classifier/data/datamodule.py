@@ -62,7 +62,7 @@ class ImageFolderDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         values = {"train_sizes": None} | options | {"image_size": image_size, "batch_size": batch_size}
-        unresolved = [key for key, value in values.items() if value == AUTO and key != "cache"]
+        unresolved = [key for key in ("image_size", "batch_size", "train_sizes") if values[key] == AUTO]
         if unresolved:
             raise ConfigError(f"{unresolved[0]}=auto is resolved by train() only; set a value")
         values |= {"root": None if root is None else str(root)}

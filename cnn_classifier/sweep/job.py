@@ -1,6 +1,7 @@
 """Runs one training job and records how it ended in its status file."""
 
 import os
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -21,22 +22,18 @@ from cnn_classifier.errors import (
 )
 from cnn_classifier.files import CONFIG_FILE, LAST_CHECKPOINT, STATUS_FILE, display_path, remove_if_empty
 from cnn_classifier.report.console import format_run_summary
-from cnn_classifier.training.distributed import (
-    LAUNCHED_BY_US,
-    get_rank,
-    is_torchrun,
-    launch_processes,
-    num_processes,
-    torchrun_devices,
-)
+from cnn_classifier.sweep.processes import LAUNCHED_BY_US, launch_processes
+from cnn_classifier.training.distributed import get_rank, parse_devices, resolve_processes
 from cnn_classifier.training.status import (
     DONE,
     FAILED,
+    FINISHED,
     INTERRUPTED,
     KILLED,
     PRUNED,
     RUNNING,
     Status,
+    check_new_run_dir,
     is_locked,
     read_status,
 )
@@ -95,23 +92,26 @@ def run_job(
 def run_training(config: Config, overrides: Sequence[str]) -> Status:
     """Check the config, scan the dataset, train, and print the test metrics."""
     check_config(config, overrides)
+    if config.resume is None and not config.sweep.name and not get_rank():
+        check_new_run_dir(Path(config.run_dir))  # also in `train`, but only after torch is imported
 
     from cnn_classifier.data.config import DatasetConfig
     from cnn_classifier.data.sources.resolve import scan_source
 
+    num_processes = resolve_processes(config.trainer)
     index = scan_source(DatasetConfig(**to_container(config.dataset)))
-    trainer_config = to_container(config.trainer)
-    if is_torchrun():
-        config.trainer.update(torchrun_devices(trainer_config))
-    elif (processes := num_processes(trainer_config)) > 1:
-        return run_distributed(processes, config, overrides)
+    if num_processes > 1:
+        from cnn_classifier.training.resume import apply_resume
+
+        apply_resume(config)  # sets `run_dir`, where the processes write their status
+        return run_distributed(num_processes, config, overrides)
 
     from cnn_classifier.train import train
     from cnn_classifier.training.devices import explain_out_of_memory  # imported late: torch takes seconds to import
 
     with explain_out_of_memory(config), redirect_stdout(None) if get_rank() else nullcontext():
         result = train(config, index, overrides=overrides)
-    if get_rank():
+    if get_rank() or result.checkpoint is None:
         return Status(run_dir=result.run_dir, overrides=overrides, state=DONE, exit_code=0)
     print(format_run_summary(result.run_dir, result.checkpoint, result.report))
     val, epochs = result.report["val"], len(result.report["epochs"])
@@ -133,14 +133,18 @@ def run_distributed(process_count: int, config: Config, overrides: Sequence[str]
     """Train in several processes and return the status that rank 0 wrote."""
     run_dir = Path(config.run_dir)
     run_overrides = {"run_dir": run_dir, "resume": config.resume, "sweep.name": config.sweep.name}
-    previous_status = read_status(run_dir)
+    previous_status, start_time = read_status(run_dir), time.time()
+    devices = parse_devices(to_container(config.trainer.devices))
     launch_processes(
         process_count,
         [*overrides, *(f"{key}={quote_override(value)}" for key, value in run_overrides.items() if value)],
+        gpus=devices if isinstance(devices, list) else (),
     )
     status = read_status(run_dir)
     if not (run_dir / CONFIG_FILE).exists():  # the run did not start
         (run_dir / STATUS_FILE).unlink(missing_ok=True)
+    elif previous_status is not None and (run_dir / CONFIG_FILE).stat().st_mtime < start_time:
+        previous_status.write()  # the run was not continued
     if status is None or status == previous_status or status.state in (RUNNING, KILLED):
         last_status = status or Status(run_dir=run_dir, overrides=overrides)
         message = "A training process ended without reporting an error; see the output above"
@@ -172,6 +176,9 @@ def write_final_status(status: Status, *, keep_status: bool) -> None:
     previous_status = read_status(status.run_dir)
     if is_locked(status.run_dir) or not (keep_status or previous_status):
         return
+    is_finished = previous_status is not None and previous_status.state in FINISHED
+    if is_finished and status.state != DONE and LAUNCHED_BY_US not in os.environ:
+        return  # the finished run was not continued; `launch_processes` reads the status of the others
     if previous_status is not None and status.state != DONE:  # keep the progress of the unfinished run
         progress_fields = ("epoch", "max_epochs", "val_accuracy", "val_loss")
         status = replace(status, **{name: getattr(previous_status, name) for name in progress_fields})

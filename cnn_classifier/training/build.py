@@ -137,24 +137,19 @@ def build_plugins() -> list[Any]:
 
 
 def fit(trainer: Trainer, module: ImageClassifier, datamodule: ImageFolderDataModule, ckpt_path: Path | None) -> None:
-    """Call `trainer.fit`, with Lightning's configuration errors as ConfigError."""
+    """Call `trainer.fit`, with Lightning's configuration errors as ConfigError; test too in a trial run."""
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=ckpt_path)
     except (MisconfigurationException, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not str(error).startswith("Early stopping conditioned on"):
             raise
         raise ConfigError(f"trainer: {single_line(error)}") from error
-
-
-def try_out(trainer: Trainer, module: ImageClassifier, datamodule: ImageFolderDataModule) -> None:
-    """Train, validate and test on the few batches of `trainer.fast_dev_run`, and print that nothing is written."""
-    fit(trainer, module, datamodule, ckpt_path=None)
-    trainer.test(module, datamodule=datamodule, verbose=False)
-    count = int(vars(trainer)["fast_dev_run"])
-    print(
-        f"trainer.fast_dev_run={count}: at most {count} batch(es) each of training, validation and test ran without "
-        "errors; no checkpoint and no report were written"
-    )
+    if count := int(vars(trainer)["fast_dev_run"]):
+        trainer.test(module, datamodule=datamodule, verbose=False)
+        print(
+            f"trainer.fast_dev_run={count}: training, validation and test ran without errors on at most {count} "
+            f"batch{'es' * (count > 1)} each; no checkpoint and no report were written"
+        )
 
 
 def build_dataset_config(config: Config) -> DatasetConfig:

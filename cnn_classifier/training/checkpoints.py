@@ -23,6 +23,7 @@ from cnn_classifier.models.feature_bank import FeatureBank
 
 CHECKPOINT_FORMAT = 2  # format 1 had no checksum
 HEADER_KEY = "cnn_classifier"
+FEATURE_BANK_KEYS = ("feature_bank", "reference_features")  # the latter in version 0.1.0
 # The zip end record: the signature, 16 bytes, then the length of the comment (APPNOTE.TXT 4.3.16).
 ZIP_END_SIGNATURE = b"PK\x05\x06"
 CHECKSUM_PREFIX = b"sha256:"
@@ -108,10 +109,12 @@ def add_calibration(path: Path, calibration: Mapping[str, Any], feature_bank: Fe
     Args:
         path: The checkpoint file, which is replaced.
         calibration: `temperature`, `threshold` and `min_similarity`, see `ModelMetadata`.
-        feature_bank: The features of validation images, for out-of-distribution detection.
+        feature_bank: The features of training images, for out-of-distribution detection.
     """
-    reference_features = {} if feature_bank is None else {"reference_features": feature_bank.features.cpu()}
-    checkpoint = read_checkpoint(path) | reference_features | {"calibration": dict(calibration)}
+    checkpoint = {key: value for key, value in read_checkpoint(path).items() if key not in FEATURE_BANK_KEYS}
+    checkpoint["calibration"] = dict(calibration)
+    if feature_bank is not None:
+        checkpoint["feature_bank"] = feature_bank.to_tensors()
     ChecksummedCheckpointIO().save_checkpoint(checkpoint, path)
 
 

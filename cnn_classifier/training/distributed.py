@@ -1,18 +1,13 @@
-"""Distributed training: rank helpers, config broadcast and process launch."""
+"""Distributed training: rank helpers, the number of processes, and config broadcast."""
 
-import logging
 import os
-import signal
-import sys
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Literal, TypeVar
 
-from cnn_classifier.config.paths import user_config_dirs
-from cnn_classifier.errors import TERMINATED_EXIT_CODE, ClassifierError, ConfigError
+from cnn_classifier.errors import ClassifierError, ConfigError
 
 T = TypeVar("T")
-LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # environment variable of processes that `launch_processes` started
 
 
 def get_rank() -> int:
@@ -30,93 +25,102 @@ def is_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def torchrun_devices(trainer_config: Mapping[str, Any]) -> dict[str, int | str]:
-    """Return the arguments of the Lightning `Trainer` that describe the processes of torchrun.
-
-    Args:
-        trainer_config: The `trainer` node of the config.
-    """
-    local_world_size = int(os.environ["LOCAL_WORLD_SIZE"])
-    strategy = str(trainer_config["strategy"])
-    return {
-        "devices": local_world_size,
-        "num_nodes": get_world_size() // local_world_size,
-        "strategy": "ddp" if strategy == "auto" else strategy,
-    }
-
-
-def num_processes(trainer_config: Mapping[str, Any]) -> int:
+def resolve_processes(trainer_config: MutableMapping[str, Any]) -> int:
     """Return the number of processes to start on this machine.
 
+    If it is 1, `devices`, `num_nodes` and `strategy` are set to what the `Trainer` of this process needs: Lightning
+    must not start processes itself, since it would repeat `sys.argv`, which is not the command of this run.
+
     Args:
-        trainer_config: The `trainer` node of the config.
+        trainer_config: The `trainer` node of the config, which is modified.
 
     Raises:
-        ConfigError: If `trainer.devices` does not contain a number and there is no GPU.
+        ConfigError: If this machine does not have the accelerator or the devices.
     """
-    devices, accelerator = trainer_config["devices"], trainer_config["accelerator"]
-    if isinstance(devices, list):
-        return len(devices)
-    if isinstance(devices, int) and devices >= 1:
-        return devices
-    if trainer_config["strategy"] == "auto":
+    if is_torchrun():
+        check_accelerator(trainer_config["accelerator"])
+        trainer_config["devices"] = local_world_size = int(os.environ["LOCAL_WORLD_SIZE"])
+        trainer_config["num_nodes"] = get_world_size() // local_world_size
+        if trainer_config["strategy"] == "auto":
+            trainer_config["strategy"] = "ddp"
         return 1
+    if trainer_config["num_nodes"] > 1:
+        raise ConfigError(
+            f"trainer.num_nodes={trainer_config['num_nodes']}: start the command with torchrun on each machine, which "
+            "sets it; docs/train.md shows how"
+        )
+    devices: Any = parse_devices(trainer_config["devices"])
+    if devices != 1 or trainer_config["strategy"] != "auto" or trainer_config["accelerator"] not in ("auto", "cpu"):
+        devices = resolve_devices(devices, trainer_config)
+    num_processes = devices if isinstance(devices, int) else len(devices)
+    if num_processes == 1:
+        trainer_config["devices"] = devices
+    return num_processes
+
+
+def resolve_devices(devices: int | list[int] | Literal["all"], trainer_config: Mapping[str, Any]) -> int | list[int]:
+    """Return the number of devices, or the indices of GPUs, that `devices` means on this machine.
+
+    Raises:
+        ConfigError: If this machine does not have them.
+    """
+    num_gpus = check_accelerator(trainer_config["accelerator"])
+    is_ddp, given = trainer_config["strategy"] != "auto", trainer_config["devices"]
+    if not num_gpus:
+        if devices == "all" and given == "auto" and not is_ddp:
+            return 1
+        if not isinstance(devices, int):
+            raise ConfigError(
+                f"trainer.devices={given} requires a GPU; set the number of processes, for example trainer.devices=2"
+            )
+        if trainer_config["sync_batchnorm"] and (is_ddp or devices > 1):
+            raise ConfigError("trainer.sync_batchnorm=true requires GPUs; remove it to train on the CPU")
+        return devices
+    if devices == "all":
+        return num_gpus
+    if (max(devices) if isinstance(devices, list) else devices - 1) >= num_gpus:
+        raise ConfigError(f"trainer.devices={given}: this machine has {num_gpus} GPU(s), with indices from 0")
+    return devices
+
+
+def check_accelerator(accelerator: str) -> int:
+    """Return the number of GPUs that `trainer.accelerator` selects, 0 for the CPU.
+
+    Raises:
+        ConfigError: If this machine has no such accelerator.
+    """
+    if accelerator == "cpu":
+        return 0
     import torch
 
-    gpus = 0 if accelerator == "cpu" else torch.cuda.device_count()
-    if not gpus:
+    device = torch.accelerator.current_accelerator(check_available=True)
+    found = device.type if device is not None else "cpu"
+    if accelerator not in ("auto", found) and not (accelerator == "gpu" and found in ("cuda", "mps")):
         raise ConfigError(
-            f"trainer.devices={devices} requires a GPU; set the number of processes, for example trainer.devices=2"
+            f"trainer.accelerator={accelerator}: PyTorch {torch.__version__} finds no such device on this machine; use "
+            "trainer=auto or trainer=cpu, or install a PyTorch build that supports the device (doctor lists devices)"
         )
-    return gpus
+    return 0 if device is None else torch.accelerator.device_count()
 
 
-def launch_processes(nproc_per_node: int, overrides: Sequence[str]) -> None:
-    """Run a training in several processes on this machine, as torchrun does.
-
-    Args:
-        nproc_per_node: The number of processes.
-        overrides: The overrides of the training, including `run_dir`.
+def parse_devices(devices: int | str | Sequence[int]) -> int | list[int] | Literal["all"]:
+    """Return the number of devices, their indices, or `all`, from any spelling that Lightning accepts.
 
     Raises:
-        KeyboardInterrupt: On Ctrl-C.
-        SystemExit: On SIGTERM.
+        ConfigError: If the value has another form.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their own errors
-    launch_config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=nproc_per_node,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-    )
-    config_dirs = [f"--config-dir={folder}" for folder in user_config_dirs(sys.argv)]
-    num_threads = str(max(1, (os.cpu_count() or 1) // nproc_per_node))
-    environ, handlers = (
-        dict(os.environ),
-        {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
-    )
-    os.environ.update({"OMP_NUM_THREADS": num_threads} | environ | {LAUNCHED_BY_US: "1"})
-    command = ["-m", "cnn_classifier", "train", *config_dirs, *overrides]
-    try:
-        elastic_launch(launch_config, sys.executable)(*command)
-    except ChildFailedError:
-        pass  # the caller reads the error from `status.json`
-    except SignalException as error:
-        if error.sigval == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        raise SystemExit(TERMINATED_EXIT_CODE) from None
-    finally:
-        os.environ.clear()
-        os.environ.update(environ)
-        for number, handler in handlers.items():  # the launcher does not restore them
-            signal.signal(number, handler)
+    if devices in ("auto", -1, "-1"):
+        return "all"
+    if isinstance(devices, str) and re.fullmatch(r"\d+(, ?\d+)*,?", devices) and "," in devices:
+        devices = [int(index) for index in devices.split(",") if index]
+    elif isinstance(devices, str) and devices.isdecimal():
+        devices = int(devices)
+    is_valid = devices >= 1 if isinstance(devices, int) else not isinstance(devices, str) and len(set(devices))
+    if not is_valid or isinstance(devices, str) or (not isinstance(devices, int) and min(devices) < 0):
+        raise ConfigError(
+            f"trainer.devices={devices} is unknown: expected a number, auto, -1, or a list of GPU indices such as [0,1]"
+        )
+    return devices if isinstance(devices, int) else list(dict.fromkeys(devices))
 
 
 def broadcast_from_rank_zero(compute: Callable[[], T]) -> T:

@@ -52,6 +52,8 @@ IGNORED_WARNINGS = (
     ".*You're resuming from a checkpoint that ended before the epoch ended.*",  # the order follows from (seed, epoch)
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*You requested to overfit but enabled .* dataloader shuffling.*",  # the order of the first epoch is repeated
+    ".*could not find the monitored key.*",  # without validation, the last weights are the best checkpoint
     ".*Trying to infer the `batch_size`.*",
     ".*could be decompression bomb DOS attack.*",  # the limit of this package is twice Pillow's warning threshold
     ".*Glyph .* missing from font.*",  # class names in scripts that matplotlib's font does not contain

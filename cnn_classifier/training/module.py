@@ -151,13 +151,13 @@ class ImageClassifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = optim.build_optimizer(self.hparams["optimizer"], self.network)
-        total_steps = self.trainer.estimated_stepping_batches  # infinite with max_epochs=-1
-        steps_per_epoch = math.ceil(count_train_batches(self.trainer) / self.trainer.accumulate_grad_batches)
-        scheduler = self.hparams["scheduler"]
-        if math.isinf(total_steps) and "total_steps" in scheduler:
-            raise ConfigError("scheduler=onecycle requires trainer.max_epochs; set it, or use scheduler=constant")
+        trainer = self.trainer
+        steps_per_epoch, total_steps = 1, 1.0  # if nothing is trained
+        if trainer.limit_train_batches and trainer.max_steps:
+            steps_per_epoch = math.ceil(count_train_batches(trainer) / trainer.accumulate_grad_batches)
+            total_steps = trainer.estimated_stepping_batches  # infinite without a limit
         schedulers = optim.build_schedulers(
-            scheduler, optimizer, steps_per_epoch=steps_per_epoch, total_steps=int(min(total_steps, 2**62))
+            self.hparams["scheduler"], optimizer, steps_per_epoch=steps_per_epoch, total_steps=total_steps
         )
         return [optimizer], schedulers
 

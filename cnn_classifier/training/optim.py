@@ -8,10 +8,12 @@ from typing import Any
 from lightning.pytorch.plugins.precision import Precision
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, LRScheduler, ReduceLROnPlateau
 
 from cnn_classifier.config.instantiate import instantiate
 from cnn_classifier.config.metrics import resolve_mode
+from cnn_classifier.config.trainer import PLANNED_LENGTHS
+from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.finetuning import FineTunable
 
 DEFAULT_OPTIMIZER = {"_target_": "torch.optim.AdamW", "lr": 1e-3, "weight_decay": 0.05}
@@ -75,8 +77,24 @@ class CosineOneCycleLR(LambdaLR):
         super().__init__(optimizer, lr_lambda)
 
 
+class CosineDecayLR(CosineAnnealingLR):
+    """Torch's `CosineAnnealingLR` that, on resume, ends at the last epoch of the resumed run, not of the earlier one.
+
+    Args:
+        optimizer: The optimizer, whose learning rates are the maximum.
+        T_max: The number of epochs of the run.
+        eta_min: The learning rate at the end.
+    """
+
+    def __init__(self, optimizer: Optimizer, *, T_max: int, eta_min: float = 0.0) -> None:  # noqa: N803
+        super().__init__(optimizer, T_max, eta_min)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"T_max": self.T_max})
+
+
 def build_schedulers(
-    scheduler_config: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int, total_steps: int
+    scheduler_config: Mapping[str, Any], optimizer: Optimizer, *, steps_per_epoch: int, total_steps: float
 ) -> list[dict[str, Any]]:
     """Build Lightning's scheduler configs: the scheduler and its warm-up.
 
@@ -89,16 +107,23 @@ def build_schedulers(
             depends on a metric; its `mode` follows from the metric.
         optimizer: The optimizer.
         steps_per_epoch: The number of optimizer steps per epoch.
-        total_steps: The number of optimizer steps of the run, which replaces `total_steps: null`.
+        total_steps: The number of optimizer steps of the run, infinite without a limit. It replaces `total_steps:
+            null`, and the number of epochs replaces `T_max: null`.
 
     Raises:
-        ConfigError: If the target is not a scheduler, or its arguments are invalid.
+        ConfigError: If the target is not a scheduler, its arguments are invalid, or the run has no planned end.
     """
     scheduler_config = resolve_mode(scheduler_config, "scheduler")
     arguments = {key: value for key, value in scheduler_config.items() if key not in ("warmup_epochs", "monitor")}
     is_per_step = "total_steps" in arguments
-    if is_per_step and arguments["total_steps"] is None:
-        arguments["total_steps"] = total_steps
+    if planned := [key for key in PLANNED_LENGTHS if arguments.get(key, 0) is None]:
+        if math.isinf(total_steps):
+            raise ConfigError(
+                f"scheduler.{planned[0]}=null requires trainer.max_epochs or trainer.max_steps; set one of them, or "
+                "use scheduler=constant"
+            )
+        lengths = {"total_steps": int(total_steps), "T_max": math.ceil(total_steps / steps_per_epoch)}
+        arguments |= {key: lengths[key] for key in planned}
     scheduler = instantiate(arguments, LRScheduler, optimizer=optimizer)
     interval = "step" if is_per_step else "epoch"
     # Lightning steps metric-based schedulers after the checkpoint of an epoch; `PlateauStep` does it before.

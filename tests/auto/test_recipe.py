@@ -73,7 +73,7 @@ def test_small_images_are_neither_resized_nor_cropped(make_folder: MakeFolder) -
 
 def test_slow_machine_reduces_image_size_instead_of_epochs(make_folder: MakeFolder) -> None:
     scan = scan_photos(make_folder)
-    fast, slow = (resolve(scan, "budget=2m", step_seconds=seconds) for seconds in (1.0, 16.0))
+    fast, slow = (resolve(scan, "budget=2m", step_seconds=seconds) for seconds in (0.5, 8.0))
     assert fast.get("dataset.train_sizes")[-1] == 128
     assert slow.get("dataset.train_sizes")[-1] == 96
     assert slow.get("trainer.max_epochs") >= 6
@@ -125,9 +125,13 @@ def test_configured_train_sizes_determine_the_test_size(make_folder: MakeFolder)
     assert resolve(scan_photos(make_folder), "dataset.train_sizes=[160,192]").get("dataset.image_size") == 216
 
 
-def test_max_steps_determines_max_epochs(make_folder: MakeFolder) -> None:
-    scan = scan_photos(make_folder)  # 28 images to train on, a step an epoch
-    assert resolve(scan, "trainer.max_steps=7").get("trainer.max_epochs") == 7
+def test_max_steps_replaces_max_epochs_and_determines_regularization(make_folder: MakeFolder) -> None:
+    scan = scan_photos(make_folder)  # 28 images to train on, two steps per epoch
+    recipe = resolve(scan, "trainer.max_steps=100", "trainer.accumulate_grad_batches=2")
+    assert recipe.get("trainer.max_epochs") == -1
+    assert "model.dropout=0.3 (100 epochs at 144 px)" in map(str, recipe.resolved)
+    assert "callbacks.ema.decay=0.9 (100 steps)" in map(str, recipe.resolved)
+    assert resolve(scan, "trainer.fast_dev_run=3").get("trainer.max_epochs") == 1
 
 
 def test_backbone_without_weights_is_trained_from_scratch(make_folder: MakeFolder) -> None:
@@ -139,7 +143,7 @@ def test_backbone_without_weights_is_trained_from_scratch(make_folder: MakeFolde
 
 def test_pretrained_model_uses_larger_images_if_all_useful_epochs_fit(make_folder: MakeFolder) -> None:
     scan = scan_photos(make_folder, size=200)
-    fast, slow = (resolve(scan, *PRETRAINED, step_seconds=seconds) for seconds in (0.5, 5.0))
+    fast, slow = (resolve(scan, *PRETRAINED, step_seconds=seconds) for seconds in (0.25, 2.5))
     assert (fast.get("dataset.image_size"), slow.get("dataset.image_size")) == (288, 224)
     assert fast.get("model.freeze") == slow.get("model.freeze") == 0.25
 

@@ -49,7 +49,7 @@ class DeviceLoader:
 
     def __init__(self, loader: BatchLoader, pixels: Tensor) -> None:
         self.loader, self.pixels = loader, pixels
-        self.sampler, self.batch_size = loader.sampler, loader.batch_size
+        self.sampler = loader.sampler  # Lightning calls its `set_epoch`
         self.rows = torch.from_numpy(loader.rows).to(pixels.device)
         self.labels = torch.from_numpy(loader.labels).to(pixels.device)
 
@@ -57,6 +57,9 @@ class DeviceLoader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.from_numpy(self.sampler.indices()).to(self.pixels.device)
-        for indices in order.split(self.batch_size)[self.loader.batches_done() : len(self)]:
+        batches = self.loader.batch_indices()[self.loader.batches_done() :]
+        if not batches:
+            return
+        order = torch.from_numpy(np.concatenate(batches)).to(self.pixels.device)  # one copy per epoch
+        for indices in order.split([len(batch) for batch in batches]):
             yield self.pixels[self.rows[indices]].permute(0, 3, 1, 2), self.labels[indices]

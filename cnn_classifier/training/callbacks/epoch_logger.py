@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import EarlyStopping, Timer
 from tqdm import tqdm
 
 from cnn_classifier.files import METRICS_FILE, write_csv
+from cnn_classifier.lightning_internals import count_epochs
 
 # The columns of the table on the console, with their widths in characters.
 COLUMNS = (
@@ -86,7 +87,7 @@ class EpochLogger(Callback):
             columns = list(dict.fromkeys(name for past_row in self.history for name in past_row))
             rows = [[past.get(name, "") for name in columns] for past in self.history]
             write_csv(self.run_dir / METRICS_FILE, [columns, *rows])
-            tqdm.write(format_epoch(row, trainer.max_epochs or 0))
+            tqdm.write(format_epoch(row, count_epochs(trainer)))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and (reason := describe_early_stop(trainer)):
@@ -104,7 +105,7 @@ def format_epoch(row: dict[str, Any], max_epochs: int) -> str:
 
     Args:
         row: The values of the epoch, see `EpochLogger`.
-        max_epochs: The number of epochs of the run, -1 if it is not limited.
+        max_epochs: The number of epochs of the run, 0 if it is not limited.
     """
     epoch = f"{row['epoch']}/{max_epochs}" if max_epochs > 0 else str(row["epoch"])
     columns = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")

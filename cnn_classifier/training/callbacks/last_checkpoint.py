@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, Timer
 
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.files import LAST_CHECKPOINT
@@ -73,7 +73,9 @@ class LastCheckpoint(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """Write `last.ckpt`."""
-        self.stopped_early = trainer.should_stop
+        timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        is_out_of_time = any((timer.time_remaining() or 1) <= 0 for timer in timers)
+        self.stopped_early = trainer.should_stop and not is_out_of_time  # a resumed run may have more time
         trainer.save_checkpoint(self.path, weights_only=False)  # with optimizer state and position
         self.last_saved = time.monotonic()
 

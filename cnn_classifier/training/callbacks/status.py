@@ -8,6 +8,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from cnn_classifier.files import REPORT_HTML, REPORT_JSON
+from cnn_classifier.lightning_internals import count_epochs
 from cnn_classifier.training.status import Status
 
 WRITE_INTERVAL_SECONDS = 5.0
@@ -34,8 +36,13 @@ class StatusWriter(Callback):
             self.status.write()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.status = replace(self.status, epoch=trainer.current_epoch, max_epochs=trainer.max_epochs or 0)
+        self.status = replace(self.status, epoch=trainer.current_epoch, max_epochs=count_epochs(trainer))
         self.write(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:  # the report of a finished run that is trained further
+            for name in (REPORT_JSON, REPORT_HTML):
+                (self.status.run_dir / name).unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         if time.monotonic() - self.last_written > WRITE_INTERVAL_SECONDS:

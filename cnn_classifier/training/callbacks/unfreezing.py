@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from cnn_classifier.lightning_internals import count_epochs
 from cnn_classifier.models.finetuning import FineTunable
 
 
@@ -16,5 +17,5 @@ class Unfreezing(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         network: Any = pl_module.network
         if isinstance(network, FineTunable):
-            epochs = trainer.max_epochs or 0
-            network.set_progress(trainer.current_epoch / epochs if epochs > 0 else 1.0)
+            epochs = count_epochs(trainer)
+            network.set_progress(trainer.current_epoch / epochs if epochs else 1.0)

@@ -1,0 +1,74 @@
+"""The processes of a training on several devices of this machine."""
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import cnn_classifier
+from cnn_classifier.config.paths import user_config_dirs
+from cnn_classifier.errors import TERMINATED_EXIT_CODE
+
+LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # environment variable of the processes that `launch_processes` starts
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def launch_processes(nproc_per_node: int, overrides: Sequence[str], gpus: Sequence[int] = ()) -> None:
+    """Run a training in several processes on this machine, as torchrun does.
+
+    Args:
+        nproc_per_node: The number of processes.
+        overrides: The overrides of the training, including `run_dir`.
+        gpus: The indices of the GPUs to use, one per process; by default the first ones.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C.
+        SystemExit: On SIGTERM.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes print their own errors
+    launch_config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=nproc_per_node,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    config_dirs = [f"--config-dir={folder}" for folder in user_config_dirs(sys.argv)]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    environ = dict(os.environ)
+    os.environ.update(process_environ(nproc_per_node, gpus))
+    command = ["-m", "cnn_classifier", "train", *config_dirs, *overrides]
+    try:
+        elastic_launch(launch_config, sys.executable)(*command)
+    except ChildFailedError:
+        pass  # the caller reads the error from `status.json`
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(TERMINATED_EXIT_CODE) from None
+    finally:
+        os.environ.clear()
+        os.environ.update(environ)
+        for number, handler in handlers.items():  # the launcher does not restore them
+            signal.signal(number, handler)
+
+
+def process_environ(nproc_per_node: int, gpus: Sequence[int]) -> dict[str, str]:
+    """Return the environment variables that the processes of a training need in addition."""
+    num_threads = str(max(1, (os.cpu_count() or 1) // nproc_per_node))
+    package_parent = str(Path(cnn_classifier.__file__).parents[1])  # for a checkout that is not installed
+    python_path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), package_parent]))
+    added = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", num_threads), "PYTHONPATH": python_path}
+    if gpus:
+        visible = os.environ.get(VISIBLE_GPUS, "").split(",") if VISIBLE_GPUS in os.environ else None
+        added[VISIBLE_GPUS] = ",".join(str(index) if visible is None else visible[index] for index in gpus)
+    return added | {LAUNCHED_BY_US: "1"}
