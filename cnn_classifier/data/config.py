@@ -1,11 +1,14 @@
 """The config group `dataset`: source, split, preprocessing and loading of the images."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cnn_classifier.data import AUTO
+from cnn_classifier.data.archives.name_encoding import is_name_encoding
 from cnn_classifier.data.images.preprocess import RESIZE_POLICIES, Preprocess
 from cnn_classifier.errors import ConfigError
 
@@ -26,6 +29,8 @@ class DatasetConfig:
         checksum: The checksum of a download, `sha256:HEX` or `md5:HEX`; one for each source.
         mirror: The URL of a folder with the downloads under their file names, used instead of the original.
         homepage: The web page of the dataset, for downloads that need a login.
+        zip_encoding: The encoding of the names in zip and tar archives that do not declare it, such as `gbk` or
+            `cp866`; `auto` detects it.
         root: A folder with one folder per class, or with `train`, `val` and `test` folders of them.
         train_dir: The folder of the training images, relative to `root`, if it has another name.
         val_dir: The folder of the validation images, likewise.
@@ -47,6 +52,8 @@ class DatasetConfig:
         mean: The mean that is subtracted from pixels in [0, 1], one value or one per channel; measured on the training
             images if None.
         std: The standard deviation that pixels are divided by, likewise.
+        value_range: The lowest and highest value of images with more than 8 bits per channel, which are scaled to 256
+            gray levels; measured on the training images if None. Images with 8 bits are not affected.
         batch_size: The number of images per training step; `auto/` resolves `auto`.
         sampler: `shuffle` uses every training image once per epoch; `balanced` draws equally many of every class.
         cache: `disk` decodes every image once into a file that runs share, `ram` into memory; `none` decodes in every
@@ -64,11 +71,12 @@ class DatasetConfig:
     checksum: str | Sequence[str] | None = None
     mirror: str | None = None
     homepage: str | None = None
+    zip_encoding: str = AUTO
     root: str | None = None
     train_dir: str | None = None
     val_dir: str | None = None
     test_dir: str | None = None
-    rename_classes: Mapping[str | int, str | int] | None = None
+    rename_classes: Mapping[Any, Any] | None = None
     group_pattern: str | None = None
     split_file: str | None = None
     val_fraction: float = 0.1
@@ -82,6 +90,7 @@ class DatasetConfig:
     resize: str = "stretch"
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
+    value_range: Sequence[float] | None = None
     batch_size: int | Literal["auto"] = "auto"
     sampler: str = "shuffle"
     cache: str = "auto"
@@ -90,12 +99,19 @@ class DatasetConfig:
     max_unreadable: float = 0.05
 
     def __post_init__(self) -> None:
+        self._check(is_name_encoding(self.zip_encoding), "zip_encoding", "auto or an encoding such as gbk or cp866")
         self._check(0 < self.val_fraction < 1, "val_fraction", "a fraction between 0 and 1, such as 0.1")
         self._check(0 < self.test_fraction < 1, "test_fraction", "a fraction between 0 and 1, such as 0.2")
         self._check(
             self.val_fraction + self.test_fraction < 1,
             "val_fraction",
             "less than 1 together with test_fraction",
+        )
+        names = chain.from_iterable((self.rename_classes or {}).items())
+        self._check(
+            all(isinstance(name, str | int) and not isinstance(name, bool) for name in names),
+            "rename_classes",
+            "text; write a new name as {cat: 'true'}, and a folder name such as true or 1e3 in quotes in a YAML file",
         )
         self._check(self.max_per_class is None or self.max_per_class >= 1, "max_per_class", "at least 1")
         self._check(self.folds is None or self.folds >= 2, "folds", "at least 2")
@@ -108,6 +124,9 @@ class DatasetConfig:
         for key, values in (("mean", self.mean), ("std", self.std)):
             self._check(values is None or len(values) in (1, self.channels), key, f"1 or {self.channels} values")
         self._check(all(std > 0 for std in self.std or ()), "std", "values above 0")
+        bounds = [0, 1] if self.value_range is None else list(self.value_range)
+        is_range = len(bounds) == 2 and all(map(math.isfinite, bounds)) and bounds[0] < bounds[1]
+        self._check(is_range, "value_range", "two numbers, the lower first, such as [0,4095]")
         self._check(
             self.batch_size == "auto" or self.batch_size >= 2,
             "batch_size",
@@ -134,6 +153,7 @@ class DatasetConfig:
             resize=self.resize,
             mean=per_channel(self.mean or [0.0], self.channels),
             std=per_channel(self.std or [1.0], self.channels),
+            value_range=None if self.value_range is None else (float(self.value_range[0]), float(self.value_range[1])),
         )
 
     @property

@@ -13,7 +13,13 @@ from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.loading.image_store import ImageStore, Rows
 from cnn_classifier.data.loading.pixel_cache import PixelCacheWriter
 from cnn_classifier.data.parallel import batch_slices
-from cnn_classifier.data.sources.class_names import abbreviate, find_similar, keep_classes, rename_classes
+from cnn_classifier.data.sources.class_names import (
+    abbreviate,
+    compose_accents,
+    find_similar,
+    keep_classes,
+    rename_classes,
+)
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.resolve import scan_for_evaluation
 from cnn_classifier.errors import CheckpointError, DataError
@@ -109,11 +115,11 @@ def map_labels_to_model(index: DatasetIndex, class_names: Sequence[str]) -> Data
     Raises:
         CheckpointError: If the model has none of the classes, or a class that it does not have is probably misspelled.
     """
-    label_by_name = {name: label for label, name in enumerate(class_names)}
+    label_by_name = {compose_accents(name): label for label, name in enumerate(class_names)}
     present_labels = {sample.label for sample in index.samples}
     present_names = [index.class_names[label] for label in sorted(present_labels)]
     unknown = [name for name in present_names if name not in label_by_name]
-    absent = [name for name in class_names if name not in present_names]
+    absent = [name for name in label_by_name if name not in present_names]
     if len(unknown) == len(present_names) or any(find_similar(name, absent) for name in unknown):
         raise CheckpointError(
             f"The model has no class {abbreviate(unknown)}, which {index.root} contains. Expected a subset of: "

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +28,24 @@ def check_class_folders(class_folders: Sequence[Path], folder: Path, *, min_clas
         raise DataError(f"{folder} {problem}. Expected one folder of images per class, such as {folder.name}/cats.")
     if len(class_folders) < min_classes:
         raise DataError(f"{folder} has only one class ({class_folders[0].name}). Expected at least two class folders.")
+
+
+def merge_class_names(class_folders: Iterable[Sequence[Path]], *, where: str) -> list[str]:
+    """Return the sorted class names of all splits, with composed accents.
+
+    Args:
+        class_folders: The class folders of each split.
+        where: The source of the names, for error messages.
+
+    Raises:
+        DataError: If a name is invalid, see `check_class_names`.
+    """
+    names: set[str] = set()
+    for folders in class_folders:
+        check_class_names([folder.name for folder in folders], where=where)
+        names |= {compose_accents(folder.name) for folder in folders}
+    check_class_names(sorted(names), where=where)
+    return sorted(names)
 
 
 def check_class_names(names: Sequence[str], *, where: str) -> None:
@@ -124,13 +142,26 @@ def rename_classes(index: DatasetIndex, class_names: Mapping[str | int, str | in
     """
     if not class_names:
         return index
-    new_names = {str(old): str(new) for old, new in class_names.items()}  # YAML reads 0 as a number
+    # YAML reads 0 as a number.
+    new_names = {compose_accents(str(old)): compose_accents(str(new)) for old, new in class_names.items()}
     renamed_classes = [new_names.get(name, name) for name in index.class_names]
     names = sorted(set(renamed_classes))
     check_class_names(names, where="dataset.rename_classes")
     labels = {name: label for label, name in enumerate(names)}
     samples = [replace(sample, label=labels[renamed_classes[sample.label]]) for sample in index.samples]
     return replace(index, samples=samples, class_names=names)
+
+
+def compose_accents(name: str) -> str:
+    """Return a name with composed accents (NFC), as all systems but macOS write it."""
+    return unicodedata.normalize("NFC", name)
+
+
+def note_unmatched_names(index: DatasetIndex, class_names: Mapping[str | int, str | int] | None) -> list[str]:
+    """Return a note about the old names in `dataset.rename_classes` whose class does not exist under either name."""
+    new_names = {str(old): str(new) for old, new in (class_names or {}).items()}
+    unmatched = [old for old, new in new_names.items() if {old, new}.isdisjoint(index.class_names)]
+    return [f"dataset.rename_classes: there is no class {abbreviate(unmatched)}."] if unmatched else []
 
 
 def casefold_path(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnn_classifier.data.images.decode import EXTENSIONS
-from cnn_classifier.data.sources.class_names import check_class_names
+from cnn_classifier.data.sources.class_names import check_class_names, compose_accents
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.layout import SPLIT_BY_FOLDER_NAME, parse_split_name
 from cnn_classifier.errors import DataError
@@ -42,7 +42,9 @@ def scan_csv(path: Path) -> DatasetIndex:
             )
         if not row["label"]:
             raise DataError(f"{location}: the label is empty. Expected a class name.")
-        entries.append((image, row["label"], parse_split_cell(row["split"], where=location), row["group"] or None))
+        entries.append(
+            (image, compose_accents(row["label"]), parse_split_cell(row["split"], where=location), row["group"] or None)
+        )
     class_names = sorted({label for _, label, _, _ in entries})
     if len(class_names) < 2:
         problem = f"only one class ({class_names[0]})" if class_names else "no images"

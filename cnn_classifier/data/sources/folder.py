@@ -1,17 +1,22 @@
 """Scanning of dataset folders: class folders, split folders and extracted archives."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 
-from cnn_classifier.data.sources.class_names import check_class_folders, check_class_names, keep_classes
+from cnn_classifier.data.sources.class_names import (
+    check_class_folders,
+    compose_accents,
+    keep_classes,
+    merge_class_names,
+)
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.layout import (
     SPLIT_FOLDERS,
     check_dataset_folder,
     check_not_splits,
+    common_root,
     find_split_folders,
     has_images,
     is_unlabeled,
@@ -100,12 +105,12 @@ def scan_layout(
     Raises:
         DataError: If there is no training split, or as for `check_not_splits` and `scan_classes`.
     """
-    first_split = None if None in classes else "train"
-    if first_split not in classes:
+    split = None if None in classes else "train"
+    if split not in classes:
         raise DataError(f"{root} has {', '.join(map(str, classes))} but no train. Add it or set dataset.train_dir.")
-    check_class_folders(classes[first_split], folders[first_split])
-    if not first_split:
-        check_not_splits(root, classes[first_split])
+    check_class_folders(classes[split], folders[split])
+    if split is None:
+        check_not_splits(root, classes[split])
     return scan_classes(root, classes, count_unlabeled_in=count_unlabeled_in, min_classes=2)
 
 
@@ -128,8 +133,7 @@ def scan_classes(
         other = folder_by_real_path.setdefault(real_path(class_folder), class_folder)
         if other is not class_folder:  # through a link, or through dataset.*_dir
             raise DataError(f"{class_folder} and {other} are the same folder. Each split needs its own images.")
-    class_names = sorted({folder.name for folder in folder_by_real_path.values()})
-    check_class_names(class_names, where=str(root))
+    class_names = merge_class_names(classes.values(), where=str(root))
     samples: list[Sample] = []
     ignored: Counter[str] = Counter()
     for folder in count_unlabeled_in:
@@ -141,20 +145,11 @@ def scan_classes(
         for class_folder in folders:
             paths = sorted(iter_image_files(class_folder, ignored, visited), key=str)
             empty_folders += [class_folder] * (not paths)
-            samples += [Sample(path, labels[class_folder.name], split) for path in paths]
+            samples += [Sample(path, labels[compose_accents(class_folder.name)], split) for path in paths]
     if len({sample.label for sample in samples if sample.split in (None, "train")}) < min_classes and empty_folders:
         raise DataError(f"{empty_folders[0]} contains no images. Add images to this class folder or remove it.")
     note = "Class folders without images: {names}. They are left out."
     return keep_classes(DatasetIndex(root, samples, class_names, ignored), {sample.label for sample in samples}, note)
-
-
-def common_root(folders: Iterable[Path]) -> Path:
-    """Return the common parent of folders; the first folder if they are on different Windows drives."""
-    absolute = [folder.absolute() for folder in folders]
-    try:
-        return Path(os.path.commonpath(absolute))
-    except ValueError:
-        return absolute[0]
 
 
 def scan_archives(root: Path) -> DatasetIndex:

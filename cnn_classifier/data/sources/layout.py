@@ -1,7 +1,8 @@
 """Detection of dataset layouts: wrapper folders, split folders and class folders."""
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cnn_classifier.data.sources.listing import is_image, list_subfolders
@@ -96,3 +97,12 @@ def check_dataset_folder(folder: Path, key: str) -> None:
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "does not exist"
         raise DataError(f"{key}: {folder} {problem}. Expected a folder with one folder of images per class.")
+
+
+def common_root(folders: Iterable[Path]) -> Path:
+    """Return the common parent of folders; the first folder if they are on different Windows drives."""
+    absolute = [folder.absolute() for folder in folders]
+    try:
+        return Path(os.path.commonpath(absolute))
+    except ValueError:
+        return absolute[0]

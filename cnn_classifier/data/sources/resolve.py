@@ -5,17 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from cnn_classifier.data.config import DatasetConfig
-from cnn_classifier.data.sources.archive import (
+from cnn_classifier.data import AUTO
+from cnn_classifier.data.archives.archive import (
     ARCHIVE_SUFFIXES,
     dataset_cache_dir,
     extract_archive,
     extract_to_cache,
     file_fingerprint,
     is_archive,
+    read_notes,
 )
-from cnn_classifier.data.sources.archive_extract import COMPLETION_MARKER
-from cnn_classifier.data.sources.class_names import casefold_path, keep_trained_classes, rename_classes
+from cnn_classifier.data.archives.extractor import COMPLETION_MARKER
+from cnn_classifier.data.config import DatasetConfig
+from cnn_classifier.data.sources.class_names import (
+    casefold_path,
+    keep_trained_classes,
+    note_unmatched_names,
+    rename_classes,
+)
 from cnn_classifier.data.sources.csv_manifest import scan_csv
 from cnn_classifier.data.sources.download import download_file, filename_from_url
 from cnn_classifier.data.sources.folder import scan_archives, scan_eval_folder, scan_root, scan_splits
@@ -52,6 +59,7 @@ def scan_source(options: DatasetConfig) -> DatasetIndex:
         raise ConfigError(
             f"dataset.rename_classes renames every class to {index.class_names[0]!r}. Expected at least two names."
         )
+    index = replace(index, notes=[*index.notes, *note_unmatched_names(original, options.rename_classes)])
     return assign_groups(keep_trained_classes(index), options.group_pattern)
 
 
@@ -64,7 +72,7 @@ def scan_configured_source(options: DatasetConfig) -> DatasetIndex:
             )
         return scan_splits(options.split_dirs, root=Path(options.root).expanduser() if options.root else None)
     if options.root:
-        return scan_path(Path(options.root).expanduser(), "dataset.root")
+        return scan_path(Path(options.root).expanduser(), "dataset.root", options.zip_encoding)
     if not options.sources:
         homepage_hint = f" Download it from {options.homepage}." if options.homepage else ""
         raise ConfigError(
@@ -73,19 +81,24 @@ def scan_configured_source(options: DatasetConfig) -> DatasetIndex:
         )
     if len(options.sources) > 1:
         folder = extract_all(options)
-        return detect_known_dataset(folder) or scan_archives(folder)
-    return scan_path(local_path(options), "dataset.source")
+        return with_notes(detect_known_dataset(folder) or scan_archives(folder), folder)
+    return scan_path(local_path(options), "dataset.source", options.zip_encoding)
 
 
-def scan_path(path: Path, key: str) -> DatasetIndex:
-    """Index a local folder, archive or CSV file; `key` names it in error messages."""
+def with_notes(index: DatasetIndex, folder: Path) -> DatasetIndex:
+    """Return an index with the notes about the archives that were extracted into a folder."""
+    return replace(index, notes=[*read_notes(folder), *index.notes])
+
+
+def scan_path(path: Path, key: str, encoding: str = AUTO) -> DatasetIndex:
+    """Index a local folder, archive (with names in this encoding) or CSV file; `key` names it in error messages."""
     if path.is_file():
         if path.suffix.lower() in TABLE_SUFFIXES:
             return scan_csv(path)
         if is_archive(path):
-            return scan_path(extract_to_cache(path), key)
+            return scan_path(extract_to_cache(path, encoding), key)
         raise DataError(f"{key}: {path} is not a folder, a zip or tar archive, or a CSV file. Pass one of these.")
-    return (detect_known_dataset(path) if path.is_dir() else None) or scan_root(path, key)
+    return with_notes((detect_known_dataset(path) if path.is_dir() else None) or scan_root(path, key), path)
 
 
 def scan_for_evaluation(path: Path) -> DatasetIndex:
@@ -101,7 +114,7 @@ def scan_for_evaluation(path: Path) -> DatasetIndex:
             return scan_for_evaluation(extract_to_cache(path))
         known_dataset = path.is_dir() and detect_known_dataset(path)
         if not known_dataset and not path.is_file():
-            return scan_eval_folder(path)
+            return with_notes(scan_eval_folder(path), path)
     except PermissionError as error:
         raise_unlistable(error)
     index = known_dataset or scan_path(path, "FOLDER")
@@ -116,7 +129,10 @@ def local_path(options: DatasetConfig) -> Path:
         return BUILTIN_DATASETS[source]()
     if is_url(source):
         return fetch_and_extract(
-            source, checksum, options, dataset_cache_dir(options.name, *cache_key(source, checksum))
+            source,
+            checksum,
+            options,
+            dataset_cache_dir(options.name, *cache_key(source, checksum, options.zip_encoding)),
         )
     return Path(source).expanduser()
 
@@ -125,7 +141,9 @@ def extract_all(options: DatasetConfig) -> Path:
     """Extract every archive of a list `dataset.source` into a subfolder of its name, and return their folder."""
     checksums: list[str | None] = [*options.checksums] or [None] * len(options.sources)
     sources = list(zip(options.sources, checksums, strict=True))
-    folder = dataset_cache_dir(options.name, *(part for source in sources for part in cache_key(*source)))
+    folder = dataset_cache_dir(
+        options.name, *(part for source in sources for part in cache_key(*source, options.zip_encoding))
+    )
     used_names: set[str] = set()
     for number, (source, checksum) in enumerate(sources, start=1):
         name = archive_stem(source)
@@ -135,15 +153,15 @@ def extract_all(options: DatasetConfig) -> Path:
     return folder
 
 
-def cache_key(source: str, checksum: str | None) -> list[str]:
+def cache_key(source: str, checksum: str | None, encoding: str) -> list[str]:
     """Return the cache key of a URL or of the current content of a local archive."""
     if is_url(source):
-        return [source, str(checksum)]
+        return [source, str(checksum), *[encoding] * (encoding != AUTO)]
     archive = Path(source).expanduser()
     if not archive.is_file():
         problem = "is not a file" if archive.exists() else "does not exist"
         raise DataError(f"dataset.source: {archive} {problem}. A list must contain archives and URLs of archives.")
-    return file_fingerprint(archive)
+    return [*file_fingerprint(archive), encoding]
 
 
 def archive_stem(source: str) -> str:
@@ -156,11 +174,11 @@ def archive_stem(source: str) -> str:
 def fetch_and_extract(source: str, checksum: str | None, options: DatasetConfig, folder: Path) -> Path:
     """Return the folder of the extracted archive; a downloaded archive is deleted after its extraction."""
     if not is_url(source):
-        return extract_archive(Path(source).expanduser(), folder)
+        return extract_archive(Path(source).expanduser(), folder, options.zip_encoding)
     if not (folder / COMPLETION_MARKER).exists():
         archive = download_file(source, cache_dir() / "downloads", checksum=checksum, mirror=options.mirror)
         try:
-            extract_archive(archive, folder)
+            extract_archive(archive, folder, options.zip_encoding)
         except DataError as error:
             archive.unlink(missing_ok=True)  # otherwise the next run would use it again
             raise DataError(str(error).replace(str(archive), source)) from error

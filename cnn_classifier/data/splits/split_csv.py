@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnn_classifier.data.config import SPLIT_NAMES
+from cnn_classifier.data.sources.class_names import compose_accents
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.splits.split import Splits
 from cnn_classifier.errors import DataError
@@ -68,7 +69,7 @@ def read_split(path: Path, index: DatasetIndex) -> Splits:
                 f"{path}, line {line}: {name} is listed twice or is not in {index.root}. "
                 "Use the dataset from which the split was created."
             )
-        if label != index.class_names[sample.label] or split not in splits:
+        if compose_accents(label) != index.class_names[sample.label] or split not in splits:
             raise DataError(
                 f"{path}, line {line}: Label {label!r} or split {split!r} is invalid. "
                 f"Expected label {index.class_names[sample.label]!r} and one of the splits {', '.join(SPLIT_NAMES)}."

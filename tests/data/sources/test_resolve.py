@@ -152,7 +152,7 @@ def test_downloaded_file_that_is_not_an_archive_is_deleted(site: Site, photos: P
 def test_archive_deleted_by_another_run_is_not_an_error(
     site: Site, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def extract_and_delete(archive: Path, folder: Path) -> Path:
+    def extract_and_delete(archive: Path, folder: Path, encoding: str) -> Path:
         shutil.copytree(photos, folder)
         archive.unlink()
         return folder

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnn_classifier.data.sources.archive_members import Member, unsafe_member_error
-from cnn_classifier.data.sources.class_names import casefold_path
+from cnn_classifier.data.archives.members import Member, unsafe_member_error
+from cnn_classifier.data.sources.class_names import casefold_path, compose_accents
 from cnn_classifier.errors import StorageError
 
 COMPLETION_MARKER = ".done.json"
@@ -21,7 +21,7 @@ MAX_PATH_BYTES = 1000
 # The free space is measured again after this many bytes, and twice as many are left free.
 SPACE_STEP_BYTES = 2**26
 BLOCK_BYTES = 4096  # the disk space of a small file
-UNSAFE_NAME = re.compile(r"\A/|\A[A-Za-z]:|[\\\0]")
+UNSAFE_NAME = re.compile(r"\A/|\A[A-Za-z]:|\0")
 # Names that refer to a device or to a stream of another file on Windows, or whose last characters Windows drops.
 UNSAFE_WINDOWS_PART = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]\Z|\A(con|prn|aux|nul|com\d|lpt\d) *(\.|\Z)', re.I)
 
@@ -126,13 +126,16 @@ class SafeExtractor:
 def normalize_member_name(archive: Path, name: str) -> str:
     """Return the path of a member relative to the extraction folder, without `.` parts; "" for the folder itself.
 
+    Backslashes, which tools for Windows write, separate folders. Accents are composed (NFC), unlike on macOS.
+
     Raises:
-        DataError: If the name is absolute, contains a drive letter, a backslash, a NUL or a `..` part, is too long, or
-            is not a valid file name on this system.
+        DataError: If the name is absolute, contains a drive letter, a NUL or a `..` part, is too long, or is not a
+            valid file name on this system.
     """
-    if UNSAFE_NAME.search(name):
-        raise unsafe_member_error(archive, name, "is an absolute path or contains a backslash, a drive letter or a NUL")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+    path = compose_accents(name.replace("\\", "/"))
+    if UNSAFE_NAME.search(path):
+        raise unsafe_member_error(archive, name, "is an absolute path or contains a drive letter or a NUL")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise unsafe_member_error(archive, name, "points outside the folder")
     path = "/".join(parts)
