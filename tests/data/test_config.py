@@ -1,5 +1,6 @@
 """`DatasetConfig`: ranges, types and derived values."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def test_value_of_the_wrong_type_raises_config_error_with_the_expected_type(
     with pytest.raises(ConfigError) as error:
         check_signature(DatasetConfig, options, name="dataset")
     assert str(error.value) == f"dataset: {message}"
+
+
+@pytest.mark.parametrize("renames", [{True: "yes"}, {"cats": 1000.0}, {"cats": None}])
+def test_rename_classes_that_yaml_read_as_other_types_raises_config_error(renames: dict[Any, Any]) -> None:
+    message = f"dataset.rename_classes={renames} is out of range: expected text; write a new name as {{cat: 'true'}}, "
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        DatasetConfig(root="photos", rename_classes=renames)
 
 
 def test_rename_classes_accepts_numbers_as_folder_names() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cnn_classifier.data.config import DatasetConfig
-from cnn_classifier.data.sources.class_names import rename_classes
+from cnn_classifier.data.sources.class_names import note_unmatched_names, rename_classes
 from cnn_classifier.data.sources.folder import scan_eval_folder, scan_root
 from cnn_classifier.data.sources.resolve import scan_source
 from cnn_classifier.errors import ConfigError, DataError
@@ -48,6 +48,10 @@ def test_renamed_classes_are_sorted_by_new_name(make_folder: MakeFolder) -> None
     assert in_english.class_names == ["cat", "dog", "zebra"]
     assert [sample.label for sample in in_english.samples] == [1, 0, 0, 2]
     assert rename_classes(index, None) is index
+    assert note_unmatched_names(index, {"cane": "dog", "cavallo": "horse", "bird": "ragno"}) == [
+        "dataset.rename_classes: there is no class cavallo."
+    ]
+    assert note_unmatched_names(index, None) == []
 
 
 def test_classes_with_the_same_new_name_are_merged(make_folder: MakeFolder) -> None:
