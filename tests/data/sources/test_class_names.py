@@ -48,7 +48,7 @@ def test_renamed_classes_are_sorted_by_new_name(make_folder: MakeFolder) -> None
     assert in_english.class_names == ["cat", "dog", "zebra"]
     assert [sample.label for sample in in_english.samples] == [1, 0, 0, 2]
     assert rename_classes(index, None) is index
-    assert note_unmatched_names(index, {"cane": "dog", "cavallo": "horse", "bird": "ragno"}) == [
+    assert note_unmatched_names(index, {"cane": "dog", "cavallo": "horse", "bird": "zebra"}) == [
         "dataset.rename_classes: there is no class cavallo."
     ]
     assert note_unmatched_names(index, None) == []
