@@ -78,7 +78,6 @@ def train(config: Config, index: DatasetIndex | None = None, *, overrides: Seque
     index = index or scan_source(DatasetConfig(**to_container(config.dataset)))
     ckpt_path, reasons = resolve_config(config, index)
     seed_everything(config.seed, verbose=False)
-
     datamodule = build_datamodule(config, index)
     datamodule.prepare_data()
     check_same_images(ckpt_path, run.path, datamodule.splits, index, datamodule.prepared.digests)
@@ -141,7 +140,7 @@ class Run:
         if not self.writes_files:
             return
         save_config(self.config, self.path / CONFIG_FILE)
-        write_json(self.path / ENVIRONMENT_FILE, collect_environment())
+        write_json(self.path / ENVIRONMENT_FILE, collect_environment(self.overrides))
         write_split(self.path / SPLIT_FILE, datamodule.splits, datamodule.index, datamodule.prepared.digests)
         split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
         print(f"{self.config.dataset.name}: {split_sizes} images in {datamodule.num_classes} classes")
@@ -171,7 +170,8 @@ class Run:
             "train_images_per_second": self.epoch_logger.images_per_second,
             "total_seconds": time.perf_counter() - self.start_time,
         }
-        extra = {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": name_in_run(best_path, self.path)}
+        extra = collect_environment(self.overrides)
+        extra |= {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": name_in_run(best_path, self.path)}
         return TrainResult(best_path, write_run_report(self.path, load(), datamodule, evaluations, extra), self.path)
 
 
@@ -195,6 +195,6 @@ def write_run_report(
     write_samples(run_dir, paths_by_class, datamodule.preprocess.load)
     summary = {k: v for k, v in datamodule.prepared.summary.items() if k != "shapes"}  # thousands of image sizes
     scores = {name: evaluation.scores() for name, evaluation in evaluations.items() if name != "test"}
-    content = {"splits": datamodule.class_counts, "data": summary, **collect_environment(), **extra}
+    content = {"splits": datamodule.class_counts, "data": summary, **extra}
     explain = partial(explain_predictions, predictor)
     return write_report(run_dir, evaluations["test"], datamodule.preprocess, explain, **scores, **content)

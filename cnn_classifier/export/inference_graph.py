@@ -55,12 +55,11 @@ class InferenceGraph(nn.Module):
         images = pixels.permute(0, 3, 1, 2).float()
         if self.resize:
             images = resize_images(images, self.preprocess)
-        images = images * self.scale + self.shift
-        logits, features = forward_with_features(self.network, images)
+        logits, features = forward_with_features(self.network, images * self.scale + self.shift)
         probabilities = (logits / self.temperature).softmax(dim=1)
         if self.feature_bank is None or features is None:
             return probabilities
-        return probabilities, self.feature_bank(features)
+        return probabilities, self.feature_bank(features, images / 255)
 
 
 def resize_images(images: Tensor, preprocess: Preprocess) -> Tensor:

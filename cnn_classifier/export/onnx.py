@@ -128,12 +128,23 @@ def quantize(path: Path, paths: Sequence[Path], preprocess: Preprocess) -> None:
 
 
 def find_similarity_nodes(path: Path) -> list[str]:
-    """Return the nodes that compute similarities, which stay in float32 because a threshold is applied to them."""
+    """Return the nodes that only the similarity needs. They stay in float32 because a threshold is applied to it."""
     import onnx
 
-    nodes = onnx.load(path).graph.node
-    input_names = {node.input[0] for node in nodes if node.op_type == "TopK"}
-    return [node.name for node in nodes if input_names & set(node.output)]
+    graph = onnx.load(path).graph
+    producers = {output: node for node in graph.node for output in node.output}
+
+    def find_ancestors(output: str) -> set[str]:
+        pending, found = [output], set()
+        while pending:
+            node = producers.get(pending.pop())
+            if node is not None and node.name not in found:
+                found.add(node.name)
+                pending += node.input
+        return found
+
+    probabilities, *rest = [find_ancestors(output.name) for output in graph.output]
+    return sorted(set().union(*rest) - probabilities)
 
 
 def is_error(record: logging.LogRecord) -> bool:

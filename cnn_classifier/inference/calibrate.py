@@ -1,37 +1,48 @@
-"""Calibration of a checkpoint on the validation split: temperature, rejection thresholds and reference features."""
+"""Calibration of a checkpoint on the validation split: temperature, rejection thresholds and feature bank."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from cnn_classifier.data.loading.image_store import ImageStore
 from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.inference.backends.pytorch import PyTorchBackend
 from cnn_classifier.inference.evaluate import evaluate_images, iter_batches
 from cnn_classifier.inference.predictor import Predictor
-from cnn_classifier.models.feature_bank import MAX_FEATURES, FeatureBank, build_feature_bank
-from cnn_classifier.report.metrics.calibration import apply_temperature, calibrate
+from cnn_classifier.models.feature_bank import MAX_REFERENCES, MIN_REFERENCES, FeatureBank, image_statistics
+from cnn_classifier.report.metrics.calibration import (
+    OUT_OF_DISTRIBUTION_FRACTION,
+    RELIABLE_IMAGES,
+    apply_temperature,
+    calibrate,
+    rejection_threshold,
+)
 from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.training.checkpoints import add_calibration
 
 
-def calibrate_checkpoint(path: Path, predictor: Predictor, images: ImageStore, samples: Sequence[Sample]) -> Evaluation:
-    """Add temperature, rejection thresholds and reference features to a checkpoint.
+def calibrate_checkpoint(
+    path: Path, predictor: Predictor, images: ImageStore, samples: Sequence[Sample], references: Sequence[Sample]
+) -> Evaluation:
+    """Add temperature, rejection thresholds and a feature bank to a checkpoint.
 
     Args:
         path: The path of the checkpoint, which is updated.
         predictor: The predictor of the checkpoint.
-        images: The preprocessed pixels of the validation images.
+        images: The preprocessed pixels of the validation and training images.
         samples: The validation images and their labels.
+        references: The training images, with which the feature bank compares other images.
 
     Returns:
         The evaluation on the validation images with the new temperature.
     """
     predictor = without_calibration(predictor)
     evaluation = evaluate_images(predictor, images, samples)
-    feature_bank = collect_reference_features(predictor, images, samples)
-    reference_similarity = None if feature_bank is None else feature_bank.leave_one_out().cpu().numpy()
-    calibration = calibrate(evaluation.labels, evaluation.probabilities, reference_similarity)
+    feature_bank, min_similarity = build_feature_bank(predictor, images, samples, references)
+    calibration = calibrate(evaluation.labels, evaluation.probabilities, min_similarity)
     add_calibration(path, asdict(calibration), feature_bank)
     probabilities = apply_temperature(evaluation.probabilities, calibration.temperature)
     return replace(evaluation, probabilities=probabilities, temperature=calibration.temperature)
@@ -50,10 +61,39 @@ def without_calibration(predictor: Predictor) -> Predictor:
     return Predictor(backend, metadata, batch_size=predictor.batch_size)
 
 
-def collect_reference_features(
+def build_feature_bank(
+    predictor: Predictor, images: ImageStore, samples: Sequence[Sample], references: Sequence[Sample]
+) -> tuple[FeatureBank | None, float | None]:
+    """Build a feature bank of training images and determine the minimum similarity on validation images.
+
+    Features and image statistics each reject `OUT_OF_DISTRIBUTION_FRACTION` of images like the validation images. The
+    limit of the statistics is that of the training images among each other if there are few validation images: unlike
+    features, statistics do not depend on the training.
+
+    Returns:
+        The feature bank and the minimum similarity, or None and None if there are too few images or the model exposes
+        no features.
+    """
+    reference, held_out = (collect_features(predictor, images, group) for group in (references, samples))
+    if reference is None or held_out is None or len(reference[0]) < MIN_REFERENCES:
+        return None, None
+    bank = FeatureBank(*reference)
+    min_similarity = rejection_threshold(
+        bank.feature_similarities(held_out[0]).cpu().numpy(), OUT_OF_DISTRIBUTION_FRACTION
+    )
+    if min_similarity is None:
+        return None, None
+    has_enough = len(samples) >= RELIABLE_IMAGES
+    distances = bank.distances(held_out[1]) if has_enough else bank.leave_one_out_distances()
+    limit = rejection_threshold(-distances.cpu().numpy(), OUT_OF_DISTRIBUTION_FRACTION)
+    bank.set_scale(-float(limit or 0), min_similarity)
+    return bank, min_similarity
+
+
+def collect_features(
     predictor: Predictor, images: ImageStore, samples: Sequence[Sample]
-) -> FeatureBank | None:
-    """Build a feature bank from at most `MAX_FEATURES` evenly spaced images.
+) -> tuple[Tensor, Tensor] | None:
+    """Return the features (M, D) and statistics (M, S) of at most `MAX_REFERENCES` evenly spaced images.
 
     Args:
         predictor: The predictor of the checkpoint.
@@ -61,12 +101,19 @@ def collect_reference_features(
         samples: The images.
 
     Returns:
-        The feature bank, or None if there are too few images or the model exposes no features.
+        None if there are no images or the model exposes no features.
     """
-    if not isinstance(predictor.backend, PyTorchBackend):
+    backend = predictor.backend
+    if not isinstance(backend, PyTorchBackend) or not samples:
         return None
-    subset = samples[:: -(-len(samples) // MAX_FEATURES)]
+    subset = samples[:: -(-len(samples) // MAX_REFERENCES)]
     rows = images.get_rows([sample.path for sample in subset])
-    batches = images.iter_batches(iter_batches(rows, predictor.batch_size))
-    batch_features = [predictor.backend.forward_with_features(pixels)[1] for pixels in batches]
-    return build_feature_bank([features for features in batch_features if features is not None])
+    features, statistics = [], []
+    for pixels in images.iter_batches(iter_batches(rows, predictor.batch_size)):
+        batch = backend.to_images(pixels)
+        batch_features = backend.forward_with_features(batch)[1]
+        if batch_features is None:
+            return None
+        features.append(batch_features)
+        statistics.append(image_statistics(batch))
+    return torch.cat(features), torch.cat(statistics)

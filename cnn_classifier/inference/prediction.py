@@ -17,7 +17,7 @@ class Prediction:
         rejected: Whether the prediction is unreliable. False if the image is unreadable.
         rejection_reason: `out_of_distribution` if the similarity is below the minimum, otherwise `low_confidence`; None
             if the prediction is not rejected.
-        similarity: The similarity to the validation images, at most 1; None if the model does not compute it.
+        similarity: The similarity to the training images, at most 1; None if the model does not compute it.
         top_k: The most probable classes with their probabilities, in descending order.
         error: The reason why the image cannot be read.
     """

@@ -1,45 +1,116 @@
-"""Detection of out-of-distribution images by their nearest neighbors in feature space.
+"""Detection of out-of-distribution images by their nearest neighbors among the training images.
 
-Softmax confidence does not detect out-of-distribution images: a classifier of cats and dogs is confident about a ship.
-The cosine similarity to the k-th nearest validation image in feature space does detect them (arXiv:2204.06507).
+An image is compared in two ways, and the lower similarity counts. The features of the network (arXiv:2204.06507) reveal
+photos of other objects. They fail for networks that were not pretrained, and for images unlike any photo, such as
+noise and scanned characters, which the statistics of the pixels reveal. `scripts/ood.py` compares scores.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 NUM_NEIGHBORS = 5  # k
-# Fewer features do not determine a threshold; more would make checkpoints large.
-MIN_FEATURES, MAX_FEATURES = 20, 1000
+# Fewer images do not determine a similarity; more would make checkpoints large.
+MIN_REFERENCES, MAX_REFERENCES = 20, 1000
+MIN_STATISTICS_SIZE = 8  # pixels, at the coarsest scale
+EPS = 1e-3  # of pixel values from 0 to 1, a quarter of one of 255 levels
+MIN_STD = 0.05  # of logarithms; limits the weight of statistics that are constant in the training images
 
 
 class FeatureBank(nn.Module):
-    """The features of reference images, with which the features of other images are compared.
+    """The features and statistics of reference images, with which those of other images are compared.
 
     Shape:
-        features (N, D) -> cosine similarities to the k-th nearest reference image (N,)
+        features (N, D), images (N, C, H, W) with values from 0 to 1 -> similarities from -1 to 1 (N,)
 
     Args:
-        features: The features of the reference images, shape (M, D).
+        features: The features of the reference images, shape (M, D). They are rounded to float16.
+        statistics: Their `image_statistics`, shape (M, S). None compares features only, as in version 0.1.0.
+        scale: The weight of each statistic, shape (S,), see `set_scale`. Equal weights if not given.
     """
 
     features: Tensor
+    statistics: Tensor | None
+    scale: Tensor | None
 
-    def __init__(self, features: Tensor) -> None:
+    def __init__(self, features: Tensor, statistics: Tensor | None = None, scale: Tensor | None = None) -> None:
         super().__init__()
-        self.register_buffer("features", functional.normalize(features.float()))
+        if statistics is not None and scale is None:
+            scale = 1 / statistics.std(dim=0).clamp(min=MIN_STD)
+        self.register_buffer("features", functional.normalize(features.float()).half().float())
+        self.register_buffer("statistics", statistics)
+        self.register_buffer("scale", scale)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the cosine similarities (N,) of features (N, D) to the k-th nearest reference image."""
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "FeatureBank":
+        """Create the bank from its `to_tensors`, or from its `state_dict`."""
+        return cls(**tensors)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return the tensors to save: the `state_dict` on the CPU, with features in float16."""
+        tensors = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
+        return tensors | {"features": tensors["features"].half()}
+
+    def forward(self, features: Tensor, images: Tensor) -> Tensor:
+        """Return the similarities (N,) of features (N, D) and images (N, C, H, W) to the reference images."""
+        similarities = self.feature_similarities(features)
+        if self.statistics is None:
+            return similarities
+        return torch.minimum(similarities, 1 - self.distances(image_statistics(images)).clamp(max=2))
+
+    def feature_similarities(self, features: Tensor) -> Tensor:
+        """Return the cosine similarity of features (N, D) to the k-th nearest reference image, shape (N,)."""
         cosines = functional.normalize(features.float()) @ self.features.T
         return cosines.topk(NUM_NEIGHBORS).values[:, -1]
 
-    def leave_one_out(self) -> Tensor:
-        """Return the similarity of each reference image to the others, shape (M,)."""
-        cosines = self.features @ self.features.T
-        return cosines.fill_diagonal_(-1).topk(NUM_NEIGHBORS).values[:, -1]
+    def distances(self, statistics: Tensor) -> Tensor:
+        """Return the distance of image statistics (N, S) to the k-th nearest reference image, shape (N,)."""
+        return self._pairwise_distances(statistics).topk(NUM_NEIGHBORS, largest=False).values[:, -1]
+
+    def leave_one_out_distances(self) -> Tensor:
+        """Return the distance of the statistics of each reference image to the others, shape (M,)."""
+        assert self.statistics is not None
+        pairwise = self._pairwise_distances(self.statistics).fill_diagonal_(math.inf)
+        return pairwise.topk(NUM_NEIGHBORS, largest=False).values[:, -1]
+
+    def set_scale(self, limit: float, min_similarity: float) -> None:
+        """Rescale the distances of statistics such that `limit` becomes the distance 1 - `min_similarity`."""
+        assert self.scale is not None
+        self.scale = self.scale * ((1 - min_similarity) / max(limit, EPS))
+
+    def _pairwise_distances(self, statistics: Tensor) -> Tensor:
+        assert self.statistics is not None
+        assert self.scale is not None
+        differences = (statistics[:, None] - self.statistics) * self.scale
+        return differences.square().sum(dim=2).sqrt()
+
+
+def image_statistics(images: Tensor) -> Tensor:
+    """Return the logarithms of the differences of neighboring pixels relative to the contrast, at several scales.
+
+    Brightness and contrast of the image cancel, so that a darker photo has the same statistics.
+
+    Args:
+        images: Images with values from 0 to 1, shape (N, C, H, W).
+
+    Returns:
+        For each scale, the mean absolute difference and its standard deviation, horizontally and vertically; shape
+        (N, 4 * scales). Each scale has half the size of the one before it, down to `MIN_STATISTICS_SIZE`.
+    """
+    gray = images.mean(dim=1, keepdim=True)
+    contrast = (gray.flatten(1).std(dim=1, correction=0)).clamp(min=10 * EPS)
+    num_scales = max(1, int(math.log2(min(images.shape[2:]) / MIN_STATISTICS_SIZE)) + 1)
+    statistics = []
+    for scale in range(num_scales):
+        if scale > 0:
+            gray = functional.avg_pool2d(gray, 2)
+        for differences in (gray[..., 1:] - gray[..., :-1], gray[..., 1:, :] - gray[..., :-1, :]):
+            flat = differences.flatten(1)
+            statistics += [flat.abs().mean(dim=1), flat.std(dim=1, correction=0)]
+    return (torch.stack(statistics, dim=1).clamp(min=EPS) / contrast[:, None]).log()
 
 
 def forward_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -64,9 +135,3 @@ def forward_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, T
         for hook in hooks:
             hook.remove()
     return logits, captured[0] if len(captured) == 1 and captured[0].ndim == 2 else None
-
-
-def build_feature_bank(features: Sequence[Tensor]) -> FeatureBank | None:
-    """Return the bank of batches of features (N, D), or `None` for fewer than `MIN_FEATURES` images."""
-    all_features = torch.cat(list(features)) if features else torch.empty(0)
-    return FeatureBank(all_features) if len(all_features) >= MIN_FEATURES else None

@@ -8,6 +8,7 @@ from cnn_classifier.data.images.preprocess import Pixels, Preprocess
 from cnn_classifier.files import CONFIG_FILE, REPORT_HTML, REPORT_JSON, ensure_writable_dir, write_json
 from cnn_classifier.report.charts import figures
 from cnn_classifier.report.formatting import evenly_spaced
+from cnn_classifier.report.metrics.calibration import few_images_warnings
 from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.report.pages.gallery import ExplainFn, build_gallery
 from cnn_classifier.report.pages.run import write_report_page
@@ -32,6 +33,8 @@ def write_report(
     """
     figures_dir = ensure_writable_dir(ensure_writable_dir(folder) / "figures")
     content = evaluation.to_dict() | extra
+    if "val" in extra.get("splits", {}):
+        content["calibration"]["warnings"] = few_images_warnings(sum(extra["splits"]["val"]))
     evaluation.write_tables(folder)
     confusion_figure = figures.plot_confusion_matrix(evaluation.confusion_matrix, evaluation.class_names)
     figures.save_png(confusion_figure, figures_dir / "confusion_matrix.png")

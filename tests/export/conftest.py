@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.classifiers import make_classifier, save_checkpoint
 
-from cnn_classifier.models.feature_bank import MIN_FEATURES, FeatureBank
+from cnn_classifier.models.feature_bank import MIN_REFERENCES, FeatureBank, image_statistics
 from cnn_classifier.training.checkpoints import add_calibration
 
 
@@ -21,6 +21,8 @@ def photos(make_folder: Callable[..., Path]) -> Path:
 def model(tmp_path: Path) -> Path:
     """A calibrated checkpoint with reference features."""
     path = save_checkpoint(tmp_path / "best.ckpt", make_classifier())
-    feature_bank = FeatureBank(torch.rand(MIN_FEATURES, 4))
+    images = torch.rand(MIN_REFERENCES, 3, 8, 8)
+    feature_bank = FeatureBank(torch.rand(MIN_REFERENCES, 4), image_statistics(images))
+    feature_bank.set_scale(10.0, min_similarity=0.9)
     add_calibration(path, {"temperature": 1.7, "threshold": 0.35, "min_similarity": 0.9}, feature_bank)
     return path

@@ -17,8 +17,8 @@ class ModelOutput(NamedTuple):
 
     Args:
         probabilities: The class probabilities, shape (B, K).
-        similarity: The cosine similarity of each image to its k-th nearest reference feature vector, shape (B,). It is
-            1 for models without a feature bank.
+        similarity: The similarity of each image to the training images, from -1 to 1, shape (B,), see `FeatureBank`. It
+            is 1 for models without a feature bank.
     """
 
     probabilities: Probabilities

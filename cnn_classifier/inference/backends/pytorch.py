@@ -1,8 +1,9 @@
 """PyTorch backend: the `ImageClassifier` of a checkpoint in eager mode."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,25 +48,30 @@ class PyTorchBackend:
     @torch.inference_mode()
     def predict(self, pixels: Pixels) -> ModelOutput:
         """Return the output for preprocessed images, uint8 (B, H, W, C)."""
-        logits, features = self.forward_with_features(pixels)
+        images = self.to_images(pixels)
+        logits, features = self.forward_with_features(images)
         probabilities = (logits.cpu().double() / self.temperature).softmax(dim=1).numpy()
         if self.classifier.feature_bank is None or features is None:
             return ModelOutput(probabilities, np.ones(len(pixels)))
-        return ModelOutput(probabilities, self.classifier.feature_bank(features).cpu().double().numpy())
+        return ModelOutput(probabilities, self.classifier.feature_bank(features, images).cpu().double().numpy())
+
+    def to_images(self, pixels: Pixels) -> Tensor:
+        """Return preprocessed images, uint8 (B, H, W, C), as a float tensor (B, C, H, W) from 0 to 1 on the device."""
+        images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
+        return to_float(images)
 
     @torch.inference_mode()
-    def forward_with_features(self, pixels: Pixels) -> tuple[Tensor, Tensor | None]:
+    def forward_with_features(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compute logits and the inputs of the last linear layer.
 
         Args:
-            pixels: Preprocessed images, uint8 (B, H, W, C).
+            images: The output of `to_images`, shape (B, C, H, W).
 
         Returns:
             The logits, shape (B, K), and the features, shape (B, D), or None for networks without such a layer.
         """
-        images = torch.from_numpy(np.require(pixels, requirements="W")).to(self.device).permute(0, 3, 1, 2)
         with self._lock:
-            return forward_with_features(self.classifier, to_float(images))
+            return forward_with_features(self.classifier, images)
 
 
 def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[ImageClassifier, ModelMetadata]:
@@ -94,9 +100,7 @@ def load_classifier(path: str | Path, *, trusted: Sequence[str] = ()) -> tuple[I
     try:
         classifier = ImageClassifier(**hparams | {"model": without_pretrained_weights(hparams["model"])})
         classifier.load_state_dict(checkpoint["state_dict"])
-        classifier.feature_bank = (
-            FeatureBank(checkpoint["reference_features"]) if "reference_features" in checkpoint else None
-        )
+        classifier.feature_bank = read_feature_bank(checkpoint)
         metadata = ModelMetadata(
             class_names=classifier.class_names,
             preprocess=get_preprocess(classifier, path),
@@ -129,3 +133,10 @@ def get_preprocess(classifier: ImageClassifier, path: str | Path) -> Preprocess:
         )
     zeros, ones = (0.0,) * channels, (1.0,) * channels
     return Preprocess(image_size=image_size, channels=channels, resize="stretch", mean=zeros, std=ones)
+
+
+def read_feature_bank(checkpoint: Mapping[str, Any]) -> FeatureBank | None:
+    """Return the feature bank of a checkpoint, if it has one. Version 0.1.0 stored only features."""
+    if "feature_bank" in checkpoint:
+        return FeatureBank.from_tensors(checkpoint["feature_bank"])
+    return FeatureBank(checkpoint["reference_features"]) if "reference_features" in checkpoint else None

@@ -14,7 +14,7 @@ from cnn_classifier.models.feature_bank import FeatureBank
 from cnn_classifier.training.module import ImageClassifier
 
 HPARAMS_KEY = "hyper_parameters"
-REFERENCE_FEATURES_KEY = "feature_bank.features"
+FEATURE_BANK_PREFIX = "feature_bank."
 INSTALL_HINT = f"safetensors bundles require a package that is not installed: {install_command('export')}"
 
 
@@ -59,9 +59,10 @@ def load_safetensors(path: Path, *, trusted: Sequence[str] = ()) -> ImageClassif
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a mapping
         check_trusted_hparams(hparams, trusted)
         classifier = ImageClassifier(**hparams | {"model": without_pretrained_weights(hparams["model"])})
-        reference_features = weights.pop(REFERENCE_FEATURES_KEY, None)
+        bank_names = [name for name in weights if name.startswith(FEATURE_BANK_PREFIX)]
+        bank = {name.removeprefix(FEATURE_BANK_PREFIX): weights.pop(name) for name in bank_names}
         classifier.load_state_dict(weights)
-        classifier.feature_bank = None if reference_features is None else FeatureBank(reference_features)
+        classifier.feature_bank = FeatureBank.from_tensors(bank) if bank else None
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
         detail = first_line(error).rstrip(".")
         raise CheckpointError(f"Cannot load {path}: {detail}. Export the bundle again.") from error

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.special import betaincinv
 
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float64]
 
-# The target coverage on the validation split. Each of the two thresholds rejects half of the rest.
-TARGET_COVERAGE = 0.95
-REJECT_FRACTION = (1 - TARGET_COVERAGE) / 2
+# The fractions of images of known classes to reject: 2.5 % for low confidence, and 1.25 % each as out of distribution
+# by features and by image statistics.
+LOW_CONFIDENCE_FRACTION, OUT_OF_DISTRIBUTION_FRACTION = 0.025, 0.0125
 MIN_IMAGES = 20  # fewer do not determine a threshold
 RELIABLE_IMAGES = 100  # from here on, shrinkage has no measurable effect, see docs/results.md
 TEMPERATURE_BOUNDS = (0.2, 10.0)
@@ -40,21 +39,20 @@ class Calibration:
     min_similarity: float | None
 
 
-def calibrate(
-    labels: Labels, probabilities: Probabilities, similarity: npt.NDArray[np.floating[Any]] | None = None
-) -> Calibration:
-    """Fit the temperature and the rejection thresholds on held-out images.
+def calibrate(labels: Labels, probabilities: Probabilities, min_similarity: float | None = None) -> Calibration:
+    """Fit the temperature and the minimum probability on held-out images.
 
     Args:
         labels: The true classes, shape (N,).
         probabilities: The predicted probabilities at temperature 1, shape (N, K).
-        similarity: The feature-space similarities of validation images, shape (M,). None omits that threshold.
+        min_similarity: The minimum similarity, which is determined separately.
     """
     temperature = fit_temperature(labels, probabilities)
     calibrated = apply_temperature(probabilities, temperature)
     correct = calibrated.argmax(axis=1) == labels
     threshold = rejection_threshold(calibrated.max(axis=1)[correct])
-    min_similarity = None if similarity is None else rejection_threshold(similarity)
+    if threshold is None and min_similarity is not None:
+        threshold = 0.9 / probabilities.shape[1]  # rejects no prediction, while 0 would disable the similarity as well
     return Calibration(temperature, threshold or 0.0, min_similarity)
 
 
@@ -81,42 +79,44 @@ def fit_temperature(labels: Labels, probabilities: Probabilities) -> float:
     return round(float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)), 4)
 
 
-def rejection_threshold(scores: npt.NDArray[np.floating[Any]]) -> float | None:
-    """Return the threshold below which an image like those of the scores falls with probability `REJECT_FRACTION`.
+def rejection_threshold(
+    scores: npt.NDArray[np.floating[Any]], fraction: float = LOW_CONFIDENCE_FRACTION
+) -> float | None:
+    """Return the threshold below which a fraction of the images falls.
 
-    It is the k-th lowest score, with k = REJECT_FRACTION (N + 1) rounded down: a new score is below it with an expected
-    probability of at most k / (N + 1) (conformal prediction, arXiv:2107.07511). Fewer than 39 scores do not allow that
-    fraction; the threshold is then the lowest score.
+    It is the k-th lowest score, with k = fraction (N + 1) rounded down: a new image of the same kind is below it with
+    an expected probability of k / (N + 1) (conformal prediction, arXiv:2107.07511). If k is 0, the threshold is the
+    lowest score, and the expected probability is 1 / (N + 1).
 
     Args:
-        scores: The scores of correctly handled images, shape (N,).
+        scores: The scores of images to accept, shape (N,).
+        fraction: The fraction of such images to reject, from 0 to 1.
 
     Returns:
         The threshold, rounded down to four decimals, or None for fewer than `MIN_IMAGES` scores.
     """
     if len(scores) < MIN_IMAGES:
         return None
-    rank = max(1, int(REJECT_FRACTION * (len(scores) + 1)))
+    rank = max(1, int(fraction * (len(scores) + 1)))
     return float(np.floor(1e4 * np.sort(scores)[rank - 1]) / 1e4)
 
 
 def few_images_warnings(num_images: int) -> list[str]:
     """Return a message if the number of validation images is too small for reliable calibration.
 
-    The fraction of new images below the k-th lowest of N scores has the distribution Beta(k, N + 1 - k), whose 97.5 %
-    quantile is reported.
+    The fraction of new images below the lowest of N scores has the distribution Beta(1, N), whose 97.5 % quantile is
+    reported.
     """
     if num_images >= RELIABLE_IMAGES:
         return []
     begin = f"Few validation images ({num_images}): the temperature is shrunk towards 1, and "
     end = f" Use at least {RELIABLE_IMAGES} images, for example with a larger dataset.val_fraction."
     if num_images < MIN_IMAGES:
-        return [f"{begin}no predictions are rejected, which requires {MIN_IMAGES} images.{end}"]
-    rank = max(1, int(REJECT_FRACTION * (num_images + 1)))
-    worst = betaincinv(rank, num_images + 1 - rank, 0.975)
+        return [f"{begin}no prediction is rejected, which requires {MIN_IMAGES} images.{end}"]
+    worst = 1 - 0.025 ** (1 / num_images)
     return [
-        f"{begin}the rejection thresholds are unreliable: each may reject up to {100 * worst:.0f} % of the images of "
-        f"the known classes (expected: {100 * REJECT_FRACTION:g} %).{end}"
+        f"{begin}the rejection thresholds are unreliable: each of them may reject up to {100 * worst:.0f} % of the "
+        f"images of known classes.{end}"
     ]
 
 

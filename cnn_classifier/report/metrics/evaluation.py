@@ -16,7 +16,7 @@ from cnn_classifier.report.metrics.calibration import apply_temperature, calibra
 from cnn_classifier.report.metrics.coverage import selective_accuracy
 from cnn_classifier.report.metrics.curves import binary_curves
 from cnn_classifier.report.metrics.intervals import macro_f1_interval, wilson_interval
-from cnn_classifier.report.metrics.predictions import write_predictions
+from cnn_classifier.report.metrics.predictions import find_rejection_reasons, write_predictions
 
 METRICS = ("precision", "recall", "f1")
 TOP_K = 5
@@ -183,15 +183,12 @@ class Evaluation:
 
     def write_tables(self, folder: Path) -> None:
         """Write `confusion_matrix.csv` and `predictions.csv`."""
-        class_names = self.class_names
-        matrix = [(name, *row) for name, row in zip(class_names, self.confusion_matrix, strict=True)]
-        write_csv(folder / "confusion_matrix.csv", [("true \\ predicted", *class_names), *matrix])
-        records = zip(self.paths, self.labels, self.predicted, self.probabilities, strict=True)
-        rows = [
-            (path, class_names[label], class_names[predicted], f"{row[predicted]:.6f}")
-            for path, label, predicted, row in records
-        ]
-        write_predictions(folder, rows)
+        names = np.array(self.class_names, object)
+        matrix = [(name, *row) for name, row in zip(names, self.confusion_matrix, strict=True)]
+        write_csv(folder / "confusion_matrix.csv", [("true \\ predicted", *names), *matrix])
+        reasons = find_rejection_reasons(self.confidence, self.threshold, self.in_distribution)
+        columns = (self.paths, names[self.labels], names[self.predicted], self.confidence, reasons)
+        write_predictions(folder, zip(*columns, strict=True))
 
 
 def cross_entropy(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
