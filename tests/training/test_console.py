@@ -81,6 +81,7 @@ def test_quiet_training_prints_nothing_but_errors(
     make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [f"dataset.root={make_folder({'cats': 12, 'dogs': 12})}", "dataset=folder", f"run_dir={tmp_path / 'run'}"]
+    options += ["trainer.max_epochs=1"]
     assert main(["train", "--quiet", *TINY, *options]) == 0
     assert capsys.readouterr() == ("", "")
     assert (tmp_path / "run" / "report.html").exists()

@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar as LightningProgressBar
 from tqdm import tqdm
 
+from cnn_classifier.lightning_internals import global_batch_index
 from cnn_classifier.progress import progress_bar
 
 REFRESH_INTERVAL_SECONDS = 0.5
@@ -30,7 +31,7 @@ class ProgressBar(LightningProgressBar):
         self.bar = progress_bar(
             description="training",
             total=count_batches(trainer),
-            initial=trainer.fit_loop.epoch_loop.total_batch_idx + 1,
+            initial=global_batch_index(trainer) + 1,
             unit="batch",
             mininterval=REFRESH_INTERVAL_SECONDS,
             enabled=self.is_enabled,
