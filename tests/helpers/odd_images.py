@@ -114,7 +114,7 @@ ODD_IMAGES: dict[str, OddImage] = {
     "PNG_named.jpg": OddImage(encode("PNG"), "ok, noted: misnamed"),
     "JPEG_named.png": OddImage(encode_jpeg(), "ok, noted: misnamed"),
     "UPPER.JPG": OddImage(encode_jpeg(), "ok"),
-    "no_extension": OddImage(encode_jpeg(), "ignored"),
+    "no_extension": OddImage(encode_jpeg(), "ok"),
     "1x1.png": OddImage(encode("PNG", IMAGE.crop((0, 0, 1, 1))), "ok, noted: tiny", IMAGE.crop((0, 0, 1, 1))),
     "1x10000.png": OddImage(encode("PNG", STRIP), "ok, noted: tiny, extreme-aspect", STRIP),
     "turned1.jpg": OddImage(encode_rotated(1), "ok"),

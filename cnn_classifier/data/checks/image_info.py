@@ -1,17 +1,22 @@
 """Properties of an image file: digest, format, size, thumbnail and warnings."""
 
 import hashlib
+import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL.ImageFile import ImageFile
 
 from cnn_classifier.data.checks.near_duplicates import make_thumbnail
 from cnn_classifier.data.images.color_modes import exif_transpose_op, oriented_size
-from cnn_classifier.data.images.decode import EXTENSIONS, is_special, open_image
-from cnn_classifier.data.images.preprocess import Pixels, Preprocess, convert_image
+from cnn_classifier.data.images.decode import open_image
+from cnn_classifier.data.images.decode_errors import is_special
+from cnn_classifier.data.images.file_types import EXTENSIONS
+from cnn_classifier.data.images.preprocess import Pixels, Preprocess, convert_image, flatten
+from cnn_classifier.data.images.wide import ValueRange, is_high_bit_depth, read_wide
 from cnn_classifier.errors import UnreadableImageError
 
 # The warnings of `find_warnings`, each with the treatment of such images.
@@ -19,8 +24,8 @@ WARNINGS = {
     "animated": "the first frame is used",
     "multi-page": "the first page is used",
     "cmyk": "converted to RGB, with the embedded color profile if there is one",
-    "16-bit": "more than 8 bits per channel are scaled to 8",
-    "float": "values in [0, 1] or [0, 255] are scaled to 8 bits",
+    "16-bit": "values in the range of the training images are scaled to 8 bits (dataset.value_range)",
+    "float": "values in the range of the training images are scaled to 8 bits (dataset.value_range)",
     "1-bit": "converted to black and white pixels",
     "palette": "palette indices are replaced by their colors",
     "transparent": "composited onto a white background",
@@ -66,14 +71,6 @@ def find_warnings(image: ImageFile, source: Path | None = None) -> tuple[str, ..
     return tuple(warning for warning in WARNINGS if flags[warning])
 
 
-def is_high_bit_depth(image: ImageFile) -> bool:
-    """Return whether a channel has more than 8 bits.
-
-    Pillow reduces color channels to 8 bits while decoding, so the bit depth is read from the decoder settings.
-    """
-    return image.mode.startswith("I") or any(f";16{order}" in str(tile[3]) for tile in image.tile for order in "BLN")
-
-
 def is_misnamed(image_format: str, source: Path) -> bool:
     """Return whether the file extension belongs to a format other than that of the content."""
     expected_format = EXTENSIONS.get(source.suffix.lower())
@@ -85,7 +82,7 @@ def is_transparent(image: ImageFile) -> bool:
     return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ImageInfo:
     """The properties of an image file's content.
 
@@ -97,6 +94,8 @@ class ImageInfo:
         warnings: The keys of `WARNINGS` that apply, without `misnamed`, which depends on the path.
         thumbnail: The 16 x 16 grayscale thumbnail as 256 bytes, for the duplicate search. Empty if the file cannot be
             decoded.
+        value_limits: The lowest and highest value of an image with more than 8 bits per channel, without outliers. None
+            for an image with 8 bits.
     """
 
     decode_error: str | None = None
@@ -105,6 +104,20 @@ class ImageInfo:
     height: int = 0
     warnings: tuple[str, ...] = ()
     thumbnail: bytes = b""
+    value_limits: ValueRange | None = None
+
+    def to_row(self) -> tuple[Any, ...]:
+        """Return the properties of a readable image as columns of a database."""
+        limits = self.value_limits and json.dumps(self.value_limits)
+        return self.format, self.width, self.height, " ".join(self.warnings), self.thumbnail, limits
+
+    @classmethod
+    def from_row(
+        cls, name: str, width: int, height: int, warnings: str, thumbnail: bytes, limits: str | None
+    ) -> "ImageInfo":
+        """Return the `ImageInfo` of the columns that `to_row` returns."""
+        value_limits = tuple(json.loads(limits)) if limits else None
+        return cls(None, name, width, height, tuple(warnings.split()), thumbnail, value_limits)
 
 
 def compute_digest(path: Path) -> str:
@@ -126,8 +139,8 @@ def read_image_info(path: Path, *, preprocess: Preprocess | None = None) -> tupl
         preprocess: The preprocessing of the pixels to return. None returns no pixels.
 
     Returns:
-        The `ImageInfo`, and the uint8 pixels of shape (image_size, image_size, channels), or None without `preprocess`
-        or if the file cannot be decoded.
+        The `ImageInfo`, and the uint8 pixels of shape (image_size, image_size, channels), or None without `preprocess`,
+        if the file cannot be decoded, or if it has more than 8 bits and the value range is yet to be measured.
     """
     channels, min_size = (preprocess.channels, preprocess.image_size) if preprocess else (3, 1)
     try:
@@ -135,10 +148,25 @@ def read_image_info(path: Path, *, preprocess: Preprocess | None = None) -> tupl
             warnings = find_warnings(image)
             width, height = oriented_size(image)
             image_format = str(image.format)
-            decoded = convert_image(image, channels, min_size=min_size)
+            wide = read_wide(image)
+            limits = wide.limits() if wide else None
+            # The thumbnail is cached by content, so it does not depend on the range of a dataset.
+            if wide and limits:
+                decoded = flatten(wide.to_uint8(limits), channels)
+            else:
+                decoded = convert_image(image, channels, min_size=min_size)
     except UnreadableImageError as error:
         return ImageInfo(decode_error=str(error)), None
     info = ImageInfo(
-        format=image_format, width=width, height=height, warnings=warnings, thumbnail=make_thumbnail(decoded).tobytes()
+        format=image_format,
+        width=width,
+        height=height,
+        warnings=warnings,
+        thumbnail=make_thumbnail(decoded).tobytes(),
+        value_limits=limits,
     )
-    return info, preprocess.resize_image(decoded) if preprocess else None
+    if preprocess is None or (wide and preprocess.value_range is None):
+        return info, None
+    if wide and preprocess.value_range:
+        decoded = flatten(wide.to_uint8(preprocess.value_range), channels)
+    return info, preprocess.resize_image(decoded)

@@ -1,7 +1,6 @@
 """Opening of image files, including HEIC and JPEG files without an end marker, which Pillow alone refuses."""
 
 import re
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from cnn_classifier.data.images.decode_errors import (
     TOO_LARGE,
     describe_decode_error,
     is_heic,
+    is_special,
     read_head,
 )
 from cnn_classifier.errors import UnreadableImageError, install_command
@@ -26,14 +26,6 @@ from cnn_classifier.errors import UnreadableImageError, install_command
 END_MARKER = b"\xff\xd9"
 # Pillow detects the format from the content. Other formats are never tried: EPS would run Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
-# The extensions of image files, and the format that each stands for.
-EXTENSIONS = (
-    dict.fromkeys([".jpg", ".jpeg", ".jpe", ".jfif"], "JPEG")
-    | dict.fromkeys([".tif", ".tiff"], "TIFF")
-    | dict.fromkeys([".ppm", ".pgm", ".pbm"], "PPM")
-    | dict.fromkeys([".heic", ".heif"], "HEIF")
-    | {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".avif": "AVIF", ".jp2": "JPEG2000"}
-)
 # Large enough for the thumbnails of the duplicate check, so that they do not depend on the image size of a run.
 MIN_DRAFT_SIZE = 1024
 # The filter for Pillow's warnings about EXIF data and sizes, as it is stored in `warnings.filters`. The data check
@@ -111,11 +103,3 @@ def open_image_file(source: Path | str | BinaryIO) -> ImageFile:
         if is_heic(read_head(source)):
             return open_heic(source)
         raise
-
-
-def is_special(path: Path | str) -> bool:
-    """Return whether a path exists but is not a regular file, since reading a pipe or device may never end."""
-    try:
-        return not stat.S_ISREG(Path(path).stat().st_mode)
-    except (OSError, ValueError):
-        return False

@@ -1,5 +1,6 @@
 """Descriptions of decoding errors, from the exception and the first bytes of the file."""
 
+import stat
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +49,14 @@ SIGNATURES = {
 def is_heic(head: bytes) -> bool:
     """Return whether the first bytes of a file are those of a HEIC image."""
     return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS
+
+
+def is_special(path: Path | str) -> bool:
+    """Return whether a path exists but is not a regular file, since reading a pipe or device may never end."""
+    try:
+        return not stat.S_ISREG(Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def read_head(source: Path | str | BinaryIO) -> bytes:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnn_classifier.data.images.decode import EXTENSIONS
+from cnn_classifier.data.images.file_types import EXTENSIONS, is_image_file
 from cnn_classifier.data.sources.class_names import check_class_names, compose_accents
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.layout import SPLIT_BY_FOLDER_NAME, parse_split_name
@@ -93,8 +93,8 @@ def resolve_image_path(name: str, folder: Path, *, where: str) -> Path:
         raise DataError(
             f"{where}: {name!r} is not below {folder}, the folder of the CSV file. Move the CSV file or the images."
         )
-    if path.suffix.lower() not in EXTENSIONS:
-        raise DataError(f"{where}: {name!r} has no image extension. Expected one of {' '.join(sorted(EXTENSIONS))}.")
+    if path.suffix.lower() not in EXTENSIONS and not is_image_file(path):
+        raise DataError(f"{where}: {name!r} is not an image. Expected the path of an image with its extension.")
     return folder / path.relative_to(root)
 
 

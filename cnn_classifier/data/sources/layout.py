@@ -89,7 +89,7 @@ def have_same_subfolders(folders: Sequence[Path]) -> bool:
 
 def has_images(folder: Path) -> bool:
     """Return whether a folder directly contains images."""
-    return any(is_image(entry.name) and entry.is_file() for entry in folder.iterdir())
+    return any(entry.is_file() and is_image(entry) for entry in folder.iterdir())
 
 
 def check_dataset_folder(folder: Path, key: str) -> None:

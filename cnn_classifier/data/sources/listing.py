@@ -7,7 +7,7 @@ from glob import glob
 from pathlib import Path
 from typing import NoReturn
 
-from cnn_classifier.data.images.decode import EXTENSIONS, is_special
+from cnn_classifier.data.images.file_types import is_image_file
 from cnn_classifier.errors import DataError
 
 NO_EXTENSION = "(none)"
@@ -45,7 +45,7 @@ class VisitedDirs:
 def iter_image_files(
     folder: Path, ignored: Counter[str] | None = None, visited: VisitedDirs | None = None
 ) -> Iterator[Path]:
-    """Yield every image file below a folder, by extension.
+    """Yield every image file below a folder, see `is_image_file`.
 
     Hidden files, pipes, sockets and devices are skipped. A link to a folder is followed unless its target is listed
     elsewhere, so that no image is listed twice.
@@ -65,7 +65,7 @@ def iter_image_files(
             name for name in sorted(folder_names) if not is_hidden(name) and should_enter(real_parent / name, visited)
         ]
         for name in file_names:
-            if is_image(name) and not is_special(path := Path(parent, name)):
+            if is_image(path := Path(parent, name)):
                 yield path
             elif not is_hidden(name) and ignored is not None:
                 ignored[get_extension(name)] += 1
@@ -133,9 +133,9 @@ def is_sort_folder(path: Path) -> bool:
     return path.name in SORT_FOLDERS and path.with_name(SORT_LOG).exists()
 
 
-def is_image(name: str) -> bool:
-    """Return whether a file name has an image extension; the content is checked later."""
-    return name[name.rfind(".") :].lower() in EXTENSIONS and not is_hidden(name)
+def is_image(path: Path) -> bool:
+    """Return whether a file is an image and not hidden; whether it can be decoded is checked later."""
+    return not is_hidden(path.name) and is_image_file(path)
 
 
 def real_path(path: Path) -> Path:

@@ -69,7 +69,7 @@ def test_unreadable_image_raises_one_line_reason(tmp_path: Path, name: str, odd:
     assert str(streamed.value) == reason
 
 
-def test_files_without_image_extension_are_ignored(tmp_path: Path) -> None:
+def test_files_of_other_types_are_ignored(tmp_path: Path) -> None:
     write_odd_images(tmp_path)
     assert {path.name for path in iter_image_files(tmp_path)} == set(ODD_IMAGES) - IGNORED
 

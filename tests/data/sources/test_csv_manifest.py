@@ -108,8 +108,8 @@ def test_path_outside_the_folder_of_the_csv_raises_data_error(tmp_path: Path, es
             "path,label\na.png,cat\nb.png,dog\n./a.png,dog\n",
             "line 4: './a.png' is already listed in line 2. List every image",
         ),
-        ("path,label\na.txt,cat\n", "line 2: 'a.txt' has no image extension. Expected one of .avif .bmp"),
-        ("path,label\n,cat\n", "line 2: '' has no image extension"),
+        ("path,label\na.txt,cat\n", "line 2: 'a.txt' is not an image. Expected the path of an image with"),
+        ("path,label\n,cat\n", "line 2: '' is not an image"),
         ("path,label\na,b.png,cat\n", "line 2: 3 cells. Expected 2 as in the header, with quotes around cells"),
         ("path,label\na.png,Cat\nb.png,cat\n", "photos.csv has classes 'Cat' and 'cat', which differ only in case"),
         (
