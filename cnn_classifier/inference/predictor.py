@@ -105,17 +105,18 @@ class Predictor:
             flip: Whether to average each prediction with that of the mirrored image.
 
         Raises:
-            ConfigError: If `top_k` is below 1.
+            ConfigError: If `top_k` is below 1, or `threshold` is not from 0 to 1.
         """
         if top_k < 1:
             raise ConfigError(f"top_k={top_k} is out of range: expected at least 1")
-        min_probability = self.metadata.threshold if threshold is None else threshold
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ConfigError(f"threshold={threshold} is out of range: expected 0 to 1")
         for source, error, row in self._iter_outputs(sources, flip):
             path = str(source) if isinstance(source, str | Path) else None
             if row is None:
                 yield Prediction(path, error=error)
             else:
-                yield self.to_prediction(path, row, top_k, min_probability)
+                yield self.to_prediction(path, row, top_k, threshold)
 
     def predict_batch(self, pixels: Pixels, *, flip: bool = False) -> ModelOutput:
         """Compute the output for preprocessed images.
@@ -144,13 +145,13 @@ class Predictor:
             for source, (pixels, error) in zip(chunk, decoded, strict=True):
                 yield source, error, None if pixels is None else next(rows)
 
-    def to_prediction(self, path: str | None, row: OutputRow, top_k: int, min_probability: float) -> Prediction:
+    def to_prediction(self, path: str | None, row: OutputRow, top_k: int, threshold: float | None) -> Prediction:
         """Convert the output for one image to a `Prediction`, rejected below the minimum probability or similarity."""
         probabilities, similarity = row
         top_indices = np.argsort(-probabilities, kind="stable")[:top_k]
         ranked = [(self.class_names[index], float(probabilities[index])) for index in top_indices]
         label, probability = ranked[0]
-        reason = self.rejection_reason(probability, similarity, min_probability)
+        reason = self.rejection_reason(probability, similarity, threshold)
         return Prediction(
             path,
             label,
@@ -161,14 +162,16 @@ class Predictor:
             top_k=ranked,
         )
 
-    def rejection_reason(self, probability: float, similarity: float, min_probability: float) -> RejectionReason | None:
-        """Return why a prediction is rejected, or None. A minimum probability of 0 rejects nothing."""
+    def rejection_reason(
+        self, probability: float, similarity: float, threshold: float | None
+    ) -> RejectionReason | None:
+        """Return why a prediction is rejected, or None. The arguments are those of `Prediction` and `predict`."""
         min_similarity = self.metadata.min_similarity
-        if min_probability <= 0:
+        if threshold == 0:
             return None
         if min_similarity is not None and similarity < min_similarity:
             return "out_of_distribution"
-        return "low_confidence" if probability < min_probability else None
+        return "low_confidence" if probability < (threshold or self.metadata.threshold) else None
 
 
 def is_single(source: object) -> bool:

@@ -133,7 +133,7 @@ async def ready(service: ServiceDep) -> ModelInfo:
         model=service.sha256,
         preprocessing=service.preprocessing,
         class_names=list(service.predictor.class_names),
-        threshold=service.threshold,
+        threshold=service.predictor.metadata.threshold if service.threshold is None else service.threshold,
         min_similarity=service.predictor.metadata.min_similarity,
     )
 

@@ -34,7 +34,7 @@ class Service:
 
     def __init__(self, predictor: Predictor, *, sha256: str, threshold: float | None, limits: Limits) -> None:
         self.predictor, self.sha256, self.limits = predictor, sha256, limits
-        self.threshold = predictor.metadata.threshold if threshold is None else threshold
+        self.threshold = threshold
         self.preprocessing = hash_preprocessing(predictor.preprocess)
         self.metrics = Metrics(sha256=sha256, preprocessing=self.preprocessing)
         self.metrics.queued_images.set_function(lambda: self.num_images)
@@ -98,19 +98,17 @@ class Service:
         Raises:
             HTTPException: 503 if the queue is full, 504 on a timeout.
         """
-        min_probability = self.threshold if threshold is None else threshold
+        threshold = self.threshold if threshold is None else threshold
         with self.reserve(len(uploads)):
             try:
                 async with asyncio.timeout(self.limits.response_timeout):
-                    return await asyncio.gather(
-                        *(self.predict_one(upload, top_k, min_probability) for upload in uploads)
-                    )
+                    return await asyncio.gather(*(self.predict_one(upload, top_k, threshold) for upload in uploads))
             except TimeoutError as error:
                 raise HTTPException(
                     504, f"The prediction was not completed within {self.limits.response_timeout:g} s."
                 ) from error
 
-    async def predict_one(self, upload: Upload, top_k: int, min_probability: float) -> Prediction:
+    async def predict_one(self, upload: Upload, top_k: int, threshold: float | None) -> Prediction:
         """Decode one image and predict its class."""
         self.num_decoding += 1
         try:
@@ -121,7 +119,7 @@ class Service:
         finally:
             self.num_decoding -= 1
         row = await self.batcher.predict_one(pixels)
-        prediction = self.predictor.to_prediction(upload.name, row, top_k, min_probability)
+        prediction = self.predictor.to_prediction(upload.name, row, top_k, threshold)
         self.metrics.count_prediction(prediction)
         return prediction
 

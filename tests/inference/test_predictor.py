@@ -11,7 +11,7 @@ import torch
 from helpers.classifiers import HPARAMS, MaliciousPickle, make_classifier, save_checkpoint
 
 from cnn_classifier.data.sources.listing import expand_image_paths
-from cnn_classifier.errors import CheckpointError, DataError
+from cnn_classifier.errors import CheckpointError, ConfigError, DataError
 from cnn_classifier.inference.backends.pytorch import PyTorchBackend
 from cnn_classifier.inference.metadata import ModelMetadata
 from cnn_classifier.inference.prediction import Prediction
@@ -72,6 +72,9 @@ def test_threshold_sets_only_the_rejection(files: list[Path]) -> None:
     rejected, accepted = strict.predict(files[0]), strict.predict(files[0], threshold=0.0)
     assert (accepted.label, accepted.rejected, accepted.rejection_reason) == (accepted.top_k[0][0], False, None)
     assert rejected == replace(accepted, rejected=True, rejection_reason="low_confidence")
+    for threshold in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ConfigError, match=rf"^threshold={threshold} is out of range: expected 0 to 1$"):
+            strict.predict(files[0], threshold=threshold)
 
 
 def test_calibration_is_read_from_the_checkpoint_and_scales_the_logits(

@@ -1,6 +1,7 @@
 """Tests of the detection of out-of-distribution images."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,8 @@ def test_bank_of_version_0_1_0_is_read(tmp_path: Path) -> None:
 def test_threshold_zero_disables_rejection(red_predictor: Predictor) -> None:
     assert red_predictor.predict([BLUE], threshold=0)[0].rejected is False
     assert red_predictor.predict([BLUE], threshold=0.02)[0].rejection_reason == "out_of_distribution"
+    red_predictor.metadata = replace(red_predictor.metadata, threshold=0.0)  # not calibrated, unlike the similarity
+    assert red_predictor.predict([BLUE])[0].rejection_reason == "out_of_distribution"
 
 
 def test_similarity_is_the_cosine_to_the_fifth_nearest_feature() -> None:

@@ -118,9 +118,14 @@ def test_write_tables_writes_matrix_and_predictions_as_csv(pets: Evaluation, tmp
         for name in ("confusion_matrix.csv", "predictions.csv")
     )
     assert matrix == [["true \\ predicted", "cats", "dogs"], ["cats", "2", "1"], ["dogs", "0", "2"]]
-    assert predictions[0] == ["path", "label", "predicted", "probability"]
-    assert predictions[3] == ["2.png", "cats", "dogs", "0.800000"]
+    assert predictions[0] == ["path", "label", "predicted", "probability", "rejected", "rejection_reason"]
+    assert predictions[3] == ["2.png", "cats", "dogs", "0.800000", "false", ""]
     assert len(predictions) == 6
+    in_distribution = np.array([True, True, True, False, True])
+    replace(pets, threshold=0.75, in_distribution=in_distribution).write_tables(tmp_path)
+    with (tmp_path / "predictions.csv").open() as file:
+        reasons = [row["rejection_reason"] for row in csv.DictReader(file)]
+    assert reasons == ["", "low_confidence", "", "out_of_distribution", ""]
 
 
 def test_class_names_equal_to_average_names_are_supported() -> None:
