@@ -10,12 +10,15 @@ from cnn_classifier.auto.execution import tune_execution
 from cnn_classifier.auto.recipe import resolve_recipe
 from cnn_classifier.config.compose import Config, set_values, to_container
 from cnn_classifier.data import AUTO
+from cnn_classifier.data.config import as_list
 from cnn_classifier.data.sources.index import DatasetIndex
+from cnn_classifier.data.sources.resolve import TABLE_SUFFIXES
 from cnn_classifier.models.backbones import required_size
 from cnn_classifier.models.validation import is_pretrained
 from cnn_classifier.training.build import build_dataset_config
 from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
 from cnn_classifier.training.resume import apply_resume
+from cnn_classifier.training.status import check_new_run_dir, check_outside_dataset
 
 
 def resolve_config(config: Config, index: DatasetIndex) -> tuple[Path | None, list[str]]:
@@ -23,15 +26,29 @@ def resolve_config(config: Config, index: DatasetIndex) -> tuple[Path | None, li
 
     Returns:
         The checkpoint to resume from, if any, and a line with the reason for each resolved value.
+
+    Raises:
+        ConfigError: If the run directory of a new run holds something else, or a value is invalid.
     """
 
     def resolve_on_rank_zero() -> tuple[Path | None, list[str], dict[str, Any]]:
-        return apply_resume(config), resolve_auto(config, index), to_container(config)
+        ckpt_path, run_dir = apply_resume(config), Path(config.run_dir)
+        if ckpt_path is None and not config.sweep.name:  # a sweep numbers the directories of its jobs
+            check_new_run_dir(run_dir)
+        if ckpt_path is None and not is_table(config.dataset):
+            check_outside_dataset(run_dir, index)
+        return ckpt_path, resolve_auto(config, index), to_container(config)
 
     ckpt_path, reasons, values = broadcast_from_rank_zero(resolve_on_rank_zero)
     if get_rank() > 0:
         set_values(config, values)
     return ckpt_path, reasons
+
+
+def is_table(dataset: Config) -> bool:
+    """Return whether a CSV file lists the images of a dataset, so that other images beside them do not matter."""
+    paths = [dataset.root, *as_list(to_container(dataset.source))]
+    return any(str(path).lower().endswith(TABLE_SUFFIXES) for path in paths)
 
 
 def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:

@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from io import TextIOWrapper
 from pathlib import Path
 
-from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, print_error
+from cnn_classifier.cli.streams import READER_ERRORS, OutputClosedError, robust_streams
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, StorageError, print_error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,17 +26,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exception: With `--debug`, the error itself.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # file names may contain characters that the terminal cannot encode
-            stream.reconfigure(errors="backslashreplace")
+    with robust_streams(stops=args[:1] == ["predict"]) as files:
+        exit_code = run_and_print_error(args)
+        lost = [file.error for file in files if file.error and file.error.errno not in READER_ERRORS]
+        if not lost:
+            return exit_code
+        message = f"The printed output is incomplete: {lost[0].strerror}. Free space there, or print to another place."
+        # The results of a training are in its run directory.
+        return print_error(message, exit_code or (0 if args[0] == "train" else StorageError.exit_code))
+
+
+def run_and_print_error(args: Sequence[str]) -> int:
+    """Run a command and return its exit code; an error is printed, or raised with `--debug`."""
     debug = "--debug" in args
     try:
         with quiet_output(args):
-            return run_command([arg for arg in args if arg not in ("--debug", "--quiet")], debug=debug)
+            exit_code = run_command([arg for arg in args if arg not in ("--debug", "--quiet")], debug=debug)
+        sys.stdout.flush()
+        return exit_code
     except KeyboardInterrupt as error:
         return print_error(f"interrupted{error}", INTERRUPTED_EXIT_CODE)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has exited
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputClosedError:  # the reader of a pipe, such as `head`, has what it wanted
         return 0
     except Exception as error:  # the last resort: every error is printed as one line
         if debug:

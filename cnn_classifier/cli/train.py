@@ -24,6 +24,7 @@ from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.config.paths import CONF_DIR, user_config_dirs
 from cnn_classifier.config.yaml_files import check_yaml_files
 from cnn_classifier.errors import ConfigError, StorageError, print_error
+from cnn_classifier.files import STATUS_FILE
 from cnn_classifier.report.text_table import format_table
 from cnn_classifier.sweep.job import run_job, sweep_resume_hint
 from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML, RESUME_OVERRIDE, Leaderboard, job_overrides
@@ -179,4 +180,19 @@ def resolve_sweep_dir(argv: Sequence[str]) -> Path:
                 f"{RESUME_OVERRIDE}{folder} is not the directory of a sweep: expected one such as outputs/sweeps/<time>"
             )
         return folder
-    return Path(values.get(SWEEP_DIR) or Path("outputs", "sweeps", datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")))
+    folder = Path(values.get(SWEEP_DIR) or Path("outputs", "sweeps", datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")))
+    check_new_sweep_dir(folder)
+    return folder
+
+
+def check_new_sweep_dir(folder: Path) -> None:
+    """Raise ConfigError if a new sweep would be mixed with another one or with other files."""
+    if not folder.is_dir():
+        return
+    if (folder / MULTIRUN_YAML).exists() or any(folder.glob(f"*/{STATUS_FILE}")):
+        raise ConfigError(
+            f"{SWEEP_DIR}{folder} holds a sweep: continue it with {RESUME_OVERRIDE}{folder}, or choose another name"
+        )
+    others = [path.name for path in folder.iterdir() if not path.name.startswith(("study.log", "."))]
+    if others:
+        raise ConfigError(f"{SWEEP_DIR}{folder} contains other files, such as {min(others)}: expected a new directory")

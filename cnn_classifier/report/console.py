@@ -42,7 +42,8 @@ def format_evaluation(report: Mapping[str, Any]) -> str:
     Args:
         report: The content of `report.json`.
     """
-    score_line = "  ".join(f"{name} {value:.4f}" for name, value in report["test"].items() if "weighted" not in name)
+    hidden = ("_weighted", "_uncalibrated")
+    score_line = "  ".join(f"{name} {value:.4f}" for name, value in report["test"].items() if not name.endswith(hidden))
     low, high = report["intervals"]["accuracy"]
     num_images = sum(row["support"] for row in report["per_class"])
     rows = [

@@ -24,6 +24,7 @@ from cnn_classifier.files import CONFIG_FILE, LAST_CHECKPOINT, STATUS_FILE, disp
 from cnn_classifier.report.console import format_run_summary
 from cnn_classifier.sweep.processes import LAUNCHED_BY_US, launch_processes
 from cnn_classifier.training.distributed import get_rank, parse_devices, resolve_processes
+from cnn_classifier.training.environment import shell_command
 from cnn_classifier.training.status import (
     DONE,
     FAILED,
@@ -139,6 +140,7 @@ def run_distributed(process_count: int, config: Config, overrides: Sequence[str]
         process_count,
         [*overrides, *(f"{key}={quote_override(value)}" for key, value in run_overrides.items() if value)],
         gpus=devices if isinstance(devices, list) else (),
+        command=shell_command(overrides),
     )
     status = read_status(run_dir)
     if not (run_dir / CONFIG_FILE).exists():  # the run did not start
@@ -165,12 +167,7 @@ def as_failed(status: Status, exit_code: int, message: str) -> Status:
 
 
 def write_final_status(status: Status, *, keep_status: bool) -> None:
-    """Write the final status, unless the run did not start or another run holds the directory.
-
-    Args:
-        status: The status to write.
-        keep_status: Whether to write it even if the directory has no status file yet.
-    """
+    """Write the final status, unless another run holds the directory, or it has none and `keep_status` is not set."""
     if get_rank():
         return
     previous_status = read_status(status.run_dir)

@@ -1,4 +1,4 @@
-"""Signal handling: save a checkpoint and exit at the next step on SIGINT, SIGTERM and preemption signals."""
+"""Signal handling: save a checkpoint and exit at the next step on SIGINT, SIGTERM, SIGHUP and preemption signals."""
 
 import signal
 import sys
@@ -11,6 +11,7 @@ from typing import Any
 from cnn_classifier.errors import TERMINATED_EXIT_CODE
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP = getattr(signal, "SIGHUP", None)  # the terminal was closed; `nohup` ignores it; Windows does not have it
 # SLURM and other schedulers send these before they kill a job, to one process or to all. Windows has neither.
 PREEMPTION_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
@@ -32,9 +33,8 @@ class SignalHandler:
     def install(self) -> None:
         """Install the handlers. Python allows this in the main thread only; in other threads, do nothing."""
         if threading.current_thread() is threading.main_thread() and not self.handlers:
-            self.handlers = {
-                signum: signal.signal(signum, self.receive) for signum in (*STOP_SIGNALS, *PREEMPTION_SIGNALS)
-            }
+            signals = (*STOP_SIGNALS, *PREEMPTION_SIGNALS, *handled_hangup())
+            self.handlers = {signum: signal.signal(signum, self.receive) for signum in signals}
 
     def restore(self) -> None:
         """Restore the previous handlers."""
@@ -62,9 +62,14 @@ def exception_for(signum: int) -> BaseException:
     return KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(TERMINATED_EXIT_CODE)
 
 
+def handled_hangup() -> tuple[int, ...]:
+    """Return SIGHUP, unless it is ignored."""
+    return (HANGUP,) if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN else ()
+
+
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Raise `SystemExit` on SIGTERM within this context, so that open files and processes are closed."""
+    """Raise `SystemExit` on SIGTERM and SIGHUP within this context, so that open files and processes are closed."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
         raise exception_for(signum)
@@ -72,8 +77,9 @@ def sigterm_raises() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, handler)
+    previous = {signum: signal.signal(signum, handler) for signum in (signal.SIGTERM, *handled_hangup())}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for signum, previous_handler in previous.items():
+            signal.signal(signum, previous_handler)

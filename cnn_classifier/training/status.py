@@ -11,8 +11,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cnn_classifier.config.secrets import redact_overrides
+from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import ConfigError, StorageError
-from cnn_classifier.files import STATUS_FILE, ensure_writable_dir, write_json
+from cnn_classifier.files import (
+    CHECKPOINT_DIR,
+    CONFIG_FILE,
+    REPORT_JSON,
+    STATUS_FILE,
+    display_path,
+    ensure_writable_dir,
+    write_json,
+)
 
 LOCK_FILE = ".lock"
 RUNNING, DONE, FAILED, INTERRUPTED, PRUNED, KILLED = "running", "done", "failed", "interrupted", "pruned", "killed"
@@ -83,6 +92,58 @@ def read_status(run_dir: Path) -> Status | None:
     return status
 
 
+def check_new_run_dir(run_dir: Path) -> None:
+    """Check that a new run overwrites nothing: its directory is new, empty, or of a run that saved no checkpoint.
+
+    Raises:
+        ConfigError: If the directory holds a run or other files, or is a file.
+    """
+    if not run_dir.exists():
+        return
+    name = display_path(run_dir)
+    if not run_dir.is_dir():
+        raise ConfigError(f"run_dir={name} is a file: expected a new directory, such as run_dir={name}-2")
+    if is_locked(run_dir):
+        raise in_use_error(run_dir)
+    status = read_status(run_dir)
+    if (run_dir / REPORT_JSON).exists() or any((run_dir / CHECKPOINT_DIR).glob("*.ckpt")):
+        state = "a finished run" if status is None or status.state == DONE else f"a run that is {status.state}"
+        raise ConfigError(
+            f"run_dir={name} holds {state}: continue it with resume={name}, or choose another name, such as "
+            f"run_dir={name}-2"
+        )
+    is_run = status is not None or (run_dir / CONFIG_FILE).exists()
+    if not is_run and (names := [path.name for path in run_dir.iterdir() if not path.name.startswith(".")]):
+        raise ConfigError(
+            f"run_dir={name} contains other files, such as {min(names)}: expected a new or an empty directory"
+        )
+
+
+def check_outside_dataset(run_dir: Path, index: DatasetIndex) -> None:
+    """Check that the figures of a run will not become images of its dataset, which is scanned from folders.
+
+    Raises:
+        ConfigError: If the run directory is inside a folder that is scanned.
+    """
+    root, run_path = index.root.resolve(), run_dir.resolve()
+    if not run_path.is_relative_to(root) or not all(sample.path.is_relative_to(index.root) for sample in index.samples):
+        return
+    splits = {sample.path.relative_to(index.root).parts[0] for sample in index.samples if sample.split is not None}
+    has_classes = any(sample.split is None for sample in index.samples)  # otherwise only the split folders are read
+    if run_path == root or has_classes or run_path.relative_to(root).parts[0] in splits:
+        raise ConfigError(
+            f"run_dir={display_path(run_dir)} is inside the dataset {index.root}, so that its figures would become "
+            f"training images: choose a directory outside, such as run_dir={root.parent / 'outputs' / 'first'}"
+        )
+
+
+def in_use_error(run_dir: Path) -> ConfigError:
+    """Return the error for a directory that another process has locked."""
+    status = read_status(run_dir)
+    holder = f" by process {status.pid} on {status.host}" if status else ""
+    return ConfigError(f"run_dir={run_dir} is in use{holder}; wait for that run, or choose another run_dir")
+
+
 @contextmanager
 def run_lock(run_dir: Path) -> Iterator[None]:
     """Lock a run directory for this process. The lock is released when the process exits, even after a crash.
@@ -98,11 +159,7 @@ def run_lock(run_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        status = read_status(run_dir)
-        holder = f" by process {status.pid} on {status.host}" if status else ""
-        raise ConfigError(
-            f"run_dir={run_dir} is in use{holder}; wait for that run, or choose another run_dir"
-        ) from error
+        raise in_use_error(run_dir) from error
     try:
         yield
     finally:

@@ -19,9 +19,9 @@ class CheckpointPaths(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         states = checkpoint.get("callbacks", {})
         for callback in trainer.checkpoint_callbacks:
-            state = states.get(callback.state_key)
-            is_local = isinstance(callback, ModelCheckpoint) and callback.dirpath and "://" not in str(callback.dirpath)
-            if is_local and state and state.get("dirpath"):
+            if not isinstance(callback, ModelCheckpoint) or not callback.dirpath or "://" in str(callback.dirpath):
+                continue
+            if (state := states.get(callback.state_key)) and state.get("dirpath"):
                 new_state = relocate(state, Path(callback.dirpath), find_best=max if callback.mode == "max" else min)
                 if trainer.is_global_zero and state["best_model_path"] and not new_state["best_model_path"]:
                     print(f"{state['best_model_path']} is missing: the next epoch is the best one", file=sys.stderr)
