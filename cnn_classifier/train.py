@@ -170,9 +170,9 @@ class Run:
             "train_images_per_second": self.epoch_logger.images_per_second,
             "total_seconds": time.perf_counter() - self.start_time,
         }
-        extra = collect_environment(self.overrides)
-        extra |= {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": name_in_run(best_path, self.path)}
-        return TrainResult(best_path, write_run_report(self.path, load(), datamodule, evaluations, extra), self.path)
+        info = collect_environment(self.overrides)
+        info |= {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": name_in_run(best_path, self.path)}
+        return TrainResult(best_path, write_run_report(self.path, load(), datamodule, evaluations, info), self.path)
 
 
 def name_in_run(path: Path, run_dir: Path) -> str:

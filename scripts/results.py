@@ -7,6 +7,7 @@ the page.
 
 import argparse
 import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,10 +28,10 @@ Report = Mapping[str, Any]
 
 def format_command(report: Report) -> str:
     """Return the command of a run, without its seed and local paths."""
-    arguments = []
-    for argument in report["command"][1:]:
+    command, arguments = report["command"], []
+    for argument in shlex.split(command) if isinstance(command, str) else command:  # a list before version 0.2
         key = argument.partition("=")[0]
-        if key in ("seed", "run_dir") or argument == "train":
+        if key in ("seed", "run_dir") or "=" not in argument:
             continue
         arguments.append(f"{key}=PATH" if key in PATH_KEYS and argument != "model.weights=imagenet" else argument)
     return " ".join(["python train.py", *arguments])

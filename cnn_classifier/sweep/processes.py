@@ -11,18 +11,20 @@ from pathlib import Path
 import cnn_classifier
 from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.errors import TERMINATED_EXIT_CODE
+from cnn_classifier.training.environment import COMMAND_VARIABLE
 
 LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # environment variable of the processes that `launch_processes` starts
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
-def launch_processes(nproc_per_node: int, overrides: Sequence[str], gpus: Sequence[int] = ()) -> None:
+def launch_processes(nproc_per_node: int, overrides: Sequence[str], *, gpus: Sequence[int], command: str) -> None:
     """Run a training in several processes on this machine, as torchrun does.
 
     Args:
         nproc_per_node: The number of processes.
         overrides: The overrides of the training, including `run_dir`.
-        gpus: The indices of the GPUs to use, one per process; by default the first ones.
+        gpus: The indices of the GPUs to use, one per process; empty to use the first ones.
+        command: The shell command of the run, for its report.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -45,10 +47,10 @@ def launch_processes(nproc_per_node: int, overrides: Sequence[str], gpus: Sequen
     config_dirs = [f"--config-dir={folder}" for folder in user_config_dirs(sys.argv)]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environ = dict(os.environ)
-    os.environ.update(process_environ(nproc_per_node, gpus))
-    command = ["-m", "cnn_classifier", "train", *config_dirs, *overrides]
+    os.environ.update(process_environ(nproc_per_node, gpus) | {COMMAND_VARIABLE: command})
+    arguments = ["-m", "cnn_classifier", "train", *config_dirs, *overrides]
     try:
-        elastic_launch(launch_config, sys.executable)(*command)
+        elastic_launch(launch_config, sys.executable)(*arguments)
     except ChildFailedError:
         pass  # the caller reads the error from `status.json`
     except SignalException as error:

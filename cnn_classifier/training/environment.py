@@ -3,15 +3,21 @@
 import logging
 import os
 import platform
+import shlex
 import sys
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from cnn_classifier import __version__
+from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.config.secrets import redact_overrides
 
+# The environment variable with the command of a training in several processes, for those that it starts.
+COMMAND_VARIABLE = "CNN_CLASSIFIER_COMMAND"
 PACKAGES = (
     "torch",
     "torchvision",
@@ -25,8 +31,12 @@ PACKAGES = (
 )
 
 
-def collect_environment() -> dict[str, Any]:
-    """Return versions, hardware and command of this process, as plain data for `environment.json` and the report."""
+def collect_environment(overrides: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return versions, hardware and command of this process, as plain data for `environment.json` and the report.
+
+    Args:
+        overrides: The overrides of a training; None for other commands.
+    """
     torch = sys.modules.get("torch")  # not imported here, since exported models run without it
     versions = {"cnn_classifier": __version__, "python": platform.python_version()}
     for package in PACKAGES:
@@ -41,8 +51,29 @@ def collect_environment() -> dict[str, Any]:
             "threads": torch.get_num_threads() if torch else os.cpu_count(),
             "accelerators": [torch.cuda.get_device_name(index) for index in gpu_indices] if torch else [],
         },
-        "command": redact_overrides(sys.argv),
+        "command": os.environ.get(COMMAND_VARIABLE) or shell_command(overrides),
     }
+
+
+def shell_command(overrides: Sequence[str] | None = None) -> str:
+    """Return the command of this process, quoted for a shell, without secrets.
+
+    Args:
+        overrides: The overrides of a training, whose job may be one of a sweep; None for other commands.
+    """
+    program, arguments = Path(sys.argv[0]).name, redact_overrides(sys.argv[1:])
+    if overrides is not None:
+        config_dirs = [f"--config-dir={folder}" for folder in user_config_dirs(sys.argv)]
+        arguments = ["train", *config_dirs, *redact_overrides(overrides)]
+    if program == "train.py":
+        prefix, arguments = ["python", "train.py"], arguments[1:]
+    elif program == "__main__.py":
+        prefix = ["python", "-m", "cnn_classifier"]
+    elif program.endswith(".py") and not overrides:  # a script that calls `train`
+        prefix, arguments = ["python", sys.argv[0]], redact_overrides(sys.argv[1:])
+    else:
+        prefix = ["cnn-classifier"]
+    return shlex.join([*prefix, *arguments])
 
 
 IGNORED_WARNINGS = (

@@ -11,6 +11,7 @@ import torch
 
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.loading.loader import EpochSampler
+from cnn_classifier.data.parallel import training_slices
 
 MakeFolder = Callable[..., Path]
 
@@ -84,15 +85,37 @@ def test_images_keep_their_labels_through_the_shuffle(root: Path, sampler: str) 
         assert torch.equal(labels, torch.where(cats_are_red, 0, 1))
 
 
-def test_the_last_smaller_batch_is_left_out_in_training_only(root: Path) -> None:
+def test_every_training_image_is_used_in_every_epoch_and_no_batch_is_of_one_image(root: Path) -> None:
     data = make_data(root, batch_size=3)
     data.setup("fit")
     train, test = data.train_dataloader(), data.build_loader("test")
-    assert [len(labels) for _, labels in train] == [3] * 5  # of 16
+    assert [len(labels) for _, labels in train] == [2, 3, 3, 2, 3, 3]  # of 16
     assert [len(labels) for _, labels in test] == [3, 2]
-    assert (len(train), len(test)) == (5, 2)
+    assert (len(train), len(test)) == (6, 2)
     few = data.build_loader("val", sampler="shuffle")
-    assert [len(labels) for _, labels in few] == [2]  # a batch must be left
+    assert [len(labels) for _, labels in few] == [2]
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "world_size", "sizes"),
+    [
+        (28, 16, 1, [14, 14]),
+        (32, 16, 1, [16, 16]),
+        (3, 2, 1, [3]),
+        (3, 1, 1, [1, 1, 1]),
+        (1, 16, 1, [1]),
+        (1000, 300, 1, [250] * 4),
+        (1290, 8, 1, [8] * 161),  # drops 2, which are less than 1 %
+        (28, 8, 2, [14, 14]),
+        (9, 2, 2, [4, 5]),  # four batches of one process would leave single images
+    ],
+)
+def test_batches_are_evened_out_unless_less_than_one_percent_is_dropped(
+    num_images: int, batch_size: int, world_size: int, sizes: list[int]
+) -> None:
+    batches = training_slices(num_images, batch_size, world_size)
+    assert [batch.stop - batch.start for batch in batches] == sizes
+    assert [batch.start for batch in batches] == [0, *(batch.stop for batch in batches[:-1])]
 
 
 def test_an_unshuffled_loader_answers_in_the_order_of_its_paths(root: Path) -> None:
@@ -137,7 +160,7 @@ def test_train_size_grows_in_equal_parts_of_the_run_and_ends_with_the_largest(ro
     data = make_data(root, train_sizes=[8, 16])
 
     def sizes(epochs: int) -> list[int]:
-        trainers = (SimpleNamespace(max_epochs=epochs, current_epoch=epoch) for epoch in range(epochs))
+        trainers = (SimpleNamespace(max_epochs=epochs, max_steps=-1, current_epoch=epoch) for epoch in range(epochs))
         return [data.train_size for data.trainer in trainers]  # type: ignore[misc, assignment]
 
     assert sizes(4) == [8, 8, 16, 16]

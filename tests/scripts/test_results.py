@@ -1,6 +1,7 @@
 """Tests of the results table of the README."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ def make_run(folder: Path, accuracy: float, *arguments: str) -> Path:
     """Write the files of a run that the script reads."""
     folder.mkdir()
     report = {
-        "command": ["train.py", *arguments],
+        "command": shlex.join(["python", "train.py", *arguments]),
         "test": {"accuracy": accuracy},
         "splits": {"test": [50, 50]},
         "timing": {"total_seconds": 90.0},

@@ -58,7 +58,7 @@ def write_report_page(
         num_label_errors=len(evaluation.suspected_label_errors()),
         mistake_index_by_path={item.path: number for number, item in enumerate(gallery.mistakes)},
         config=config[:MAX_CONFIG_CHARS],
-        train_command=reproduce_command(content["command"]) if "command" in content else "",
+        train_command=content.get("command", ""),
         predict_command=format_predict_command(content, path.parent) if "checkpoint" in content else "",
         **build_data_values(content.get("data")),
     )
@@ -89,16 +89,6 @@ def select_class_rows(per_class: Sequence[Mapping[str, Any]]) -> list[Mapping[st
     if len(per_class) <= MAX_TABLE_CLASSES:
         return list(per_class)
     return sorted(per_class, key=lambda row: (row["f1"] is None, row["f1"]))[:MAX_CLASSES]
-
-
-def reproduce_command(command: Sequence[str]) -> str:
-    """Return the shell command that repeats the run."""
-    program, *arguments = command
-    if Path(program).name == "train.py":
-        return shlex.join(["python", "train.py", *arguments])
-    return shlex.join(
-        ["cnn-classifier", *([] if arguments[:1] in (["evaluate"], ["train"]) else ["train"]), *arguments]
-    )
 
 
 def build_data_values(summary: Content | None) -> dict[str, Any]:
