@@ -1,6 +1,7 @@
 """Tests of atomic folders, locks and stale partial folders."""
 
 import io
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,26 @@ from threading import Event
 import pytest
 
 from cnn_classifier.errors import StorageError, first_line, single_line
-from cnn_classifier.files import PARTIAL, atomic_dir, file_lock, is_locked, remove_stale_partials
+from cnn_classifier.files import PARTIAL, atomic_dir, file_lock, is_locked, remove_stale_partials, write_csv, write_json
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+def test_written_files_and_folders_respect_the_umask(tmp_path: Path) -> None:
+    previous = os.umask(0o027)
+    try:
+        with file_lock(tmp_path / "run"), atomic_dir(tmp_path / "run") as folder:
+            write_csv(folder / "rows.csv", [("a",)])
+            write_json(folder / "values.json", {})
+    finally:
+        os.umask(previous)
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.rglob("*")}
+    assert modes == {"run": "0o750", "run.lock": "0o640", "rows.csv": "0o640", "values.json": "0o640"}
+
+
+def test_names_that_create_private_files_are_not_used() -> None:
+    private = ("NamedTemporaryFile", "mkstemp", "save_file(")
+    for path in (Path(__file__).parents[1] / "cnn_classifier").rglob("*.py"):
+        assert not [name for name in private if name in path.read_text(encoding="utf-8")], path
 
 
 def test_second_lock_holder_waits_and_prints_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

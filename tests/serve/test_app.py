@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from starlette.testclient import TestClient
 from cnn_classifier import Predictor
 from cnn_classifier.serve.app import make_app
 from cnn_classifier.serve.bundle import load_bundle
+from cnn_classifier.serve.page import read_style
 
 JPEG = {"Content-Type": "image/jpeg"}
 
@@ -182,3 +184,10 @@ def test_json_body_with_charset_is_accepted(client: TestClient, photo: bytes) ->
     body = json.dumps({"images": [base64.b64encode(photo).decode(), base64.b64encode(encode("PNG")).decode()]})
     response = client.post("/predict", content=body, headers={"Content-Type": "application/json; charset=utf-8"})
     assert [prediction["error"] for prediction in response.json()["predictions"]] == [None, None]
+
+
+def test_styles_use_only_defined_variables() -> None:
+    style = read_style()
+    used, defined = set(re.findall(r"var\((--[\w-]+)", style)), set(re.findall(r"(--[\w-]+):", style))
+    assert used
+    assert used <= defined

@@ -19,7 +19,7 @@ from cnn_classifier.cli.main import main
 
 @pytest.fixture(scope="module")
 def service(bundle: Path) -> Iterator[ServiceProcess]:
-    with run_service(bundle) as service:
+    with run_service(bundle, "--no-access-log") as service:
         yield service
 
 

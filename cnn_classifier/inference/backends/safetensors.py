@@ -33,7 +33,7 @@ def save_safetensors(path: Path, classifier: ImageClassifier) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(INSTALL_HINT) from error
     weights: Mapping[str, Tensor] = {name: value.contiguous() for name, value in classifier.state_dict().items()}
-    # `save_file` would create the file with mode 0600.
+    # `safetensors.torch.save_file` would create the file with mode 0600.
     atomic_write(path, save(dict(weights), metadata={HPARAMS_KEY: json.dumps(dict(classifier.hparams))}))
 
 
