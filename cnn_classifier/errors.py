@@ -1,5 +1,8 @@
 """The exceptions that a user can cause, their exit codes, and helpers for one-line error messages."""
 
+import os
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -90,3 +93,10 @@ def single_line(error: BaseException) -> str:
 def root_cause(error: BaseException) -> BaseException:
     """Return the exception at the end of the chain of `raise … from …`."""
     return error if error.__cause__ is None else root_cause(error.__cause__)
+
+
+def quote_argument(argument: str) -> str:
+    """Return an argument to paste into a shell; in double quotes, which all systems have, if they are sufficient."""
+    if re.fullmatch(r"[\w./@%+=:,~-]+", argument):
+        return argument
+    return shlex.quote(argument) if os.name != "nt" and set(argument) & set('"$`\\!') else f'"{argument}"'

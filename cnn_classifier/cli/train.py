@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,16 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from cnn_classifier.config.compose import Config
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
-from cnn_classifier.config.overrides import quote_override
+from cnn_classifier.config.overrides import allow_existing, quote_override
 from cnn_classifier.config.paths import CONF_DIR, user_config_dirs
 from cnn_classifier.config.yaml_files import check_yaml_files
 from cnn_classifier.errors import ConfigError, StorageError, print_error
 from cnn_classifier.files import STATUS_FILE
 from cnn_classifier.report.text_table import format_table
-from cnn_classifier.sweep.job import run_job, sweep_resume_hint
+from cnn_classifier.sweep.job import run_job
 from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML, RESUME_OVERRIDE, Leaderboard, job_overrides
 from cnn_classifier.training.distributed import get_rank
-from cnn_classifier.training.status import Status
+from cnn_classifier.training.status import Status, sweep_resume_hint
 
 EXAMPLES = """\
 Train an image classifier on a folder of images.
@@ -83,11 +84,12 @@ def read_description(path: Path) -> str:
     return match[1] if match else ""
 
 
-def train_command(argv: Sequence[str], *, debug: bool) -> int:
+def train_command(argv: Sequence[str], start_time: float, *, debug: bool) -> int:
     """Run `train` with the command line of Hydra: overrides, `-m`, `--cfg job`, completion.
 
     Args:
         argv: The arguments after `train`.
+        start_time: The start of the command in seconds since the epoch.
         debug: Whether to print tracebacks.
 
     Returns:
@@ -103,7 +105,7 @@ def train_command(argv: Sequence[str], *, debug: bool) -> int:
         hydra_config = HydraConfig.get()
         # Not resolved: an override may contain interpolations.
         task_overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
-        run_function = run_job if leaderboard is None else leaderboard.run
+        run_function = partial(run_job, start_time=start_time) if leaderboard is None else leaderboard.run
         run_dir = Path(hydra_config.runtime.output_dir)
         statuses.append(run_function(config, run_dir, job_overrides(task_overrides), debug=debug))
         if statuses[-1].exit_code and not get_rank():
@@ -128,7 +130,7 @@ def run_hydra(task: Callable[[Config], float | None], argv: Sequence[str]) -> No
         ConfigError: If the config cannot be composed.
         StorageError: If the run directory cannot be created.
     """
-    original_argv, sys.argv = sys.argv, [sys.argv[0], *argv]
+    original_argv, sys.argv = sys.argv, [sys.argv[0], *allow_existing(argv)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of exiting with 1
     try:
         hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name="config")(task)()

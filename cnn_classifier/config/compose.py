@@ -13,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
 from cnn_classifier.config.hydra_runtime import hydra_runtime, resolve_runtime_values
 from cnn_classifier.config.overrides import (
+    allow_existing,
     drop_values_of_replaced_targets,
     quote_override,
+    resolve_mappings,
     searchpath_override,
 )
 from cnn_classifier.config.paths import CONF_DIR
@@ -39,7 +41,7 @@ def load_config(
     Raises:
         ConfigError: If the config cannot be composed, or a value is invalid.
     """
-    arguments = [*overrides]
+    arguments = allow_existing(overrides)
     if run_dir is not None:
         arguments.append(f"run_dir={quote_override(run_dir)}")
     if config_dir is not None:
@@ -114,6 +116,7 @@ def check_config(config: Config, overrides: Sequence[str]) -> None:
     # Imports Pillow; unknown keys are reported before.
     from cnn_classifier.config.schema import check_type, check_values
 
+    resolve_mappings(config)
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     changed = [override for override in parsed if override.type is OverrideType.CHANGE and not is_group(override)]
     if changed:

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cnn_classifier.config.overrides import searchpath_override
+from cnn_classifier.config.overrides import searchpath_override, shell_override
 from cnn_classifier.config.paths import CONF_DIR, user_config_dirs
 from cnn_classifier.config.signature import did_you_mean
 from cnn_classifier.errors import ConfigError, single_line
@@ -46,7 +46,7 @@ def translate_hydra_error(error: Exception, argv: Sequence[str] = ()) -> ConfigE
         key, _, value = override.partition("=")
         hint = "; add -m to sweep over the values" if "Ambiguous value" in message else ""
         return ConfigError(
-            f"{override} cannot be parsed; quote a value with special characters: \"{key}='{value}'\"{hint}"
+            f"{override} cannot be parsed; quote a value with special characters: {shell_override(key, value)}{hint}"
         )
     key = getattr(error, "full_key", None)
     return ConfigError(f"{key}: {single_line(error)}" if key else single_line(error))

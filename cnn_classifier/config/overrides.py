@@ -1,20 +1,86 @@
 """Overrides of the configuration, and the dotted keys that they use."""
 
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cnn_classifier.config.instantiate import import_target
+from cnn_classifier.errors import quote_argument
 
+MAPPING_KEYS = ("dataset.rename_classes",)
 OWN_KEYS = ("warmup_epochs", "monitor")  # values of a scheduler that `build_schedulers` reads
 
 
 def quote_override(value: str | Path) -> str:
     """Quote a value, so that Hydra reads it as a string whatever characters it contains."""
-    return "'" + str(value).replace("'", "\\'") + "'"
+    # Hydra halves the backslashes before a quote.
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda match: match[1] * 2 + "\\'" * bool(match[2]), str(value)) + "'"
+
+
+def shell_override(key: str, value: str | Path) -> str:
+    """Return an override with a text value to paste into a shell, quoted for Hydra and the shell if necessary."""
+    is_plain = re.fullmatch(r"[\w./\\@%+-]+", str(value), re.ASCII) is not None
+    return quote_argument(f"{key}={value if is_plain else quote_override(value)}")
+
+
+def normalize_override(argument: str) -> str:
+    """Return an override whose value Hydra cannot parse as one that it can, if the meaning is clear.
+
+    Hydra's grammar has neither letters other than those of ASCII outside of quotes, nor quoted keys. Text is quoted,
+    unless it has characters with a meaning in the grammar. A mapping of `MAPPING_KEYS` becomes quoted YAML.
+
+    Args:
+        argument: An argument of the command line; options and valid overrides are returned unchanged.
+    """
+    key, separator, value = argument.partition("=")
+    if not separator or argument.startswith("-") or is_valid_override(argument):
+        return argument
+    if key in MAPPING_KEYS and parse_mapping(value) is not None:
+        return f"{key}={quote_override(value)}"
+    return argument if re.search(r"[()\[\]{},]|\A['\"]", value) else f"{key}={quote_override(value)}"
+
+
+def is_valid_override(argument: str) -> bool:
+    """Return whether Hydra can parse an override."""
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
+
+
+def parse_mapping(text: str) -> dict[str, str] | None:
+    """Return the mapping of text to text that YAML such as `{"Pepper,_bell": pepper}` describes, or None."""
+    try:
+        content = yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return None
+    return content if isinstance(content, dict) and all(isinstance(v, str) for v in content.values()) else None
+
+
+def resolve_mappings(config: DictConfig) -> None:
+    """Replace YAML text under `MAPPING_KEYS`, see `normalize_override`, by the mapping that it describes."""
+    for key in MAPPING_KEYS:
+        value = OmegaConf.select(config, key)
+        if isinstance(value, str) and (mapping := parse_mapping(value)) is not None:
+            OmegaConf.update(config, key, mapping, merge=False, force_add=True)
+
+
+def allow_existing(overrides: Sequence[str]) -> list[str]:
+    """Return overrides in which `+trainer.x=` also replaces an existing value, each as of `normalize_override`.
+
+    Hydra requires `+` for new keys only, but a user cannot know which arguments of the `Trainer` `conf/trainer` has.
+    """
+    return [
+        normalize_override(f"+{override}" if override.startswith("+trainer.") else override) for override in overrides
+    ]
 
 
 def searchpath_override(directories: Sequence[str | Path]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnn_classifier.data.sources.class_names import casefold_path, pluralize
 from cnn_classifier.data.sources.listing import REJECTED_FOLDER, SORT_FOLDERS, SORT_LOG, UNREADABLE_FOLDER
-from cnn_classifier.errors import DataError, StorageError
+from cnn_classifier.errors import DataError, StorageError, quote_argument
 from cnn_classifier.files import ensure_writable_dir
 from cnn_classifier.inference.prediction import Prediction
 
@@ -64,7 +64,7 @@ class Sorter:
         except OSError as error:
             raise StorageError(
                 f"Cannot {self.mode} {source} to {target}: {error.strerror}. "
-                f"Undo the completed steps with: cnn-classifier sort --undo {self.root}"
+                f"Undo the completed steps with: cnn-classifier sort --undo {quote_argument(str(self.root))}"
             ) from error
         self.counts[name] += 1
 
@@ -72,7 +72,7 @@ class Sorter:
         """Return the number of files per folder, one per line, and the command that undoes the sorting."""
         renamed = {folder: f"  (class {name!r})" for name, folder in self.folder_by_class.items() if folder != name}
         lines = [f"{count:6}  {self.root / name}{renamed.get(name, '')}" for name, count in sorted(self.counts.items())]
-        return "\n".join([*lines, f"Undo with: cnn-classifier sort --undo {self.root}"])
+        return "\n".join([*lines, f"Undo with: cnn-classifier sort --undo {quote_argument(str(self.root))}"])
 
 
 def transfer_file(source: Path, target: Path, mode: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.data.sources.class_names import pluralize
+from cnn_classifier.errors import quote_argument
 from cnn_classifier.files import REPORT_HTML, REPORT_JSON, display_path
 from cnn_classifier.report.text_table import format_table
 
@@ -25,13 +26,14 @@ def format_run_summary(run_dir: Path, checkpoint: Path, report: Mapping[str, Any
     folder, checkpoint_path = display_path(run_dir), display_path(checkpoint)
     script = Path(sys.executable).with_name("cnn-classifier")  # if the virtual environment is not activated
     command = "cnn-classifier" if shutil.which("cnn-classifier") else display_path(script)
-    tensorboard = f"\n  tensorboard --logdir {folder}" if (run_dir / "tensorboard").is_dir() else ""
+    logdir = quote_argument(str(folder))
+    tensorboard = f"\n  tensorboard --logdir {logdir}" if (run_dir / "tensorboard").is_dir() else ""
     return (
         f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
         f"  in {seconds:.0f} s\n"
         f"  report      {folder / REPORT_HTML}, metrics in {folder / REPORT_JSON}\n"
         f"  checkpoint  {checkpoint_path}\n"
-        f"  predict     {command} predict {checkpoint_path} IMAGE|FOLDER"
+        f"  predict     {command} predict {quote_argument(str(checkpoint_path))} IMAGE|FOLDER"
         f"{tensorboard}"
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_classifier.errors import CheckpointError, first_line
+from cnn_classifier.errors import CheckpointError, first_line, quote_argument
 from cnn_classifier.inference.backends.onnx import OnnxBackend
 from cnn_classifier.inference.loading import MODEL_ONNX
 from cnn_classifier.inference.metadata import MODEL_JSON, ModelMetadata
@@ -31,7 +31,8 @@ def load_bundle(path: Path, *, num_threads: int | None = None) -> tuple[Predicto
     graph = path / MODEL_ONNX
     if not (graph.is_file() and (path / MODEL_JSON).is_file()):
         raise CheckpointError(
-            f"{path} is not an ONNX bundle. Export one with `cnn-classifier export {path} --out bundle` and serve it."
+            f"{path} is not an ONNX bundle. Export one with "
+            f"`cnn-classifier export {quote_argument(str(path))} --out bundle` and serve it."
         )
     metadata = ModelMetadata.load(path)
     predictor = Predictor(OnnxBackend(graph, num_threads=num_threads), metadata)

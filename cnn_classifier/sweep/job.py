@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnn_classifier.config.compose import Config, check_config, to_container
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
-from cnn_classifier.config.overrides import quote_override
+from cnn_classifier.config.overrides import quote_override, shell_override
 from cnn_classifier.errors import (
     INTERNAL_EXIT_CODE,
     INTERRUPTED_EXIT_CODE,
@@ -37,11 +37,18 @@ from cnn_classifier.training.status import (
     check_new_run_dir,
     is_locked,
     read_status,
+    resume_hint,
 )
 
 
 def run_job(
-    config: Config, run_dir: Path, overrides: Sequence[str], *, debug: bool, keep_status: bool = False
+    config: Config,
+    run_dir: Path,
+    overrides: Sequence[str],
+    *,
+    debug: bool,
+    keep_status: bool = False,
+    start_time: float | None = None,
 ) -> Status:
     """Run one training job and return its final status; errors are recorded in it, so that a sweep continues.
 
@@ -51,6 +58,7 @@ def run_job(
         overrides: The command-line overrides of the job.
         debug: Whether to print tracebacks and to re-raise unexpected errors.
         keep_status: Whether to write a status file even if the run failed before it started, as in a sweep.
+        start_time: The start of the command in seconds since the epoch, from which the run is timed; now by default.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -59,7 +67,7 @@ def run_job(
     config.run_dir = str(run_dir)
     status = Status(run_dir=run_dir, overrides=overrides)
     try:
-        status = run_training(config, overrides)
+        status = run_training(config, overrides, float(os.environ.get(LAUNCHED_BY_US, start_time or time.time())))
     except PrunedError as error:
         status = replace(status, state=PRUNED, exit_code=0, message=str(error))
     except ClassifierError as error:
@@ -90,7 +98,7 @@ def run_job(
     return status
 
 
-def run_training(config: Config, overrides: Sequence[str]) -> Status:
+def run_training(config: Config, overrides: Sequence[str], start_time: float) -> Status:
     """Check the config, scan the dataset, train, and print the test metrics."""
     check_config(config, overrides)
     if config.resume is None and not config.sweep.name and not get_rank():
@@ -105,13 +113,13 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
         from cnn_classifier.training.resume import apply_resume
 
         apply_resume(config)  # sets `run_dir`, where the processes write their status
-        return run_distributed(num_processes, config, overrides)
+        return run_distributed(num_processes, config, overrides, start_time)
 
     from cnn_classifier.train import train
     from cnn_classifier.training.devices import explain_out_of_memory  # imported late: torch takes seconds to import
 
     with explain_out_of_memory(config), redirect_stdout(None) if get_rank() else nullcontext():
-        result = train(config, index, overrides=overrides)
+        result = train(config, index, overrides=overrides, start_time=start_time)
     if get_rank() or result.checkpoint is None:
         return Status(run_dir=result.run_dir, overrides=overrides, state=DONE, exit_code=0)
     print(format_run_summary(result.run_dir, result.checkpoint, result.report))
@@ -130,22 +138,23 @@ def run_training(config: Config, overrides: Sequence[str]) -> Status:
     )
 
 
-def run_distributed(process_count: int, config: Config, overrides: Sequence[str]) -> Status:
+def run_distributed(process_count: int, config: Config, overrides: Sequence[str], start_time: float) -> Status:
     """Train in several processes and return the status that rank 0 wrote."""
     run_dir = Path(config.run_dir)
     run_overrides = {"run_dir": run_dir, "resume": config.resume, "sweep.name": config.sweep.name}
-    previous_status, start_time = read_status(run_dir), time.time()
+    previous_status, launch_time = read_status(run_dir), time.time()
     devices = parse_devices(to_container(config.trainer.devices))
     launch_processes(
         process_count,
         [*overrides, *(f"{key}={quote_override(value)}" for key, value in run_overrides.items() if value)],
         gpus=devices if isinstance(devices, list) else (),
         command=shell_command(overrides),
+        start_time=start_time,
     )
     status = read_status(run_dir)
     if not (run_dir / CONFIG_FILE).exists():  # the run did not start
         (run_dir / STATUS_FILE).unlink(missing_ok=True)
-    elif previous_status is not None and (run_dir / CONFIG_FILE).stat().st_mtime < start_time:
+    elif previous_status is not None and (run_dir / CONFIG_FILE).stat().st_mtime < launch_time:
         previous_status.write()  # the run was not continued
     if status is None or status == previous_status or status.state in (RUNNING, KILLED):
         last_status = status or Status(run_dir=run_dir, overrides=overrides)
@@ -180,18 +189,3 @@ def write_final_status(status: Status, *, keep_status: bool) -> None:
         progress_fields = ("epoch", "max_epochs", "val_accuracy", "val_loss")
         status = replace(status, **{name: getattr(previous_status, name) for name in progress_fields})
     status.write()
-
-
-def resume_hint(config: Config) -> str:
-    """Return how to resume a stopped run or sweep; an empty string if no checkpoint was saved."""
-    run_dir = Path(config.run_dir)
-    if config.sweep.name:
-        return sweep_resume_hint(run_dir.parent)
-    if not (run_dir / LAST_CHECKPOINT).is_file():
-        return ""
-    return f"; the last checkpoint is kept, resume with resume={display_path(run_dir)}"
-
-
-def sweep_resume_hint(sweep_dir: Path) -> str:
-    """Return how to resume a stopped sweep."""
-    return f"; finished jobs are kept, resume with the same command and sweep.resume={display_path(sweep_dir)}"

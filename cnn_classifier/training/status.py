@@ -10,12 +10,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cnn_classifier.config.overrides import shell_override
+from cnn_classifier.config.compose import Config
 from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import ConfigError, StorageError
 from cnn_classifier.files import (
     CHECKPOINT_DIR,
     CONFIG_FILE,
+    LAST_CHECKPOINT,
     REPORT_JSON,
     STATUS_FILE,
     display_path,
@@ -102,15 +105,16 @@ def check_new_run_dir(run_dir: Path) -> None:
         return
     name = display_path(run_dir)
     if not run_dir.is_dir():
-        raise ConfigError(f"run_dir={name} is a file: expected a new directory, such as run_dir={name}-2")
+        example = shell_override("run_dir", f"{name}-2")
+        raise ConfigError(f"run_dir={name} is a file: expected a new directory, such as {example}")
     if is_locked(run_dir):
         raise in_use_error(run_dir)
     status = read_status(run_dir)
     if (run_dir / REPORT_JSON).exists() or any((run_dir / CHECKPOINT_DIR).glob("*.ckpt")):
         state = "a finished run" if status is None or status.state == DONE else f"a run that is {status.state}"
         raise ConfigError(
-            f"run_dir={name} holds {state}: continue it with resume={name}, or choose another name, such as "
-            f"run_dir={name}-2"
+            f"run_dir={name} holds {state}: continue it with {shell_override('resume', name)}, or choose another "
+            f"name, such as {shell_override('run_dir', f'{name}-2')}"
         )
     is_run = status is not None or (run_dir / CONFIG_FILE).exists()
     if not is_run and (names := [path.name for path in run_dir.iterdir() if not path.name.startswith(".")]):
@@ -178,3 +182,19 @@ def is_locked(run_dir: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def resume_hint(config: Config) -> str:
+    """Return how to resume a stopped run or sweep; an empty string if no checkpoint was saved."""
+    run_dir = Path(config.run_dir)
+    if config.sweep.name:
+        return sweep_resume_hint(run_dir.parent)
+    if not (run_dir / LAST_CHECKPOINT).is_file():
+        return ""
+    return f"; the last checkpoint is kept, resume with {shell_override('resume', display_path(run_dir))}"
+
+
+def sweep_resume_hint(sweep_dir: Path) -> str:
+    """Return how to resume a stopped sweep."""
+    override = shell_override("sweep.resume", display_path(sweep_dir))
+    return f"; finished jobs are kept, resume with the same command and {override}"
