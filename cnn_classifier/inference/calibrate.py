@@ -23,6 +23,8 @@ from cnn_classifier.report.metrics.calibration import (
 from cnn_classifier.report.metrics.evaluation import Evaluation
 from cnn_classifier.training.checkpoints import add_calibration
 
+Features = tuple[Tensor, Tensor]  # the features (M, D) and `image_statistics` (M, S) of images
+
 
 def calibrate_checkpoint(
     path: Path, predictor: Predictor, images: ImageStore, samples: Sequence[Sample], references: Sequence[Sample]
@@ -41,7 +43,8 @@ def calibrate_checkpoint(
     """
     predictor = without_calibration(predictor)
     evaluation = evaluate_images(predictor, images, samples)
-    feature_bank, min_similarity = build_feature_bank(predictor, images, samples, references)
+    known, held_out = (collect_features(predictor, images, group) for group in (references, samples))
+    feature_bank, min_similarity = build_feature_bank(known, held_out)
     calibration = calibrate(evaluation.labels, evaluation.probabilities, min_similarity)
     add_calibration(path, asdict(calibration), feature_bank)
     probabilities = apply_temperature(evaluation.probabilities, calibration.temperature)
@@ -61,38 +64,37 @@ def without_calibration(predictor: Predictor) -> Predictor:
     return Predictor(backend, metadata, batch_size=predictor.batch_size)
 
 
-def build_feature_bank(
-    predictor: Predictor, images: ImageStore, samples: Sequence[Sample], references: Sequence[Sample]
-) -> tuple[FeatureBank | None, float | None]:
+def build_feature_bank(known: Features | None, held_out: Features | None) -> tuple[FeatureBank | None, float | None]:
     """Build a feature bank of training images and determine the minimum similarity on validation images.
 
-    Features and image statistics each reject `OUT_OF_DISTRIBUTION_FRACTION` of images like the validation images. The
-    limit of the statistics is that of the training images among each other if there are few validation images: unlike
-    features, statistics do not depend on the training.
+    Features and image statistics each reject `OUT_OF_DISTRIBUTION_FRACTION` of images like the validation images.
+    Statistics, unlike features, do not depend on the training, so that the distances of the training images to each
+    other determine their limit. It is higher if the validation images, given enough of them, are less similar, as those
+    of other groups are.
+
+    Args:
+        known: The features and statistics of training images.
+        held_out: Those of validation images.
 
     Returns:
-        The feature bank and the minimum similarity, or None and None if there are too few images or the model exposes
-        no features.
+        The feature bank and the minimum similarity, or None and None if there are too few images or no features.
     """
-    reference, held_out = (collect_features(predictor, images, group) for group in (references, samples))
-    if reference is None or held_out is None or len(reference[0]) < MIN_REFERENCES:
+    if known is None or held_out is None or len(known[0]) < MIN_REFERENCES:
         return None, None
-    bank = FeatureBank(*reference)
-    min_similarity = rejection_threshold(
-        bank.feature_similarities(held_out[0]).cpu().numpy(), OUT_OF_DISTRIBUTION_FRACTION
-    )
+    bank = FeatureBank(*known)
+    similarities = bank.feature_similarities(held_out[0])
+    min_similarity = rejection_threshold(similarities.cpu().numpy(), OUT_OF_DISTRIBUTION_FRACTION)
     if min_similarity is None:
         return None, None
-    has_enough = len(samples) >= RELIABLE_IMAGES
-    distances = bank.distances(held_out[1]) if has_enough else bank.leave_one_out_distances()
-    limit = rejection_threshold(-distances.cpu().numpy(), OUT_OF_DISTRIBUTION_FRACTION)
-    bank.set_scale(-float(limit or 0), min_similarity)
+    distances = [bank.leave_one_out_distances()]
+    if len(similarities) >= RELIABLE_IMAGES:
+        distances.append(bank.distances(held_out[1]))
+    limits = [rejection_threshold(-group.cpu().numpy(), OUT_OF_DISTRIBUTION_FRACTION) for group in distances]
+    bank.set_scale(max(-limit for limit in limits if limit is not None), min_similarity)
     return bank, min_similarity
 
 
-def collect_features(
-    predictor: Predictor, images: ImageStore, samples: Sequence[Sample]
-) -> tuple[Tensor, Tensor] | None:
+def collect_features(predictor: Predictor, images: ImageStore, samples: Sequence[Sample]) -> Features | None:
     """Return the features (M, D) and statistics (M, S) of at most `MAX_REFERENCES` evenly spaced images.
 
     Args:

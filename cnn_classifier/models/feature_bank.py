@@ -56,10 +56,14 @@ class FeatureBank(nn.Module):
 
     def forward(self, features: Tensor, images: Tensor) -> Tensor:
         """Return the similarities (N,) of features (N, D) and images (N, C, H, W) to the reference images."""
+        return self.similarities(features, image_statistics(images))
+
+    def similarities(self, features: Tensor, statistics: Tensor) -> Tensor:
+        """Return the similarities (N,) of features (N, D) and statistics (N, S) to the reference images."""
         similarities = self.feature_similarities(features)
         if self.statistics is None:
             return similarities
-        return torch.minimum(similarities, 1 - self.distances(image_statistics(images)).clamp(max=2))
+        return torch.minimum(similarities, 1 - self.distances(statistics).clamp(max=2))
 
     def feature_similarities(self, features: Tensor) -> Tensor:
         """Return the cosine similarity of features (N, D) to the k-th nearest reference image, shape (N,)."""
