@@ -23,6 +23,7 @@ SPLIT_FILE = "split.csv"
 STATUS_FILE = "status.json"
 METRICS_FILE = "metrics.csv"
 REPORT_JSON = "report.json"
+SOURCE_FILE = "source.txt"  # a description of decoded pixels, for `cache`
 REPORT_HTML = "report.html"
 PREDICTIONS_FILE = "predictions.csv"
 CHECKPOINT_DIR = "checkpoints"

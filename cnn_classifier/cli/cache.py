@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.errors import StorageError
-from cnn_classifier.files import cache_dir, is_locked
+from cnn_classifier.files import SOURCE_FILE, cache_dir, is_locked
 from cnn_classifier.report.text_table import format_table
 
 KINDS = {
@@ -79,7 +79,9 @@ def format_entries(entries: Iterable[Path], total_label: str) -> tuple[str, int]
         total_bytes += 0 if in_use else size
         if size:  # lock files are empty
             last_used = datetime.fromtimestamp(entry.lstat().st_mtime).strftime("%Y-%m-%d")
-            description = f"last used {last_used}  {entry.parent.name}/{entry.name}{', in use' * in_use}"
+            source = entry / SOURCE_FILE
+            content = f": {source.read_text(encoding='utf-8', errors='replace')}" if source.is_file() else ""
+            description = f"last used {last_used}  {entry.parent.name}/{entry.name}{content}{', in use' * in_use}"
             rows.append((format_size(size), description))
     return format_table(
         [*rows, (format_size(total_bytes), f"{total_label} {cache_dir()}")], right_align=[0]

@@ -29,14 +29,15 @@ def test_cache_lists_entries_and_clear_deletes_them(home: Path, capsys: Capture)
         assert main(["cache", *args]) == 0
         return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
+    (home / "packed" / "abc" / "source.txt").write_text("9 images of photos", encoding="utf-8")
     packed, dataset, total, hint = run()
     assert packed.startswith("3.0 MB last used 2")
-    assert packed.endswith(" packed/abc")
+    assert packed.endswith(" packed/abc: 9 images of photos")
     assert dataset.startswith("1.5 MB last used 2")
     assert dataset.endswith(" datasets/pets-1")
     assert total == f"4.5 MB total in {home}"
     assert hint == "delete with: cnn-classifier cache clear"
-    assert len(list(home.rglob("*.*"))) == 3
+    assert len(list(home.rglob("*.*"))) == 4
 
     assert run("clear", "packed")[-1] == f"3.0 MB deleted from {home}"
     assert (list((home / "packed").iterdir()), len(list((home / "datasets").iterdir()))) == ([], 2)

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess
 from cnn_classifier.data.parallel import NUM_DECODE_THREADS
+from cnn_classifier.data.sources.layout import common_root
 from cnn_classifier.errors import DataError, UnreadableImageError
+from cnn_classifier.files import SOURCE_FILE
 
 PREFETCH_BATCHES = 4
 Rows = npt.NDArray[np.int64]
@@ -64,7 +66,11 @@ class CachedImages:
         if any(row_by_digest.get(digest, len(pixels)) >= len(pixels) for digest in digests.values()):
             return None
         with suppress(OSError):  # the directory can belong to another user
-            os.utime(folder)  # the last use shown by `cnn-classifier cache`
+            # `cnn-classifier cache` shows the source and the last use.
+            if not (folder / SOURCE_FILE).exists():
+                source = f"{len(digests):,} images of {common_root({path.parent for path in digests})}"
+                (folder / SOURCE_FILE).write_text(source, encoding="utf-8", errors="surrogateescape")
+            os.utime(folder)
         return cls(pixels, row_by_digest, digests)
 
     def get_rows(self, paths: Sequence[Path]) -> Rows:
