@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from cnn_classifier.cli.arguments import add_model_arguments, add_threshold_argument, positive_int, print_unreadable
 from cnn_classifier.data.sources.class_names import abbreviate, pluralize
-from cnn_classifier.errors import DataError
-from cnn_classifier.files import write_csv
+from cnn_classifier.errors import DataError, StorageError
+from cnn_classifier.files import ensure_writable_dir, write_csv
 from cnn_classifier.training.environment import ignore_known_warnings
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     # A progress bar would interleave with the printed lines.
     print_lines = not (arguments.csv or arguments.json)
     predictor, paths = load_inputs(arguments)
+    if arguments.csv:
+        check_csv_path(arguments.csv)
     predictions = []
     for prediction in iter_predictions(arguments, predictor, paths, progress=not print_lines):
         predictions.append(prediction)
@@ -61,6 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps([asdict(prediction) for prediction in predictions], indent=2, ensure_ascii=False))
     report_unreadable(predictions)
     return 0
+
+
+def check_csv_path(path: Path) -> None:
+    """Raise `StorageError` if a CSV file cannot be written, before any image is predicted."""
+    if path.is_dir():
+        raise StorageError(f"--csv {path} is a folder. Expected a file such as {path / 'predictions.csv'}.")
+    ensure_writable_dir(path.parent)
 
 
 def load_inputs(arguments: argparse.Namespace) -> tuple["Predictor", list[Path]]:

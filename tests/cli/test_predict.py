@@ -72,3 +72,18 @@ def test_predict_json_and_csv_together_print_only_json(capsys: pytest.CaptureFix
     accepted, rejected, unreadable = json.loads(capsys.readouterr().out)
     assert rejected == accepted | {"path": "b.png", "rejected": True, "rejection_reason": "low_confidence"}
     assert (unreadable["label"], unreadable["rejected"], unreadable["error"]) == (None, False, "the file is empty")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (".", "--csv . is a folder. Expected a file such as predictions.csv."),
+        ("a.png/out.csv", "Cannot create a.png: File exists. Choose another folder."),
+    ],
+)
+def test_predict_csv_that_cannot_be_written_fails_before_predicting(
+    path: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(FakePredictor, "predict_iter")
+    assert predict("--csv", path) == 5
+    assert capsys.readouterr().err == f"error: {message}\n"
