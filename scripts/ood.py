@@ -171,12 +171,12 @@ def compare_scores(run: Path, folders: dict[str, Path], num_images: int) -> None
     labels = torch.tensor([sample.label for sample in subsets["train"]])
     scores = build_scores(known, labels, find_head(predictor), bank)
     old_bank = FeatureBank(held_out.features)
-    scores["features of validation images (0.1.0)"] = lambda group: old_bank.feature_similarities(group.features)
-    scores["features and image statistics (0.2.0)"] = lambda group: bank.similarities(*group[:2])
+    scores["features of validation images (formerly)"] = lambda group: old_bank.feature_similarities(group.features)
+    scores["features and image statistics (shipped)"] = lambda group: bank.similarities(*group[:2])
     thresholds = {name: rejection_threshold(score(held_out).numpy(), FRACTION) for name, score in scores.items()}
     cosines = (old_bank.features @ old_bank.features.T).fill_diagonal_(-1).topk(NUM_NEIGHBORS).values[:, -1]
-    thresholds["features of validation images (0.1.0)"] = rejection_threshold(cosines.numpy(), FRACTION)
-    thresholds["features and image statistics (0.2.0)"] = min_similarity
+    thresholds["features of validation images (formerly)"] = rejection_threshold(cosines.numpy(), FRACTION)
+    thresholds["features and image statistics (shipped)"] = min_similarity
     for name, score in scores.items():
         print(format_row(name, thresholds[name], score(test), [score(group) for group in others.values()]))
 

@@ -28,7 +28,7 @@ class FeatureBank(nn.Module):
 
     Args:
         features: The features of the reference images, shape (M, D). They are rounded to float16.
-        statistics: Their `image_statistics`, shape (M, S). None compares features only, as in version 0.1.0.
+        statistics: Their `image_statistics`, shape (M, S). None compares features only, as earlier checkpoints do.
         scale: The weight of each statistic, shape (S,), see `set_scale`. Equal weights if not given.
     """
 

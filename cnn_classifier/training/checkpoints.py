@@ -23,7 +23,7 @@ from cnn_classifier.models.feature_bank import FeatureBank
 
 CHECKPOINT_FORMAT = 2  # format 1 had no checksum
 HEADER_KEY = "cnn_classifier"
-FEATURE_BANK_KEYS = ("feature_bank", "reference_features")  # the latter in version 0.1.0
+FEATURE_BANK_KEYS = ("feature_bank", "reference_features")  # the latter in earlier checkpoints
 # The zip end record: the signature, 16 bytes, then the length of the comment (APPNOTE.TXT 4.3.16).
 ZIP_END_SIGNATURE = b"PK\x05\x06"
 CHECKSUM_PREFIX = b"sha256:"

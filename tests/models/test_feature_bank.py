@@ -100,7 +100,7 @@ def test_too_few_validation_images_remove_thresholds_and_bank(tmp_path: Path, ma
     assert few.predict(BLUE).rejected is False
 
 
-def test_bank_of_version_0_1_0_is_read(tmp_path: Path) -> None:
+def test_bank_without_image_statistics_is_read(tmp_path: Path) -> None:
     classifier = make_classifier(model=RESNET)
     calibration = {"temperature": 1.0, "threshold": 0.01, "min_similarity": 0.5}
     path = save_checkpoint(

@@ -136,7 +136,7 @@ def get_preprocess(classifier: ImageClassifier, path: str | Path) -> Preprocess:
 
 
 def read_feature_bank(checkpoint: Mapping[str, Any]) -> FeatureBank | None:
-    """Return the feature bank of a checkpoint, if it has one. Version 0.1.0 stored only features."""
+    """Return the feature bank of a checkpoint, if it has one. Earlier checkpoints stored only features."""
     if "feature_bank" in checkpoint:
         return FeatureBank.from_tensors(checkpoint["feature_bank"])
     return FeatureBank(checkpoint["reference_features"]) if "reference_features" in checkpoint else None
