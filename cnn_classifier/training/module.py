@@ -17,6 +17,7 @@ from cnn_classifier.config.instantiate import (
     to_plain,
     without_pretrained_weights,
 )
+from cnn_classifier.config.trainer import PRECISIONS, UNSUPPORTED_PRECISIONS, check_name
 from cnn_classifier.data.images.preprocess import Preprocess
 from cnn_classifier.data.loading.augment import normalize, to_float
 from cnn_classifier.data.loading.loader import Batch
@@ -150,8 +151,9 @@ class ImageClassifier(LightningModule):
             self.log(f"{stage}/{name}", metric, on_step=False, on_epoch=True)
 
     def configure_optimizers(self) -> Any:
-        optimizer = optim.build_optimizer(self.hparams["optimizer"], self.network)
         trainer = self.trainer
+        check_name("precision", trainer.precision, PRECISIONS, UNSUPPORTED_PRECISIONS)
+        optimizer = optim.build_optimizer(self.hparams["optimizer"], self.network)
         steps_per_epoch, total_steps = 1, 1.0  # if nothing is trained
         if trainer.limit_train_batches and trainer.max_steps:
             steps_per_epoch = math.ceil(count_train_batches(trainer) / trainer.accumulate_grad_batches)
