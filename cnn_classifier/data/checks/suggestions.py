@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn_classifier.data.sources.class_names import abbreviate, pluralize
 
-# A center crop removes more than a quarter of the area above this aspect ratio.
+# Above this aspect ratio, a center crop removes more than a quarter of the area.
 MAX_CROP_ASPECT_RATIO = 4 / 3
 SMALL_IMAGE_SIZE = 64  # pixels, the shorter side
 MIN_INPUT_SIZE = 32  # pixels; the default models downsample four times
@@ -64,8 +64,8 @@ def suggest_fixes(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) 
     long_fraction = sum(max(size) > MAX_CROP_ASPECT_RATIO * min(size) for size in sizes) / max(1, len(sizes))
     if long_fraction > 0.25:
         messages.append(
-            f"A center crop would remove more than a quarter of the area of {long_fraction:.0%} of the images. "
-            "Use dataset.resize=pad or dataset.resize=stretch."
+            f"One side of {long_fraction:.0%} of the images is over {MAX_CROP_ASPECT_RATIO:.2f} times the other. "
+            "dataset.resize=pad keeps their shapes; stretch, the default, does not, and crop removes parts of them."
         )
     if sizes and np.median([min(size) for size in sizes]) < SMALL_IMAGE_SIZE:
         image_size = max(MIN_INPUT_SIZE, int(np.median([max(size) for size in sizes])))
