@@ -2,12 +2,16 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from cnn_classifier.errors import ClassifierError, ConfigError
 
 T = TypeVar("T")
+# The files of drivers for NVIDIA (also Jetson), AMD, Intel, and GPUs in WSL and virtual machines.
+DEVICE_FILES = ("nv*", "kfd", "dri", "dxg", "accel*")
 
 
 def get_rank() -> int:
@@ -47,7 +51,7 @@ def resolve_processes(trainer_config: MutableMapping[str, Any]) -> int:
     if trainer_config["num_nodes"] > 1:
         raise ConfigError(
             f"trainer.num_nodes={trainer_config['num_nodes']}: start the command with torchrun on each machine, which "
-            "sets it; docs/train.md shows how"
+            "sets it; see docs/sweeps.md"
         )
     devices: Any = parse_devices(trainer_config["devices"])
     if devices != 1 or trainer_config["strategy"] != "auto" or trainer_config["accelerator"] not in ("auto", "cpu"):
@@ -89,18 +93,23 @@ def check_accelerator(accelerator: str) -> int:
     Raises:
         ConfigError: If this machine has no such accelerator.
     """
-    if accelerator == "cpu":
-        return 0
+    found, count = find_accelerator() if accelerator != "cpu" else ("cpu", 0)
+    if accelerator not in ("auto", found) and not (accelerator == "gpu" and found in ("cuda", "mps")):
+        raise ConfigError(
+            f"trainer.accelerator={accelerator}: PyTorch finds no such device on this machine; use trainer=auto or "
+            "trainer=cpu, or install a PyTorch build that supports the device (the command doctor lists devices)"
+        )
+    return count
+
+
+def find_accelerator() -> tuple[str, int]:
+    """Return the type and number of the available accelerators, `("cpu", 0)` if there are none."""
+    if sys.platform == "linux" and not any(match for name in DEVICE_FILES for match in Path("/dev").glob(name)):
+        return "cpu", 0  # without the import of torch, which takes a second or more
     import torch
 
     device = torch.accelerator.current_accelerator(check_available=True)
-    found = device.type if device is not None else "cpu"
-    if accelerator not in ("auto", found) and not (accelerator == "gpu" and found in ("cuda", "mps")):
-        raise ConfigError(
-            f"trainer.accelerator={accelerator}: PyTorch {torch.__version__} finds no such device on this machine; use "
-            "trainer=auto or trainer=cpu, or install a PyTorch build that supports the device (doctor lists devices)"
-        )
-    return 0 if device is None else torch.accelerator.device_count()
+    return ("cpu", 0) if device is None else (device.type, torch.accelerator.device_count())
 
 
 def parse_devices(devices: int | str | Sequence[int]) -> int | list[int] | Literal["all"]:

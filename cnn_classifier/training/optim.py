@@ -78,7 +78,9 @@ class CosineOneCycleLR(LambdaLR):
 
 
 class CosineDecayLR(CosineAnnealingLR):
-    """Torch's `CosineAnnealingLR` that, on resume, ends at the last epoch of the resumed run, not of the earlier one.
+    """Torch's `CosineAnnealingLR`, which refuses to resume with another number of epochs.
+
+    The checkpoint of a finished run has a learning rate of 0, from which torch's recursive formula never rises.
 
     Args:
         optimizer: The optimizer, whose learning rates are the maximum.
@@ -90,7 +92,17 @@ class CosineDecayLR(CosineAnnealingLR):
         super().__init__(optimizer, T_max, eta_min)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict | {"T_max": self.T_max})
+        """Load the state of a checkpoint.
+
+        Raises:
+            ConfigError: If the earlier run had another number of epochs.
+        """
+        if state_dict["T_max"] != self.T_max:
+            raise ConfigError(
+                f"scheduler=cosine ends at epoch {state_dict['T_max']} in the run to resume, not at {self.T_max}; "
+                "resume with the same trainer.max_epochs, or start a new run"
+            )
+        super().load_state_dict(state_dict)
 
 
 def build_schedulers(

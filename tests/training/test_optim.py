@@ -99,3 +99,15 @@ def test_plateau_scheduler_has_its_monitor() -> None:
     )
     assert [(entry["interval"], entry.get("monitor")) for entry in entries] == [("epoch", "val/loss"), ("step", None)]
     assert entries[0]["scheduler"].patience == 3
+
+
+def test_cosine_schedule_refuses_to_resume_with_another_number_of_epochs() -> None:
+    cosine = {"_target_": "cnn_classifier.training.optim.CosineDecayLR", "T_max": None, "warmup_epochs": 0.0}
+
+    def build(total_steps: int) -> Any:
+        optimizer = torch.optim.SGD(network().parameters(), lr=1.0)
+        return build_schedulers(cosine, optimizer, steps_per_epoch=10, total_steps=total_steps)[0]["scheduler"]
+
+    build(40).load_state_dict(build(35).state_dict())
+    with pytest.raises(ConfigError, match="scheduler=cosine ends at epoch 4 in the run to resume, not at 5"):
+        build(50).load_state_dict(build(40).state_dict())

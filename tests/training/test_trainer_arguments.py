@@ -23,6 +23,7 @@ from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.schema import check_values
 from cnn_classifier.config.trainer import UNSUPPORTED, TrainerConfig
 from cnn_classifier.errors import ConfigError
+from cnn_classifier.training import distributed
 from cnn_classifier.training.callbacks.ema import WeightEMA
 from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
 from cnn_classifier.training.callbacks.last_checkpoint import LastCheckpoint
@@ -314,7 +315,7 @@ def test_argument_that_machine_or_data_do_not_support_is_an_error_that_leaves_no
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    monkeypatch.setattr(distributed, "find_accelerator", lambda: ("cpu", 0))
     command = ["train", "dataset=folder", f"dataset.root={photos}", "model=baseline", "trainer.max_epochs=1"]
     assert main([*command, "trainer=cpu", "scheduler=constant", *override.split()]) == 2
     assert message in capsys.readouterr().err
