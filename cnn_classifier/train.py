@@ -31,7 +31,7 @@ from cnn_classifier.inference.evaluate import evaluate_images, explain_predictio
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.report.metrics.calibration import few_images_warnings
 from cnn_classifier.report.metrics.evaluation import Evaluation
-from cnn_classifier.report.write import write_report, write_samples
+from cnn_classifier.report.write import name_in_run, write_report, write_samples
 from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, check_lightning, fit
 from cnn_classifier.training.callbacks.checkpoint_paths import CheckpointPaths
 from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
@@ -62,19 +62,26 @@ class TrainResult:
     run_dir: Path
 
 
-def train(config: Config, index: DatasetIndex | None = None, *, overrides: Sequence[str] = ()) -> TrainResult:
+def train(
+    config: Config,
+    index: DatasetIndex | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    start_time: float | None = None,
+) -> TrainResult:
     """Train the configured model and evaluate its best checkpoint.
 
     Args:
         config: The composed configuration, see `load_config`. Its `auto` values are resolved in place.
         index: The scanned dataset; scanned here if not given.
         overrides: The command-line overrides, recorded in `status.json`.
+        start_time: The start of the command in seconds since the epoch, from which the run is timed; now by default.
 
     Raises:
         ClassifierError: If the configuration, the data or a checkpoint is invalid, the loss diverges, or another run
             uses the run directory.
     """
-    run = Run(config, overrides)
+    run = Run(config, overrides, start_time or time.time())
     index = index or scan_source(DatasetConfig(**to_container(config.dataset)))
     ckpt_path, reasons = resolve_config(config, index)
     seed_everything(config.seed, verbose=False)
@@ -97,14 +104,15 @@ class Run:
     Args:
         config: The configuration of the run.
         overrides: The command-line overrides, recorded in `status.json`.
+        start_time: The start of the command in seconds since the epoch.
     """
 
-    def __init__(self, config: Config, overrides: Sequence[str]) -> None:
+    def __init__(self, config: Config, overrides: Sequence[str], start_time: float) -> None:
         ignore_known_warnings()
         tune_malloc()
         check_lightning(config)
         self.config, self.overrides = config, overrides
-        self.start_time = self.fit_start_time = time.perf_counter()
+        self.start_time = self.fit_start_time = start_time
 
     @property
     def path(self) -> Path:
@@ -136,7 +144,7 @@ class Run:
 
     def write_inputs(self, datamodule: ImageFolderDataModule, ckpt_path: Path | None, reasons: Sequence[str]) -> None:
         """Save configuration, environment and split, and print a summary of the data and of the resolved values."""
-        self.fit_start_time = time.perf_counter()
+        self.fit_start_time = time.time()
         if not self.writes_files:
             return
         save_config(self.config, self.path / CONFIG_FILE)
@@ -150,7 +158,7 @@ class Run:
 
     def finish(self, trainer: Trainer, datamodule: ImageFolderDataModule) -> TrainResult:
         """Calibrate and evaluate the best checkpoint, and write the report."""
-        fit_end_time = time.perf_counter()
+        fit_end_time = time.time()
         if self.config.trainer.fast_dev_run:
             return TrainResult(None, {}, self.path)
         best_path = get_best_checkpoint(trainer, self.path)
@@ -164,21 +172,15 @@ class Run:
         log_test_metrics(trainer.loggers, evaluations["test"].scores(), trainer.global_step)
         if self.config.test_time_flip:
             evaluations["test_flip"] = evaluate_images(load(), store, splits["test"], flip=True)
-        timing = {
+        info = collect_environment(self.overrides)
+        info |= {"epochs": self.epoch_logger.history, "checkpoint": name_in_run(best_path, self.path)}
+        info["timing"] = {
             "prepare_seconds": self.fit_start_time - self.start_time,
             "fit_seconds": fit_end_time - self.fit_start_time,
             "train_images_per_second": self.epoch_logger.images_per_second,
-            "total_seconds": time.perf_counter() - self.start_time,
         }
-        info = collect_environment(self.overrides)
-        info |= {"epochs": self.epoch_logger.history, "timing": timing, "checkpoint": name_in_run(best_path, self.path)}
-        return TrainResult(best_path, write_run_report(self.path, load(), datamodule, evaluations, info), self.path)
-
-
-def name_in_run(path: Path, run_dir: Path) -> str:
-    """Return a path relative to the run directory, which may be moved; the path itself if it is elsewhere."""
-    path, run_dir = path.resolve(), run_dir.resolve()
-    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(path)
+        report = write_run_report(self.path, load(), datamodule, evaluations, self.start_time, info)
+        return TrainResult(best_path, report, self.path)
 
 
 def write_run_report(
@@ -186,15 +188,13 @@ def write_run_report(
     predictor: Predictor,
     datamodule: ImageFolderDataModule,
     evaluations: dict[str, Evaluation],
+    start_time: float,
     extra: dict[str, Any],
 ) -> dict[str, Any]:
     """Write `report.html`, `report.json` and their figures, and return the content of `report.json`."""
-    paths_by_class: dict[str, list[str]] = {name: [] for name in datamodule.class_names}
-    for sample in datamodule.splits["train"]:
-        paths_by_class[datamodule.class_names[sample.label]].append(str(sample.path))
-    write_samples(run_dir, paths_by_class, datamodule.preprocess.load)
+    write_samples(run_dir, datamodule.splits["train"], datamodule.class_names, datamodule.preprocess.load)
     summary = {k: v for k, v in datamodule.prepared.summary.items() if k != "shapes"}  # thousands of image sizes
     scores = {name: evaluation.scores() for name, evaluation in evaluations.items() if name != "test"}
     content = {"splits": datamodule.class_counts, "data": summary, **extra}
     explain = partial(explain_predictions, predictor)
-    return write_report(run_dir, evaluations["test"], datamodule.preprocess, explain, **scores, **content)
+    return write_report(run_dir, evaluations["test"], datamodule.preprocess, explain, start_time, **scores, **content)

@@ -3,12 +3,16 @@
 The modules of a command are imported when it runs, so that help and usage errors do not wait for torch.
 """
 
+import atexit
+import gc
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
+from cnn_classifier.auto.budget import process_start_time
 from cnn_classifier.cli.streams import READER_ERRORS, OutputClosedError, robust_streams
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, StorageError, print_error
 
@@ -26,8 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exception: With `--debug`, the error itself.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    start_time = time.time() if argv is not None else process_start_time()
+    if argv is None:
+        atexit.register(leave_quickly)  # registered first, so that it runs last
     with robust_streams(stops=args[:1] == ["predict"]) as files:
-        exit_code = run_and_print_error(args)
+        exit_code = run_and_print_error(args, start_time)
         lost = [file.error for file in files if file.error and file.error.errno not in READER_ERRORS]
         if not lost:
             return exit_code
@@ -36,12 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_error(message, exit_code or (0 if args[0] == "train" else StorageError.exit_code))
 
 
-def run_and_print_error(args: Sequence[str]) -> int:
-    """Run a command and return its exit code; an error is printed, or raised with `--debug`."""
+def leave_quickly() -> None:
+    """Skip the collection of all objects when the process ends, which takes seconds after an import of torch."""
+    gc.disable()
+    gc.freeze()
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # nanobind reports the objects that are left
+
+
+def run_and_print_error(args: Sequence[str], start_time: float) -> int:
+    """Run a command that started at a time, and return its exit code; an error is printed, or raised with `--debug`."""
     debug = "--debug" in args
     try:
         with quiet_output(args):
-            exit_code = run_command([arg for arg in args if arg not in ("--debug", "--quiet")], debug=debug)
+            command_args = [arg for arg in args if arg not in ("--debug", "--quiet")]
+            exit_code = run_command(command_args, start_time, debug=debug)
         sys.stdout.flush()
         return exit_code
     except KeyboardInterrupt as error:
@@ -76,17 +92,18 @@ def quiet_output(args: Sequence[str]) -> Iterator[None]:
         del os.environ[QUIET_VARIABLE]
 
 
-def run_command(args: Sequence[str], *, debug: bool) -> int:
-    """Run a command with its arguments and return its exit code."""
+def run_command(args: Sequence[str], start_time: float, *, debug: bool) -> int:
+    """Run a command with its arguments and return its exit code; `start_time` is in seconds since the epoch."""
     if args[:1] == ["train"]:
-        return run_train(args[1:], debug=debug)
+        return run_train(args[1:], start_time, debug=debug)
     from cnn_classifier.cli.parser import build_parser
 
     arguments = build_parser().parse_args(args)
+    arguments.start_time = start_time
     return arguments.command(arguments)
 
 
-def run_train(args: Sequence[str], *, debug: bool) -> int:
+def run_train(args: Sequence[str], start_time: float, *, debug: bool) -> int:
     """Run `train`, whose command line is parsed by Hydra, or print its help."""
     from cnn_classifier.cli.train import format_train_help, train_command
 
@@ -96,4 +113,4 @@ def run_train(args: Sequence[str], *, debug: bool) -> int:
     from cnn_classifier.training.signals import sigterm_raises
 
     with sigterm_raises():
-        return train_command(args, debug=debug)
+        return train_command(args, start_time, debug=debug)

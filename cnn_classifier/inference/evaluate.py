@@ -1,6 +1,7 @@
 """Evaluation of a model on labeled images."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from cnn_classifier.data.sources.class_names import (
     compose_accents,
     find_similar,
     keep_classes,
+    pluralize,
     rename_classes,
 )
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.sources.resolve import scan_for_evaluation
+from cnn_classifier.data.splits.split_csv import read_split_digests
 from cnn_classifier.errors import CheckpointError, DataError
+from cnn_classifier.files import CONFIG_FILE, SPLIT_FILE
 from cnn_classifier.inference.backends import ModelOutput
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.progress import progress_bar
@@ -102,7 +106,38 @@ def evaluate_folder(predictor: Predictor, folder: str | Path) -> Evaluation:
         images = cache_writer.finalize({sample.path: audit.digests[sample.path] for sample in readable})
     evaluation = evaluate_images(predictor, images, readable)
     unreadable = {str(path): reason for path, reason in audit.unreadable.items()}
-    return replace(evaluation, unreadable=unreadable, notes=index.notes)
+    digests = [audit.digests[sample.path] for sample in readable]
+    return replace(evaluation, unreadable=unreadable, notes=index.notes, digests=digests)
+
+
+def count_seen_images(model: Path, digests: Sequence[str]) -> dict[str, int] | None:
+    """Count the images that were in the training or validation split of a model, also under another name.
+
+    Args:
+        model: The path of the checkpoint, run directory or bundle.
+        digests: The SHA-256 of each image.
+
+    Returns:
+        The number of images in `train` and in `val`; None if no run directory around the model has a `split.csv` with
+        digests.
+    """
+    for folder in (model, *model.absolute().parents[:2], *model.resolve().parents[:2]):
+        if (folder / CONFIG_FILE).is_file() and (split_by_digest := read_split_digests(folder / SPLIT_FILE)):
+            counts = Counter(split_by_digest.get(digest) for digest in digests)
+            return {split: counts[split] for split in ("train", "val")}
+    return None
+
+
+def describe_seen_images(seen: Mapping[str, int] | None, num_images: int) -> str | None:
+    """Return a warning about an evaluation on images of the training run, None if there are none."""
+    if seen is None:
+        return "Unknown whether these images were trained on: there is no split.csv with digests beside the model."
+    if not any(seen.values()):
+        return None
+    return (
+        f"WARNING: {seen['train']:,} of the {pluralize(num_images, 'image')} were in the training split of this model "
+        f"and {seen['val']:,} in its validation split: the metrics are too optimistic. Evaluate on other images."
+    )
 
 
 def map_labels_to_model(index: DatasetIndex, class_names: Sequence[str]) -> DatasetIndex:

@@ -1,10 +1,12 @@
 """Writing of `report.html`, `report.json`, CSV tables and `figures/` to a run directory."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess
+from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.files import CONFIG_FILE, REPORT_HTML, REPORT_JSON, ensure_writable_dir, write_json
 from cnn_classifier.report.charts import figures
 from cnn_classifier.report.formatting import evenly_spaced
@@ -19,7 +21,12 @@ LoadImageFn = Callable[[str], Pixels]
 
 
 def write_report(
-    folder: Path, evaluation: Evaluation, preprocess: Preprocess, explain: ExplainFn, **extra: Any
+    folder: Path,
+    evaluation: Evaluation,
+    preprocess: Preprocess,
+    explain: ExplainFn,
+    start_time: float | None = None,
+    **extra: Any,
 ) -> dict[str, Any]:
     """Write the report of an evaluation and return the content of `report.json`.
 
@@ -28,6 +35,7 @@ def write_report(
         evaluation: The predictions on the test images.
         preprocess: The preprocessing of the model, which loads an image as network input.
         explain: A function that computes Grad-CAM heat maps.
+        start_time: The start of the command in seconds since the epoch; `timing.total_seconds` includes the figures.
         **extra: Further entries of `report.json`. `epochs` are plotted as learning curves, `splits` as the class
             distribution.
     """
@@ -48,30 +56,42 @@ def write_report(
     if "splits" in extra:
         distribution_figure = figures.plot_class_distribution(extra["splits"], evaluation.class_names)
         figures.save_png(distribution_figure, figures_dir / "class_distribution.png")
+    gallery = build_gallery(evaluation, preprocess, explain)
+    if start_time is not None:
+        content["timing"] = content.get("timing", {}) | {"total_seconds": time.time() - start_time}
     config_path = folder / CONFIG_FILE
     write_report_page(
         folder / REPORT_HTML,
         content,
         evaluation,
-        gallery=build_gallery(evaluation, preprocess, explain),
+        gallery=gallery,
         config=config_path.read_text(encoding="utf-8") if config_path.is_file() else "",
     )
     write_json(folder / REPORT_JSON, content)
     return content
 
 
-def write_samples(folder: Path, samples: Mapping[str, Sequence[str]], load_image: LoadImageFn) -> None:
+def name_in_run(path: Path, run_dir: Path) -> str:
+    """Return a path relative to the run directory, which may be moved; the path itself if it is elsewhere."""
+    path, run_dir = path.resolve(), run_dir.resolve()
+    return path.relative_to(run_dir).as_posix() if path.is_relative_to(run_dir) else str(path)
+
+
+def write_samples(folder: Path, samples: Sequence[Sample], class_names: Sequence[str], load_image: LoadImageFn) -> None:
     """Write `figures/samples.png` with a few images of each class.
 
     Args:
         folder: The run directory.
-        samples: The image paths of each class, by class name.
+        samples: The images and their labels.
+        class_names: The name of each label.
         load_image: A function that loads the pixels of an image.
     """
-    images_per_class = max(1, MAX_GRID_IMAGES // len(samples))
-    selected = [(name, path) for name, paths in samples.items() for path in evenly_spaced(paths, images_per_class)][
-        : 2 * MAX_GRID_IMAGES
-    ]
+    paths_by_class: dict[str, list[str]] = {name: [] for name in class_names}
+    for sample in samples:
+        paths_by_class[class_names[sample.label]].append(str(sample.path))
+    count = max(1, MAX_GRID_IMAGES // len(class_names))
+    selected = [(name, path) for name, paths in paths_by_class.items() for path in evenly_spaced(paths, count)]
+    selected = selected[: 2 * MAX_GRID_IMAGES]
     grid = figures.plot_image_grid([load_image(path) for _, path in selected], [name for name, _ in selected])
     figures.save_png(grid, ensure_writable_dir(folder / "figures") / "samples.png")
 

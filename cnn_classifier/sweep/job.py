@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnn_classifier.config.compose import Config, check_config, to_container
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
-from cnn_classifier.config.overrides import quote_override, shell_override
+from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.errors import (
     INTERNAL_EXIT_CODE,
     INTERRUPTED_EXIT_CODE,
@@ -20,7 +20,7 @@ from cnn_classifier.errors import (
     PrunedError,
     print_error,
 )
-from cnn_classifier.files import CONFIG_FILE, LAST_CHECKPOINT, STATUS_FILE, display_path, remove_if_empty
+from cnn_classifier.files import CONFIG_FILE, STATUS_FILE, remove_if_empty
 from cnn_classifier.report.console import format_run_summary
 from cnn_classifier.sweep.processes import LAUNCHED_BY_US, launch_processes
 from cnn_classifier.training.distributed import get_rank, parse_devices, resolve_processes

@@ -13,11 +13,13 @@ from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.errors import TERMINATED_EXIT_CODE
 from cnn_classifier.training.environment import COMMAND_VARIABLE
 
-LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # environment variable of the processes that `launch_processes` starts
+LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # the start of the command, in the environment of its processes
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
-def launch_processes(nproc_per_node: int, overrides: Sequence[str], *, gpus: Sequence[int], command: str) -> None:
+def launch_processes(
+    nproc_per_node: int, overrides: Sequence[str], *, gpus: Sequence[int], command: str, start_time: float
+) -> None:
     """Run a training in several processes on this machine, as torchrun does.
 
     Args:
@@ -25,6 +27,7 @@ def launch_processes(nproc_per_node: int, overrides: Sequence[str], *, gpus: Seq
         overrides: The overrides of the training, including `run_dir`.
         gpus: The indices of the GPUs to use, one per process; empty to use the first ones.
         command: The shell command of the run, for its report.
+        start_time: The start of that command in seconds since the epoch.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -47,7 +50,8 @@ def launch_processes(nproc_per_node: int, overrides: Sequence[str], *, gpus: Seq
     config_dirs = [f"--config-dir={folder}" for folder in user_config_dirs(sys.argv)]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environ = dict(os.environ)
-    os.environ.update(process_environ(nproc_per_node, gpus) | {COMMAND_VARIABLE: command})
+    added = {COMMAND_VARIABLE: command, LAUNCHED_BY_US: str(start_time)}
+    os.environ.update(process_environ(nproc_per_node, gpus) | added)
     arguments = ["-m", "cnn_classifier", "train", *config_dirs, *overrides]
     try:
         elastic_launch(launch_config, sys.executable)(*arguments)
@@ -73,4 +77,4 @@ def process_environ(nproc_per_node: int, gpus: Sequence[int]) -> dict[str, str]:
     if gpus:
         visible = os.environ.get(VISIBLE_GPUS, "").split(",") if VISIBLE_GPUS in os.environ else None
         added[VISIBLE_GPUS] = ",".join(str(index) if visible is None else visible[index] for index in gpus)
-    return added | {LAUNCHED_BY_US: "1"}
+    return added

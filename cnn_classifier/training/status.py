@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cnn_classifier.config.overrides import shell_override
 from cnn_classifier.config.compose import Config
+from cnn_classifier.config.overrides import shell_override
 from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import ConfigError, StorageError

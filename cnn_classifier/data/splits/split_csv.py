@@ -104,6 +104,15 @@ def read_split_rows(path: Path) -> list[tuple[int, list[str]]]:
     return rows[1:]
 
 
+def read_split_digests(path: Path) -> dict[str, str]:
+    """Read the split of each image by its SHA-256, `train` if it is in several; empty without such a file."""
+    try:
+        rows = [row for _, row in read_split_rows(path) if len(row) > len(COLUMNS)]
+    except DataError:
+        return {}
+    return {row[-1]: row[2] for row in sorted(rows, key=lambda row: row[2] == "train")}
+
+
 def relative_name(path: Path, index: DatasetIndex) -> str:
     """Return a path relative to the dataset root, or the absolute path of a file outside it, with forward slashes."""
     return path.absolute().as_posix().removeprefix(f"{index.root.absolute().as_posix()}/")

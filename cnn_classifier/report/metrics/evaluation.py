@@ -38,6 +38,7 @@ class Evaluation:
         threshold: The minimum probability of the predicted class. Predictions below it are rejected.
         in_distribution: The mask of in-distribution images, bool (N,). None accepts all images.
         notes: Messages about the reading of the images.
+        digests: The SHA-256 of each image file; empty if unknown.
     """
 
     class_names: Sequence[str]
@@ -49,6 +50,7 @@ class Evaluation:
     threshold: float = 0.0
     in_distribution: npt.NDArray[np.bool_] | None = None
     notes: Sequence[str] = ()
+    digests: Sequence[str] = ()
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
