@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from lightning.pytorch.plugins.precision import Precision
@@ -66,15 +67,15 @@ class CosineOneCycleLR(LambdaLR):
     def __init__(self, optimizer: Optimizer, *, total_steps: int, pct_start: float = 0.2) -> None:
         if not 0 <= pct_start < 1:
             raise ValueError(f"pct_start={pct_start} is out of range: expected 0 <= pct_start < 1")
-        peak_step = pct_start * total_steps
+        super().__init__(
+            optimizer, partial(one_cycle_factor, peak_step=pct_start * total_steps, total_steps=total_steps)
+        )
 
-        def lr_lambda(step: int) -> float:
-            progress = (
-                (step + 1) / (peak_step + 1) if step < peak_step else 1 - (step - peak_step) / (total_steps - peak_step)
-            )
-            return (1 - math.cos(math.pi * max(progress, 0))) / 2
 
-        super().__init__(optimizer, lr_lambda)
+def one_cycle_factor(step: int, *, peak_step: float, total_steps: int) -> float:
+    """Return the factor of the learning rate at a step; a function of the module, so that spawned processes get it."""
+    progress = (step + 1) / (peak_step + 1) if step < peak_step else 1 - (step - peak_step) / (total_steps - peak_step)
+    return (1 - math.cos(math.pi * max(progress, 0))) / 2
 
 
 class CosineDecayLR(CosineAnnealingLR):
