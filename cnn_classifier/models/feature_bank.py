@@ -14,7 +14,7 @@ from torch.nn import functional
 
 NUM_NEIGHBORS = 5  # k
 # Fewer images do not determine a similarity; more would make checkpoints large.
-MIN_REFERENCES, MAX_REFERENCES = 20, 1000
+MIN_REFERENCES, MAX_REFERENCES = 20, 500
 MIN_STATISTICS_SIZE = 8  # pixels, at the coarsest scale
 EPS = 1e-3  # of pixel values from 0 to 1, a quarter of one of 255 levels
 MIN_STD = 0.05  # of logarithms; limits the weight of statistics that are constant in the training images

@@ -98,7 +98,7 @@ def rejection_threshold(
     if len(scores) < MIN_IMAGES:
         return None
     rank = max(1, int(fraction * (len(scores) + 1)))
-    return float(np.floor(1e4 * np.sort(scores)[rank - 1]) / 1e4)
+    return float(np.floor(1e4 * float(np.sort(scores)[rank - 1])) / 1e4)
 
 
 def few_images_warnings(num_images: int) -> list[str]:
