@@ -95,6 +95,7 @@ def rejection_threshold(
     Returns:
         The threshold, rounded down to four decimals, or None for fewer than `MIN_IMAGES` scores.
     """
+    scores = scores[np.isfinite(scores)]
     if len(scores) < MIN_IMAGES:
         return None
     rank = max(1, int(fraction * (len(scores) + 1)))

@@ -91,6 +91,7 @@ def test_rejection_threshold_rejects_the_stated_fraction_of_new_images() -> None
         rates = [threshold - 1 for threshold in thresholds if threshold is not None]  # of a uniform distribution
         assert np.mean(rates) == pytest.approx(expected, abs=0.003)
     assert rejection_threshold(np.ones(19)) is None
+    assert rejection_threshold(np.full(100, np.nan)) is None
     assert rejection_threshold(np.full(100, 0.87654321)) == 0.8765  # rounded down, so that equal scores are accepted
 
 
