@@ -105,7 +105,8 @@ def train_command(argv: Sequence[str], start_time: float, *, debug: bool) -> int
         hydra_config = HydraConfig.get()
         # Not resolved: an override may contain interpolations.
         task_overrides: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
-        run_function = partial(run_job, start_time=start_time) if leaderboard is None else leaderboard.run
+        run_single = partial(run_job, start_time=start_time, keep_status=False)
+        run_function = leaderboard.run if leaderboard else run_single
         run_dir = Path(hydra_config.runtime.output_dir)
         statuses.append(run_function(config, run_dir, job_overrides(task_overrides), debug=debug))
         if statuses[-1].exit_code and not get_rank():
@@ -189,12 +190,10 @@ def resolve_sweep_dir(argv: Sequence[str]) -> Path:
 
 def check_new_sweep_dir(folder: Path) -> None:
     """Raise ConfigError if a new sweep would be mixed with another one or with other files."""
-    if not folder.is_dir():
-        return
     if (folder / MULTIRUN_YAML).exists() or any(folder.glob(f"*/{STATUS_FILE}")):
         raise ConfigError(
             f"{SWEEP_DIR}{folder} holds a sweep: continue it with {RESUME_OVERRIDE}{folder}, or choose another name"
         )
-    others = [path.name for path in folder.iterdir() if not path.name.startswith(("study.log", "."))]
+    others = [path.name for path in folder.glob("[!.]*") if not path.name.startswith("study.log")]
     if others:
         raise ConfigError(f"{SWEEP_DIR}{folder} contains other files, such as {min(others)}: expected a new directory")

@@ -28,7 +28,6 @@ from cnn_classifier.training.environment import shell_command
 from cnn_classifier.training.status import (
     DONE,
     FAILED,
-    FINISHED,
     INTERRUPTED,
     KILLED,
     PRUNED,
@@ -42,13 +41,7 @@ from cnn_classifier.training.status import (
 
 
 def run_job(
-    config: Config,
-    run_dir: Path,
-    overrides: Sequence[str],
-    *,
-    debug: bool,
-    keep_status: bool = False,
-    start_time: float | None = None,
+    config: Config, run_dir: Path, overrides: Sequence[str], *, debug: bool, start_time: float, keep_status: bool
 ) -> Status:
     """Run one training job and return its final status; errors are recorded in it, so that a sweep continues.
 
@@ -57,8 +50,8 @@ def run_job(
         run_dir: The run directory.
         overrides: The command-line overrides of the job.
         debug: Whether to print tracebacks and to re-raise unexpected errors.
+        start_time: The start of the job in seconds since the epoch.
         keep_status: Whether to write a status file even if the run failed before it started, as in a sweep.
-        start_time: The start of the command in seconds since the epoch, from which the run is timed; now by default.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
@@ -67,7 +60,7 @@ def run_job(
     config.run_dir = str(run_dir)
     status = Status(run_dir=run_dir, overrides=overrides)
     try:
-        status = run_training(config, overrides, float(os.environ.get(LAUNCHED_BY_US, start_time or time.time())))
+        status = run_training(config, overrides, float(os.environ.get(LAUNCHED_BY_US, start_time)))
     except PrunedError as error:
         status = replace(status, state=PRUNED, exit_code=0, message=str(error))
     except ClassifierError as error:
@@ -93,7 +86,8 @@ def run_job(
         status = as_failed(status, INTERNAL_EXIT_CODE, message)
     finally:
         final_status = replace(status, run_dir=Path(config.run_dir))
-        write_final_status(final_status, keep_status=keep_status or LAUNCHED_BY_US in os.environ)
+        if keep_status or LAUNCHED_BY_US in os.environ or has_status_since(start_time, final_status.run_dir):
+            write_final_status(final_status)
         remove_if_empty(run_dir)  # Hydra creates it even if the run did not start or resumed in another directory
     return status
 
@@ -175,16 +169,19 @@ def as_failed(status: Status, exit_code: int, message: str) -> Status:
     return replace(status, state=FAILED, exit_code=exit_code, message=" ".join(message.split()))
 
 
-def write_final_status(status: Status, *, keep_status: bool) -> None:
-    """Write the final status, unless another run holds the directory, or it has none and `keep_status` is not set."""
+def has_status_since(start_time: float, run_dir: Path) -> bool:
+    """Return whether a status was written since a time; otherwise the run did not start."""
+    path = run_dir / STATUS_FILE
+    return path.exists() and path.stat().st_mtime >= start_time
+
+
+def write_final_status(status: Status) -> None:
+    """Write the final status, unless another run holds the directory."""
     if get_rank():
         return
     previous_status = read_status(status.run_dir)
-    if is_locked(status.run_dir) or not (keep_status or previous_status):
+    if is_locked(status.run_dir):
         return
-    is_finished = previous_status is not None and previous_status.state in FINISHED
-    if is_finished and status.state != DONE and LAUNCHED_BY_US not in os.environ:
-        return  # the finished run was not continued; `launch_processes` reads the status of the others
     if previous_status is not None and status.state != DONE:  # keep the progress of the unfinished run
         progress_fields = ("epoch", "max_epochs", "val_accuracy", "val_loss")
         status = replace(status, **{name: getattr(previous_status, name) for name in progress_fields})

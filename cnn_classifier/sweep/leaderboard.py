@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ class Leaderboard:
         job_dir = self.next_free_dir(run_dir) if previous_status is None else previous_status.run_dir
         print(f"\n{job_dir}: {' '.join(redact_overrides(overrides))}")
         try:
-            return run_job(config, job_dir, overrides, debug=debug, keep_status=True)
+            return run_job(config, job_dir, overrides, debug=debug, start_time=time.time(), keep_status=True)
         finally:
             self.write()
 

@@ -145,7 +145,9 @@ def in_use_error(run_dir: Path) -> ConfigError:
     """Return the error for a directory that another process has locked."""
     status = read_status(run_dir)
     holder = f" by process {status.pid} on {status.host}" if status else ""
-    return ConfigError(f"run_dir={run_dir} is in use{holder}; wait for that run, or choose another run_dir")
+    return ConfigError(
+        f"run_dir={display_path(run_dir)} is in use{holder}; wait for that run, or choose another run_dir"
+    )
 
 
 @contextmanager

@@ -23,7 +23,7 @@ EPOCHS = [
     for epoch in (1, 2, 3)
 ]
 RUN_INFO = {
-    "checkpoint": "outputs/my run/best.ckpt",
+    "checkpoint": "checkpoints/best.ckpt",
     "command": "python train.py dataset=folder 'dataset.root=my photos'",
     "timing": {"prepare_seconds": 2.0, "fit_seconds": 70.0, "train_images_per_second": 1234.5, "total_seconds": 75.0},
     "hardware": {"machine": "a machine", "cpus": 4, "threads": 2, "accelerators": ["a GPU"]},
@@ -81,7 +81,7 @@ def test_report_page_shows_all_sections(pets: Evaluation, tmp_path: Path) -> Non
     charts = ("Temperature scaling with T = 1.50", "a confidence below 60.0 %", "AUC 0.", "Average precision 0.")
     commands = (
         "python train.py dataset=folder 'dataset.root=my photos'",
-        "cnn-classifier predict 'outputs/my run/best.ckpt' IMAGE|FOLDER",
+        f"cnn-classifier predict {tmp_path / 'run' / 'checkpoints' / 'best.ckpt'} IMAGE|FOLDER",
         "training 1 min 10 s (1,234 images/s)",
         "a GPU, 4 CPU cores, 2 threads; a machine",
         "torch 9.9",
