@@ -24,7 +24,7 @@ ADDED_ARGUMENTS = {
     "scheduler": {"optimizer": None},
 }
 # The keys of a YAML file that are not arguments of its class.
-EXTRA_KEYS = {"scheduler": {"warmup_epochs", "monitor", "total_steps"}}
+EXTRA_KEYS = {"scheduler": {"warmup_epochs", "monitor", "total_steps", "T_max"}}
 YAML_FILES = sorted(path for path in CONF_DIR.rglob("*.yaml") if path.parent != CONF_DIR)
 # The modules of `models/` that are not an architecture.
 SHARED_MODEL_MODULES = {"__init__", "backbones", "feature_bank", "finetuning", "layers", "validation"}
