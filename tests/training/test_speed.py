@@ -102,7 +102,7 @@ def test_checkpoint_contains_averaged_and_current_weights(photos: Path) -> None:
     plain, average = load_state("plain"), load_state("averaged")
     assert all(torch.equal(plain[name], value) for name, value in load_state("averaged", "current_model_state").items())
     assert not all(torch.equal(plain[name], average[name]) for name in plain)
-    assert torch.equal(plain["network.features.0.1.num_batches_tracked"], torch.tensor(6))
+    assert torch.equal(plain["network.features.0.1.num_batches_tracked"], torch.tensor(8))
 
 
 def test_resumed_run_continues_the_average(photos: Path) -> None:
