@@ -2,7 +2,12 @@
 
 import os
 import time
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
+
+from cnn_classifier.config.schema import parse_duration
 
 # Subtracted from a budget before training: imports and the first data check (27 s for 5,000 photos on 2 cores),
 # decoding and the report. The fraction leaves a margin for timing noise.
@@ -36,3 +41,19 @@ def remaining_training_seconds(budget: float, elapsed: float) -> float:
         elapsed: The time spent on timing so far, in seconds. At most half of the budget is subtracted.
     """
     return max(budget - RESERVED_SECONDS - elapsed, budget / 2) * TRAINING_FRACTION
+
+
+def shorten_budget(budget: Any, max_time: str | Mapping[str, int] | None, num_images: int) -> Any:
+    """Return `trainer.max_time` as the budget if it is shorter, so that schedules end before the run does.
+
+    Args:
+        budget: The configured budget.
+        max_time: `DD:HH:MM:SS`, or arguments of `datetime.timedelta`.
+        num_images: The number of training images, which determines `budget=auto`.
+    """
+    if max_time is None:
+        return budget
+    if isinstance(max_time, str):
+        max_time = dict(zip(("days", "hours", "minutes", "seconds"), map(int, max_time.split(":")), strict=True))
+    seconds = timedelta(**max_time).total_seconds()
+    return f"{seconds}s" if 0 < seconds < parse_duration(budget, num_images) else budget

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cnn_classifier.auto.budget import shorten_budget
 from cnn_classifier.auto.dataset_stats import estimate_train_size
 from cnn_classifier.auto.execution import tune_execution
 from cnn_classifier.auto.recipe import resolve_recipe
@@ -69,6 +70,7 @@ def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:
     if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
         values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
     num_images = estimate_train_size(values, index)
+    values["budget"] = shorten_budget(values["budget"], values["trainer"]["max_time"], num_images)
 
     def measure_step_seconds(candidate: Mapping[str, Any], limit: float) -> float:
         return tune_execution(candidate, num_classes, num_images, max_step_seconds=limit)[0].seconds_per_step

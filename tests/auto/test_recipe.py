@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from helpers.folders import MakeFolder
 
+from cnn_classifier.auto.budget import shorten_budget
 from cnn_classifier.auto.dataset_stats import estimate_train_size
 from cnn_classifier.auto.presets import FROM_SCRATCH_PRESETS, PRETRAINED_PRESETS, PresetTiming, pick_preset
 from cnn_classifier.auto.recipe import resolve_recipe
@@ -235,7 +236,7 @@ def test_resolved_values_are_printed_with_reasons(make_folder: MakeFolder) -> No
     assert "dataset.image_size=144 (median image size 200 px)" in lines
     assert "dataset.train_sizes=[64,96,128] (smaller images first, to save time)" in lines
     assert any(
-        re.fullmatch(r"trainer\.max_epochs=300 \(accuracy plateaus; \d+ epochs fit into 15 minutes\)", x) for x in lines
+        re.fullmatch(r"trainer\.max_epochs=300 \(accuracy plateaus; [\d,]+ epochs fit into 15 minutes\)", x) for x in lines
     )
 
 
@@ -263,3 +264,10 @@ def test_estimated_train_size_equals_the_size_of_the_split(make_folder: MakeFold
     values["dataset"]["max_per_class"] = None
     with_val = scan_root(make_folder({"train/a": 50, "train/b": 50, "val/a": 5, "val/b": 5}, name="with_val"))
     assert estimate_train_size(values, with_val) == 80
+
+
+def test_max_time_shortens_the_budget() -> None:
+    assert shorten_budget("15m", None, 1) == "15m"
+    assert shorten_budget("auto", "00:00:05:30", 1) == "330.0s"
+    assert shorten_budget("15m", {"minutes": 2}, 1) == "120.0s"
+    assert shorten_budget("15m", {"hours": 2}, 1) == "15m"
