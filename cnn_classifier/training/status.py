@@ -104,18 +104,16 @@ def check_new_run_dir(run_dir: Path) -> None:
     if not run_dir.exists():
         return
     name = display_path(run_dir)
+    example = f"such as {shell_override('run_dir', f'{name}-2')}"
     if not run_dir.is_dir():
-        example = shell_override("run_dir", f"{name}-2")
-        raise ConfigError(f"run_dir={name} is a file: expected a new directory, such as {example}")
+        raise ConfigError(f"run_dir={name} is a file: expected a new directory, {example}")
     if is_locked(run_dir):
         raise in_use_error(run_dir)
     status = read_status(run_dir)
     if (run_dir / REPORT_JSON).exists() or any((run_dir / CHECKPOINT_DIR).glob("*.ckpt")):
         state = "a finished run" if status is None or status.state == DONE else f"a run that is {status.state}"
-        raise ConfigError(
-            f"run_dir={name} holds {state}: continue it with {shell_override('resume', name)}, or choose another "
-            f"name, such as {shell_override('run_dir', f'{name}-2')}"
-        )
+        resume = shell_override("resume", name)
+        raise ConfigError(f"run_dir={name} holds {state}: continue it with {resume}, or choose another name, {example}")
     is_run = status is not None or (run_dir / CONFIG_FILE).exists()
     if not is_run and (names := [path.name for path in run_dir.iterdir() if not path.name.startswith(".")]):
         raise ConfigError(
