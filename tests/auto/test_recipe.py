@@ -235,9 +235,8 @@ def test_resolved_values_are_printed_with_reasons(make_folder: MakeFolder) -> No
     lines = [str(item) for item in resolve(scan_photos(make_folder)).resolved]
     assert "dataset.image_size=144 (median image size 200 px)" in lines
     assert "dataset.train_sizes=[64,96,128] (smaller images first, to save time)" in lines
-    assert any(
-        re.fullmatch(r"trainer\.max_epochs=300 \(accuracy plateaus; [\d,]+ epochs fit into 15 minutes\)", x) for x in lines
-    )
+    epochs = r"trainer\.max_epochs=300 \(accuracy plateaus; [\d,]+ epochs fit into 15 minutes\)"
+    assert any(re.fullmatch(epochs, line) for line in lines)
 
 
 @pytest.mark.parametrize(
