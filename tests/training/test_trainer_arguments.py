@@ -163,6 +163,14 @@ def test_argument_is_rejected_with_the_reason(arguments: dict[str, Any], reason:
         check_values(changed)
 
 
+def test_monitored_metric_without_validation_is_rejected(values: dict[str, Any]) -> None:
+    stopping = {"early_stopping": {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val/loss"}}
+    without_validation = values | {"trainer": values["trainer"] | {"limit_val_batches": 0}}
+    for changes, key in (({"scheduler": PLATEAU}, "scheduler"), ({"callbacks": stopping}, "callbacks.early_stopping")):
+        with pytest.raises(ConfigError, match=f"disables the validation that {key}.monitor=val/loss requires"):
+            check_values(without_validation | changes)
+
+
 def test_arguments_are_those_of_lightning_and_of_the_config() -> None:
     supported = {item.name: item.default for item in fields(TrainerConfig)}
     assert {*supported, *UNSUPPORTED} == set(inspect.signature(Trainer).parameters)
@@ -173,7 +181,7 @@ def test_arguments_are_those_of_lightning_and_of_the_config() -> None:
 
 def test_schedules_end_with_the_run(photos: Path) -> None:
     ends: list[dict[str, Any]] = [{}, {"max_steps": 4}, {"max_epochs": -1, "max_steps": 5}]
-    for arguments in [*ends, {"accumulate_grad_batches": 2}, {"limit_train_batches": 2}, {"overfit_batches": 1}]:
+    for arguments in [*ends, {"accumulate_grad_batches": 2, "limit_train_batches": 2}]:
         assert fit(photos, **arguments).optimizers[0].param_groups[0]["lr"] == 0  # the one-cycle schedule
     for arguments in ends:
         assert fit(photos, scheduler=COSINE, **arguments).lr_scheduler_configs[0].scheduler.T_max == 2
@@ -302,8 +310,6 @@ def test_fast_dev_run_writes_nothing_and_says_so(
         ("trainer=gpu", "finds no such device on this machine; use trainer=auto or trainer=cpu"),
         ("trainer.val_check_interval=200", "add trainer.check_val_every_n_epoch=null"),
         ("trainer.limit_val_batches=0.1", "set a number of batches, such as trainer.limit_val_batches=1"),
-        ("trainer.limit_val_batches=0 scheduler=plateau", "scheduler.monitor=val/loss requires"),
-        ("trainer.limit_val_batches=0 callbacks=early_stopping", "callbacks.early_stopping.monitor=val/loss requires"),
     ],
 )
 def test_argument_that_machine_or_data_do_not_support_is_an_error_that_leaves_no_folder(
