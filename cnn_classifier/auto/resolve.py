@@ -8,15 +8,17 @@ from typing import Any
 from cnn_classifier.auto.budget import shorten_budget
 from cnn_classifier.auto.dataset_stats import estimate_train_size
 from cnn_classifier.auto.execution import tune_execution
+from cnn_classifier.auto.flips import FLIP_KEY, FlipDecision, measure_flips
 from cnn_classifier.auto.recipe import resolve_recipe
 from cnn_classifier.config.compose import Config, set_values, to_container
 from cnn_classifier.data import AUTO
-from cnn_classifier.data.config import as_list
+from cnn_classifier.data.checks.suggestions import has_mirrored_classes
+from cnn_classifier.data.config import TABLE_SUFFIXES, as_list
+from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.sources.index import DatasetIndex
-from cnn_classifier.data.sources.resolve import TABLE_SUFFIXES
 from cnn_classifier.models.backbones import required_size
 from cnn_classifier.models.validation import is_pretrained
-from cnn_classifier.training.build import build_dataset_config
+from cnn_classifier.training.build import build_dataset_config, build_transforms
 from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
 from cnn_classifier.training.resume import apply_resume
 from cnn_classifier.training.status import check_new_run_dir, check_outside_dataset
@@ -77,8 +79,48 @@ def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:
 
     recipe = resolve_recipe(values, index, measure_step_seconds)
     timing, reason = tune_execution(recipe.values, num_classes, num_images)
-    set_values(config, {"dataset": recipe.values["dataset"]} | {item.key: item.value for item in recipe.resolved})
+    resolved = [item for item in recipe.resolved if item.key != FLIP_KEY]  # a guess, which `resolve_flips` replaces
+    set_values(config, {"dataset": recipe.values["dataset"]} | {item.key: item.value for item in resolved})
     execution = timing.execution
     config.trainer.precision = execution.precision
     config.compute.update(memory_format=execution.memory_format, compile=execution.compile)
-    return [*map(str, recipe.resolved), f"execution: {execution} ({reason})"]
+    return [*map(str, resolved), f"execution: {execution} ({reason})"]
+
+
+def resolve_flips(config: Config, datamodule: ImageFolderDataModule, *, is_resumed: bool = False) -> list[str]:
+    """Resolve the probability of flips from the decoded images, and compare one that the user set with them.
+
+    Args:
+        config: The configuration, which is modified.
+        datamodule: The prepared data, whose transforms are replaced.
+        is_resumed: Whether the configuration is that of an earlier run, which has measured the images.
+
+    Returns:
+        The resolved value with its reason, or a warning if mirror images that the user asked for change the class.
+    """
+    flip = to_container(config.augment).get("flip") or {}
+    probability = flip.get("p", 0)
+    if probability != AUTO and (is_resumed or not (probability or config.test_time_flip)):
+        return []
+    prepared = datamodule.prepared
+
+    def measure() -> FlipDecision:
+        return measure_flips(
+            prepared.store,
+            datamodule.splits["train"],
+            datamodule.class_names,
+            mirrored_groups=prepared.summary["mirrored_conflicts"] if has_mirrored_classes(prepared.summary) else 0,
+        )
+
+    decision, messages = broadcast_from_rank_zero(measure), []
+    if probability == AUTO:
+        set_values(config, {FLIP_KEY: decision.probability})
+        datamodule.transforms = build_transforms(config)
+        messages = [str(decision.value)]
+    if decision.changes_class:
+        used = [f"{FLIP_KEY}={probability}"] if probability not in (AUTO, 0) else []
+        used += ["test_time_flip=true"] if config.test_time_flip else []
+        messages += [
+            f"warning: {option} mirrors images, which changes their class: {decision.reason}" for option in used
+        ]
+    return messages

@@ -1,10 +1,13 @@
 """The argparse parser of all commands except `train`, whose command line is Hydra's."""
 
 import argparse
-from typing import NoReturn
+import re
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from cnn_classifier import __version__
 from cnn_classifier.cli import cache, compare, data, doctor, evaluate, export, lr_find, predict, serve, sort
+from cnn_classifier.config.signature import did_you_mean
 from cnn_classifier.errors import ConfigError
 
 COMMANDS = (evaluate, compare, predict, sort, export, serve, lr_find, data, cache, doctor)
@@ -15,7 +18,19 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `ConfigError` with the message and the command that shows the help."""
+        if match := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            choices = re.findall(r"[\w-]+", match[2])
+            message = f"{match[1]} does not exist{did_you_mean(match[1], choices)}"
         raise ConfigError(f"{message}; see {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse arguments; the parser of a command reports unknown ones itself, since it knows the similar options."""
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            close = get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return namespace, unknown
 
 
 def build_parser() -> argparse.ArgumentParser:

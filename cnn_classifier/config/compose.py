@@ -21,8 +21,11 @@ from cnn_classifier.config.overrides import (
 )
 from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.secrets import redact
+from cnn_classifier.config.shorthand import expand_arguments
+from cnn_classifier.config.signature import did_you_mean
 from cnn_classifier.config.yaml_files import check_yaml_files
 from cnn_classifier.data import AUTO
+from cnn_classifier.errors import ConfigError
 from cnn_classifier.files import atomic_write
 
 Config = DictConfig
@@ -34,14 +37,14 @@ def load_config(
     """Compose and check the config that `python train.py` uses with the same overrides.
 
     Args:
-        overrides: The overrides as on the command line, such as `dataset=cats_dogs`.
+        overrides: The overrides as on the command line, such as `dataset=cats_dogs`, or the path of the images.
         run_dir: The directory of the run, by default `outputs/<dataset>/<model>/<time>`.
         config_dir: A directory with additional config groups, like `--config-dir` of the command.
 
     Raises:
         ConfigError: If the config cannot be composed, or a value is invalid.
     """
-    arguments = allow_existing(overrides)
+    arguments = allow_existing(expand_arguments(overrides))
     if run_dir is not None:
         arguments.append(f"run_dir={quote_override(run_dir)}")
     if config_dir is not None:
@@ -55,7 +58,7 @@ def load_config(
             config.run_dir = HydraConfig.get().run.dir
             resolve_runtime_values(config)
             check_config(config, arguments)
-    except COMPOSITION_ERRORS as error:
+    except (*COMPOSITION_ERRORS, ValueError) as error:
         raise translate_hydra_error(error, arguments) from error
     return config
 
@@ -128,7 +131,37 @@ def check_config(config: Config, overrides: Sequence[str]) -> None:
             check_type(key, to_container(OmegaConf.select(config, key)), to_container(OmegaConf.select(defaults, key)))
     drop_values_of_replaced_targets(config, [override.key_or_group for override in parsed])
     values: dict[str, Any] = {str(name): to_container(node) for name, node in config.items() if name != "run_dir"}
+    check_known_keys(
+        values, {override.key_or_group.partition(".")[0] for override in parsed}, OmegaConf.to_yaml(config)
+    )
     check_values(values)
+
+
+def check_known_keys(values: Mapping[str, Any], overridden: set[str], text: str) -> None:
+    """Check that every key belongs to the root config or to a component; targets check their own arguments.
+
+    Args:
+        values: The config as plain data.
+        overridden: The keys of the root that overrides name; a YAML file may add others, such as notes.
+        text: The config with its interpolations; a new key of the root that one of them uses is a variable.
+
+    Raises:
+        ConfigError: If nothing reads a key.
+    """
+    root: Any = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "config.yaml"), resolve=False)
+    del root["defaults"], root["hydra"]
+    groups = {path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra"}
+    for name in overridden & values.keys():
+        if name not in root and name not in groups and f"${{{name}" not in text:
+            raise ConfigError(f"{name} is not in the configuration{did_you_mean(name, [*root, *groups])}")
+    for group in [name for name, node in root.items() if isinstance(node, dict)]:
+        for name in values[group] or {}:
+            if name not in root[group]:
+                raise ConfigError(f"{group}.{name} is not in the configuration{did_you_mean(name, root[group])}")
+    for group in ("augment", "callbacks", "logger"):
+        for name, node in (values.get(group) or {}).items():
+            if node is not None and name != "_target_" and not (isinstance(node, dict) and "_target_" in node):
+                raise ConfigError(f"{group}.{name}={node} is not a component: expected a mapping with _target_")
 
 
 def is_group(override: Override) -> bool:

@@ -31,7 +31,8 @@ def translate_hydra_error(error: Exception, argv: Sequence[str] = ()) -> ConfigE
     message = str(error)
     if match := re.search(r"Could not override '([\w./@-]+)'", message):
         key = match[1]
-        return ConfigError(f"{key} is not in the configuration{suggest_key(key, argv)}; add a new key with +{key}=")
+        add = f"; add a new key with +{key}=" if "." in key else ""
+        return ConfigError(f"{key} is not in the configuration{suggest_key(key, argv)}{add}")
     if match := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':\n((?:\t.*\n?)+)", message):
         name, group, options = match[1], match[2], match[3].split()
         return ConfigError(
@@ -44,10 +45,12 @@ def translate_hydra_error(error: Exception, argv: Sequence[str] = ()) -> ConfigE
         override = match[1]
     if override and SYNTAX_ERROR.search(message):
         key, _, value = override.partition("=")
-        hint = "; add -m to sweep over the values" if "Ambiguous value" in message else ""
-        return ConfigError(
-            f"{override} cannot be parsed; quote a value with special characters: {shell_override(key, value)}{hint}"
-        )
+        quoted = shell_override(key, value)
+        if "Ambiguous value" in message:
+            return ConfigError(
+                f"{override} has several values; add -m to run each of them, or quote a value with a comma: {quoted}"
+            )
+        return ConfigError(f"{override} cannot be parsed; quote a value with special characters: {quoted}")
     key = getattr(error, "full_key", None)
     return ConfigError(f"{key}: {single_line(error)}" if key else single_line(error))
 

@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cnn_classifier.config.instantiate import import_target
+from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.errors import quote_argument
 
 MAPPING_KEYS = ("dataset.rename_classes",)
@@ -40,6 +41,8 @@ def normalize_override(argument: str) -> str:
         argument: An argument of the command line; options and valid overrides are returned unchanged.
     """
     key, separator, value = argument.partition("=")
+    if value == "None" and not (CONF_DIR / key).is_dir():  # Python's spelling
+        return f"{key}=null"
     if not separator or argument.startswith("-") or is_valid_override(argument):
         return argument
     if key in MAPPING_KEYS and parse_mapping(value) is not None:

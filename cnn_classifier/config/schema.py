@@ -157,6 +157,8 @@ def check_range(key: str, value: Any, low: float | None, high: float | None) -> 
     for number in value if isinstance(value, list) else [value]:
         if not isinstance(number, int | float):
             continue
+        if not math.isfinite(number):
+            raise ConfigError(f"{key}={value} is out of range: expected a finite number")
         if (low is not None and number < low) or (high is not None and number > high):
             expected = f"at least {low}" if high is None else f"from {low} to {high}"
             raise ConfigError(f"{key}={value} is out of range: expected {expected}")

@@ -12,6 +12,7 @@ from cnn_classifier.data.archives.name_encoding import is_name_encoding
 from cnn_classifier.data.images.preprocess import RESIZE_POLICIES, Preprocess
 from cnn_classifier.errors import ConfigError
 
+TABLE_SUFFIXES = (".csv", ".tsv")
 CACHE_MODES = ("auto", "ram", "disk", "none")
 SAMPLERS = ("shuffle", "balanced")
 UNREADABLE_POLICIES = ("skip", "error")
@@ -31,7 +32,8 @@ class DatasetConfig:
         homepage: The web page of the dataset, for downloads that need a login.
         zip_encoding: The encoding of the names in zip and tar archives that do not declare it, such as `gbk` or
             `cp866`; `auto` detects it.
-        root: A folder with one folder per class, or with `train`, `val` and `test` folders of them.
+        root: A folder with one folder per class, or with `train`, `val` and `test` folders of them; the folder of the
+            images if `source` is a CSV file.
         train_dir: The folder of the training images, relative to `root`, if it has another name.
         val_dir: The folder of the validation images, likewise.
         test_dir: The folder of the test images, likewise.
@@ -160,6 +162,11 @@ class DatasetConfig:
     def sources(self) -> list[str]:
         """`source` as a list."""
         return as_list(self.source)
+
+    @property
+    def table(self) -> str | None:
+        """The only source if it is a CSV file; `root` is then the folder of its images."""
+        return self.source if isinstance(self.source, str) and self.source.lower().endswith(TABLE_SUFFIXES) else None
 
     @property
     def checksums(self) -> list[str]:

@@ -11,12 +11,20 @@ from cnn_classifier.config.compose import Config, redact_multirun_yaml
 from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.errors import DivergedError
 from cnn_classifier.files import BEST_CHECKPOINT, LAST_CHECKPOINT, display_path, remove_if_empty, write_csv
-from cnn_classifier.report.pages.leaderboard import write_leaderboard_page
+from cnn_classifier.report.pages.leaderboard import (
+    note_different_images,
+    read_split_images,
+    val_interval,
+    write_leaderboard_page,
+)
 from cnn_classifier.report.text_table import format_table
 from cnn_classifier.sweep.job import run_job
 from cnn_classifier.training.status import DONE, FINISHED, RUNNING, Status, read_status
 
-COLUMNS = ("run", "changed", "val_accuracy", "val_loss", "test_accuracy", "seconds", "status")
+COLUMNS = (
+    *("run", "changed", "val_accuracy", "val_interval", "val_images", "val_loss", "test_accuracy", "seconds"),
+    "status",
+)
 MULTIRUN_YAML = "multirun.yaml"  # written by Hydra when a sweep starts
 NO_CHANGES = "nothing"  # shown for a job without overrides of its own
 RESUME_OVERRIDE = "sweep.resume="  # belongs to the sweep, not to its jobs
@@ -84,7 +92,8 @@ class Leaderboard:
 
     def format_table(self) -> str:
         """Return the leaderboard as text with aligned columns."""
-        return format_table([COLUMNS, *build_rows(self.read_statuses())])
+        statuses = self.read_statuses()
+        return "\n".join([format_table([COLUMNS, *build_rows(statuses)]), *note_different_images(statuses)])
 
     def finalize(self) -> list[Status]:
         """Print the final table; remove the sweep directory if no job started.
@@ -151,7 +160,10 @@ def build_rows(statuses: Sequence[Status]) -> list[list[str]]:
     rows = []
     for status in statuses:
         metrics = (status.val_accuracy, status.val_loss, status.test_accuracy, status.seconds)
-        numbers = ["" if value is None else f"{value:.4g}" for value in metrics]
+        accuracy, *numbers = ["" if value is None else f"{value:.4g}" for value in metrics]
+        low_high, images = val_interval(status), read_split_images(status.run_dir).get("val", ())
+        interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else ""
+        numbers = [accuracy, interval, str(len(images) or ""), *numbers]
         changed = " ".join(override for override in status.overrides if override not in common) or NO_CHANGES
         state = f"{status.state}: {status.message}" if status.message else status.state
         rows.append([status.run_dir.name, changed, *numbers, state])

@@ -17,24 +17,26 @@ REQUIRED_COLUMNS = ("path", "label")
 OPTIONAL_COLUMNS = ("split", "group")
 
 
-def scan_csv(path: Path) -> DatasetIndex:
+def scan_csv(path: Path, root: Path | None = None) -> DatasetIndex:
     """Index the images that a CSV file lists; the image files themselves are not opened.
 
-    The header names the columns in any order: `path` (relative to the folder of the CSV file), `label`, and optionally
+    The header names the columns in any order: `path` (relative to `root`), `label`, and optionally
     `split` and `group`; other columns are ignored. The delimiter is a comma, a semicolon or a tab. Images with an empty
     `split` are assigned to a split later.
 
     Args:
         path: The CSV file.
+        root: The folder of the images, by default that of the CSV file.
 
     Raises:
         DataError: If the file cannot be read, lacks a column, or has an invalid line, which is named in the message.
     """
+    root = root or path.parent
     line_by_path: dict[Path, int] = {}
     entries: list[tuple[Path, str, str | None, str | None]] = []
     for line, row in iter_csv_rows(path):
         location = f"{path}, line {line}"
-        image = resolve_image_path(row["path"], path.parent, where=location)
+        image = resolve_image_path(row["path"], root, where=location)
         first_line = line_by_path.setdefault(image, line)
         if first_line != line:
             raise DataError(
@@ -52,7 +54,7 @@ def scan_csv(path: Path) -> DatasetIndex:
     check_class_names(class_names, where=str(path))
     labels = {name: label for label, name in enumerate(class_names)}
     samples = [Sample(image, labels[label], split, group) for image, label, split, group in sorted(entries)]
-    return DatasetIndex(path.parent, samples, class_names, Counter())
+    return DatasetIndex(root, samples, class_names, Counter())
 
 
 def iter_csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -85,13 +87,13 @@ def iter_csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def resolve_image_path(name: str, folder: Path, *, where: str) -> Path:
-    """Return the path of a listed file; it must lie below the folder of the CSV file, which is not trusted."""
+    """Return the path of a listed file; it must lie below the folder of the images, since a CSV file is not trusted."""
     root = Path(os.path.normpath(folder.absolute()))
     # The path is checked without resolving links, since links were created by the user and not by the CSV file.
     path = Path(os.path.normpath(root / name.replace("\\", "/")))
     if "\0" in name or not path.is_relative_to(root):
         raise DataError(
-            f"{where}: {name!r} is not below {folder}, the folder of the CSV file. Move the CSV file or the images."
+            f"{where}: {name!r} is not below {folder}. Move the CSV file or the images, or set dataset.root."
         )
     if path.suffix.lower() not in EXTENSIONS and not is_image_file(path):
         raise DataError(f"{where}: {name!r} is not an image. Expected the path of an image with its extension.")

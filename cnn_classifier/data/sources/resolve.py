@@ -16,7 +16,7 @@ from cnn_classifier.data.archives.archive import (
     read_notes,
 )
 from cnn_classifier.data.archives.extractor import COMPLETION_MARKER
-from cnn_classifier.data.config import DatasetConfig
+from cnn_classifier.data.config import TABLE_SUFFIXES, DatasetConfig
 from cnn_classifier.data.sources.class_names import (
     casefold_path,
     keep_trained_classes,
@@ -34,7 +34,6 @@ from cnn_classifier.errors import ConfigError, DataError
 from cnn_classifier.files import cache_dir
 
 BUILTIN_DATASETS = {"digits": write_digits}
-TABLE_SUFFIXES = (".csv", ".tsv")
 
 
 def scan_source(options: DatasetConfig) -> DatasetIndex:
@@ -71,6 +70,8 @@ def scan_configured_source(options: DatasetConfig) -> DatasetIndex:
                 "dataset.train_dir is not set. Set it together with dataset.val_dir and dataset.test_dir."
             )
         return scan_splits(options.split_dirs, root=Path(options.root).expanduser() if options.root else None)
+    if options.root and options.table:
+        return scan_csv(Path(options.table).expanduser(), Path(options.root).expanduser())
     if options.root:
         return scan_path(Path(options.root).expanduser(), "dataset.root", options.zip_encoding)
     if not options.sources:

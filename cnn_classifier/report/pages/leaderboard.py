@@ -1,15 +1,17 @@
 """The HTML leaderboard of a sweep: ranked jobs, seeds, significance tests and parallel coordinates."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from cnn_classifier.files import REPORT_HTML
+from cnn_classifier.files import REPORT_HTML, SPLIT_FILE
 from cnn_classifier.report.charts.parallel_coordinates import build_parallel_coordinates
 from cnn_classifier.report.charts.svg import Content, Line, build_axis, build_chart
 from cnn_classifier.report.metrics.comparison import Run, compare_pairs, read_correctness
+from cnn_classifier.report.metrics.intervals import wilson_interval
 from cnn_classifier.report.metrics.seeds import group_by_config
 from cnn_classifier.report.pages.html import write_page
 
@@ -93,6 +95,8 @@ def write_leaderboard_page(path: Path, statuses: Sequence[JobStatus], *, refresh
         ],
         common_overrides=set.intersection(*(set(group.overrides) for group in groups)) if groups else set(),
         groups=groups if any(len(group.accuracies) > 1 for group in groups) else [],
+        intervals=[val_interval(status) for status in statuses],
+        notes=note_different_images(statuses),
         importance=load_importance(path.parent),
         pairs=compare_top_jobs(completed[: MAX_PAIRS + 1]),
         time_chart=build_time_chart(completed) if len(completed) > 1 else None,
@@ -100,6 +104,34 @@ def write_leaderboard_page(path: Path, statuses: Sequence[JobStatus], *, refresh
             [(select_options(status, changed_keys), status.val_accuracy or 0.0) for status in completed], changed_keys
         ),
     )
+
+
+def read_split_images(run_dir: Path) -> dict[str, frozenset[str]]:
+    """Return the paths of the images of each split of a run; empty if its `split.csv` cannot be read."""
+    images: dict[str, set[str]] = {}
+    with suppress(OSError, KeyError), (run_dir / SPLIT_FILE).open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            images.setdefault(row["split"], set()).add(row["path"])
+    return {split: frozenset(paths) for split, paths in images.items()}
+
+
+def note_different_images(statuses: Sequence[JobStatus]) -> list[str]:
+    """Return a note if the validation or test images differ between the jobs that have a result."""
+    splits = [read_split_images(status.run_dir) for status in statuses if status.val_accuracy is not None]
+    different = [name for name in ("val", "test") if len({split[name] for split in splits if name in split}) > 1]
+    if not different:
+        return []
+    names = " and ".join({"val": "validation", "test": "test"}[name] for name in different)
+    return [
+        f"The jobs were measured on different {names} images, because the seed or other options change the split, so "
+        "their accuracies are not directly comparable. dataset.split_file=RUN/split.csv gives all jobs the same split."
+    ]
+
+
+def val_interval(status: JobStatus) -> tuple[float, float] | None:
+    """Return the 95 % Wilson interval of the validation accuracy; None without a result."""
+    count = len(read_split_images(status.run_dir).get("val", ()))
+    return wilson_interval(status.val_accuracy, count) if status.val_accuracy is not None and count else None
 
 
 def load_importance(folder: Path) -> dict[str, float]:

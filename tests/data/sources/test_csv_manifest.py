@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.sources.csv_manifest import scan_csv
 from cnn_classifier.data.sources.index import Sample
+from cnn_classifier.data.sources.resolve import scan_source
 from cnn_classifier.errors import DataError
 
 
@@ -89,7 +91,7 @@ def test_paths_are_relative_to_the_folder_of_the_csv(tmp_path: Path, monkeypatch
 def test_path_outside_the_folder_of_the_csv_raises_data_error(tmp_path: Path, escape: str) -> None:
     path = write_file(tmp_path, f"path,label\na.png,cat\n{escape},dog\n")
     with pytest.raises(
-        DataError, match=r"photos\.csv, line 3: .* is not below .*, the folder of the CSV file\. Move the CSV"
+        DataError, match=r"photos\.csv, line 3: .* is not below .*\. Move the CSV"
     ):
         scan_csv(path)
 
@@ -133,3 +135,14 @@ def test_binary_or_missing_csv_raises_data_error(tmp_path: Path) -> None:
             scan_csv(write_file(tmp_path, text, encoding=encoding))
     with pytest.raises(DataError, match=r"^Cannot read .*none\.csv as CSV: .*No such file"):
         scan_csv(tmp_path / "none.csv")
+
+
+def test_root_is_the_folder_of_the_images_of_a_table(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    source = write_file(tmp_path, "path,label\nx/0.png,cat\nx/1.png,dog\n")
+    index = scan_source(DatasetConfig(root=str(images), source=str(source)))
+    assert [(sample.path, sample.label) for sample in index.samples] == [
+        (images / "x" / "0.png", 0),
+        (images / "x" / "1.png", 1),
+    ]
