@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer, seed_everything
 
-from cnn_classifier.auto.resolve import resolve_config
+from cnn_classifier.auto.resolve import resolve_config, resolve_flips
 from cnn_classifier.config.compose import Config, save_config, to_container
 from cnn_classifier.data.checks.suggestions import training_warnings
 from cnn_classifier.data.config import DatasetConfig
@@ -88,6 +88,7 @@ def train(
     datamodule = build_datamodule(config, index)
     datamodule.prepare_data()
     check_same_images(ckpt_path, run.path, datamodule.splits, index, datamodule.prepared.digests)
+    reasons += resolve_flips(config, datamodule, is_resumed=ckpt_path is not None)
     module = build_module(config, datamodule)
     init_weights(module, ckpt_path)
     trainer = build_trainer(config, module, datamodule, run.callbacks)
@@ -123,8 +124,7 @@ class Run:
     def callbacks(self) -> list[Callback]:
         """The callbacks that write into the run directory."""
         self.epoch_logger = EpochLogger(self.path)
-        status_writer = StatusWriter(self.path, self.overrides)
-        return [CheckpointPaths(), self.epoch_logger, status_writer, NaNGuard(self.path)]
+        return [CheckpointPaths(), self.epoch_logger, StatusWriter(self.path, self.overrides), NaNGuard(self.path)]
 
     @property
     def writes_files(self) -> bool:

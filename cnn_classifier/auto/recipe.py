@@ -4,15 +4,14 @@ The constants were tuned on validation images of cats and dogs, see docs/results
 """
 
 import math
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from string import digits
 from typing import Any
 
 from cnn_classifier.auto.budget import format_duration, remaining_training_seconds
 from cnn_classifier.auto.dataset_stats import estimate_batches, estimate_train_size, median_image_size
+from cnn_classifier.auto.flips import FLIP_KEY, flip_probability
 from cnn_classifier.auto.presets import (
     MIN_PROGRESSIVE_SIZE,
     PresetTiming,
@@ -37,7 +36,6 @@ LONG_RUN_EPOCHS = 24  # number of epochs from which on stronger regularization i
 MAX_EPOCHS, MAX_SAMPLES_SEEN, MIN_EPOCHS_LARGE_DATA = 300, 900_000, 60
 MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED = 8, 300  # a pretrained model needs few epochs, but a minimum of steps
 MeasureStepSeconds = Callable[[Mapping[str, Any], float], float]
-DIRECTIONS = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_
     batch_size = choose_batch_size(recipe, stats)
     recipe = recipe.apply(
         [
-            ResolvedValue("augment.flip.p", *flip_probability(index.class_names)),
+            ResolvedValue(FLIP_KEY, *flip_probability(index.class_names)),
             ResolvedValue("dataset.batch_size", batch_size, f"{stats.num_images} training images"),
         ]
     )
@@ -187,13 +185,3 @@ def choose_learning_rate(recipe: Recipe) -> float:
     else:
         base_lr = 2e-3 if recipe.get("model._target_") == RESNET_TARGET else 1e-3
     return round(base_lr * math.sqrt(recipe.get("dataset.batch_size") / 64), 6)
-
-
-def flip_probability(class_names: Sequence[str]) -> tuple[float, str]:
-    """Guess from the class names whether a horizontal flip preserves the label; return its probability and why."""
-    if all(len(name) == 1 and name.isalpha() for name in class_names) or set(digits) <= set(class_names):
-        return 0.0, "the class names are letters or digits"
-    words = {word for name in class_names for word in re.split(r"[\W_\d]+", name.lower())}
-    if words.issuperset(DIRECTIONS):
-        return 0.0, "the class names contain left and right"
-    return 0.5, "assumes that flips preserve the class; otherwise set 0"

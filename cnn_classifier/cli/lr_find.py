@@ -97,7 +97,7 @@ def run_range_test(config: "Config", index: DatasetIndex, *, steps: int) -> "LRF
     """
     from lightning.pytorch import seed_everything
 
-    from cnn_classifier.auto.resolve import resolve_auto
+    from cnn_classifier.auto.resolve import resolve_auto, resolve_flips
     from cnn_classifier.config.compose import to_container
     from cnn_classifier.training.build import build_datamodule, build_module
     from cnn_classifier.training.checkpoints import read_checkpoint
@@ -114,6 +114,7 @@ def run_range_test(config: "Config", index: DatasetIndex, *, steps: int) -> "LRF
     seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config, index)
     datamodule.prepare_data()
+    resolve_flips(config, datamodule)
     datamodule.setup("fit")
     module = build_module(config, datamodule)
     init_weights(module, ckpt_path)

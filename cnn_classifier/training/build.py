@@ -15,6 +15,7 @@ from cnn_classifier.config.compose import Config, to_container
 from cnn_classifier.config.instantiate import import_target, instantiate_all
 from cnn_classifier.config.metrics import resolve_mode, resolve_modes
 from cnn_classifier.config.trainer import UNSUPPORTED, canonical_precision
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.loading.loader import check_batch_limits
@@ -41,8 +42,15 @@ def build_datamodule(config: Config, index: DatasetIndex) -> ImageFolderDataModu
     """
     dataset = build_dataset_config(config)
     check_train_sizes(config.model, dataset.train_sizes)
-    augment = instantiate_all(to_container(config.augment), nn.Module)
-    return ImageFolderDataModule(augment=augment, seed=config.seed, index=index, **asdict(dataset))
+    return ImageFolderDataModule(augment=build_transforms(config), seed=config.seed, index=index, **asdict(dataset))
+
+
+def build_transforms(config: Config) -> list[nn.Module]:
+    """Build the augmentation; there are no flips as long as their probability is `auto`."""
+    values = to_container(config.augment)
+    if (values.get("flip") or {}).get("p") == AUTO:  # resolved after decoding
+        values["flip"] = values["flip"] | {"p": 0.0}
+    return instantiate_all(values, nn.Module)
 
 
 def build_module(config: Config, datamodule: ImageFolderDataModule) -> ImageClassifier:

@@ -12,6 +12,8 @@ MAX_CROP_ASPECT_RATIO = 4 / 3
 SMALL_IMAGE_SIZE = 64  # pixels, the shorter side
 MIN_INPUT_SIZE = 32  # pixels; the default models downsample four times
 MIN_IMAGES_PER_CLASS = 3  # one each for train, val and test
+# Fewer mirror images in another class, or a smaller fraction of the images, can be wrong labels.
+MIN_MIRRORED_GROUPS, MIN_MIRRORED_FRACTION = 3, 0.01
 LEAK_CONSEQUENCE = "They make the test metrics too optimistic."
 
 
@@ -56,6 +58,8 @@ def suggest_fixes(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) 
         messages.append(
             f"Images in more than one class: {summary['conflicts']}. Keep only the correctly labeled file of each."
         )
+    if message := describe_mirrored_classes(summary):
+        messages.append(message)
     if summary["imbalance"] > 1.5:
         messages.append(
             f"The largest class has {summary['imbalance']:g} times as many images as the smallest. "
@@ -78,6 +82,23 @@ def suggest_fixes(summary: Mapping[str, Any], sizes: Sequence[tuple[int, int]]) 
     return messages
 
 
+def has_mirrored_classes(summary: Mapping[str, Any]) -> bool:
+    """Return whether enough images have their mirror image in another class to conclude that flips change the class."""
+    count = summary.get("mirrored_conflicts", 0)
+    return bool(count >= MIN_MIRRORED_GROUPS and count >= MIN_MIRRORED_FRACTION * summary["images"])
+
+
+def describe_mirrored_classes(summary: Mapping[str, Any]) -> str:
+    """Return a message about images whose mirror image is in another class; empty if there are none or too few."""
+    count = summary.get("mirrored_conflicts", 0)
+    if not count:
+        return ""
+    message = f"Mirrored classes: {pluralize(count, 'image')} with a mirror image in another class."
+    if has_mirrored_classes(summary):
+        return f"{message} Flips will be off with augment=auto; with another augmentation, set augment.flip.p=0."
+    return f"{message} Check whether left and right are the classes or the labels are wrong."
+
+
 def training_warnings(summary: Mapping[str, Any]) -> list[str]:
     """Return the problems of a dataset, to be printed before training.
 
@@ -96,6 +117,8 @@ def training_warnings(summary: Mapping[str, Any]) -> list[str]:
         messages.append(f"Found {pluralize(num_exact, 'exact duplicate')} and {pluralize(num_near, 'near-duplicate')}.")
     if summary["conflicts"]:
         messages.append(f"Images in more than one class: {summary['conflicts']}.")
+    if message := describe_mirrored_classes(summary):
+        messages.append(message)
     if summary["leaks"]:
         messages.append(f"Images in more than one split folder: {summary['leaks']}. {LEAK_CONSEQUENCE}")
     if summary["group_leaks"]:

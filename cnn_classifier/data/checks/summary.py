@@ -1,7 +1,8 @@
 """Summary of a dataset check as plain values, for the terminal table, the HTML page and JSON."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 
 from cnn_classifier.data.checks.check import CheckResult
 from cnn_classifier.data.checks.image_info import WARNINGS
+from cnn_classifier.data.checks.near_duplicates import THUMBNAIL_SIZE, flip, is_similar
 from cnn_classifier.data.checks.suggestions import describe_small_classes, merge_duplicate_groups, suggest_fixes
+from cnn_classifier.data.checks.value_range import describe_value_range
 from cnn_classifier.data.config import SPLIT_NAMES
+from cnn_classifier.data.images.wide import ValueRange
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.splits.groups import oversized_groups
 from cnn_classifier.data.splits.split_csv import relative_name
@@ -18,31 +22,35 @@ from cnn_classifier.data.splits.split_csv import relative_name
 DuplicateGroups = Sequence[tuple[str, list[Path]]]
 MAX_EXAMPLES = 5
 MAX_SHAPES = 2000
+MAX_COMPARED_FILES = 50  # in a group; larger ones are frames of a video
+THUMBNAIL_SHAPE = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
 UNASSIGNED = "unassigned"
 
 
-def summarize(index: DatasetIndex, check_result: CheckResult, duplicate_groups: DuplicateGroups) -> dict[str, Any]:
+def summarize(
+    index: DatasetIndex,
+    check_result: CheckResult,
+    duplicate_groups: DuplicateGroups,
+    *,
+    value_range: ValueRange | None = None,
+) -> dict[str, Any]:
     """Summarize a dataset check in JSON-serializable values; paths are relative to the dataset folder.
 
     Args:
         index: The dataset.
         check_result: The result of `inspect_files` for all samples.
         duplicate_groups: The duplicate groups of `find_duplicates`.
+        value_range: The range of values of images with more than 8 bits; that of all images if not given.
 
     Returns:
         The counts by class and split, unreadable files, warnings, duplicates, leaks, image sizes and suggestions.
     """
-    duplicates = describe_duplicates(index, duplicate_groups)
+    value_range = value_range or check_result.measure_value_range()
+    duplicates = describe_duplicates(index, check_result, duplicate_groups)
     distinct_groups = merge_duplicate_groups(duplicates)
     class_counts = Counter(index.class_names[sample.label] for sample in index.samples)
-    readable_counts = Counter(
-        index.class_names[sample.label] for sample in index.samples if not check_result[sample.path].decode_error
-    )
-    sizes = [
-        (check_result[path].width, check_result[path].height)
-        for path in check_result.digests
-        if not check_result[path].decode_error
-    ]
+    readable = (sample for sample in index.samples if not check_result[sample.path].decode_error)
+    readable_counts = Counter(index.class_names[sample.label] for sample in readable)
     summary = {
         "source": str(index.root),
         "images": len(index.samples),
@@ -56,21 +64,25 @@ def summarize(index: DatasetIndex, check_result: CheckResult, duplicate_groups: 
         ],
         "warnings": collect_warnings(index, check_result),
         "duplicates": duplicates,
-        "conflicts": sum(len(group["classes"]) > 1 for group in distinct_groups),
+        "conflicts": sum(len(group["classes"]) > 1 and "is_mirrored" not in group for group in distinct_groups),
+        "mirrored_conflicts": sum("is_mirrored" in group for group in distinct_groups),
         "leaks": sum(len(group["splits"]) > 1 for group in distinct_groups),
         "group_leaks": count_group_leaks(index),
-        "notes": list(index.notes),
+        "value_range": value_range,
+        "notes": [*index.notes, *describe_value_range(check_result.get_value_limits(), value_range)],
         "oversized_groups": len(oversized_groups(duplicate_groups, index.samples)),
         "ignored": dict(index.ignored.most_common()),
-        **describe_sizes(sizes),
+        **describe_sizes(check_result.sizes),
     }
     return summary | {
-        "suggestions": [*describe_small_classes(summary, readable_counts), *suggest_fixes(summary, sizes)]
+        "suggestions": [*describe_small_classes(summary, readable_counts), *suggest_fixes(summary, check_result.sizes)]
     }
 
 
-def describe_duplicates(index: DatasetIndex, duplicate_groups: DuplicateGroups) -> list[dict[str, Any]]:
-    """Return the kind, paths, classes and split folders of each group of duplicates."""
+def describe_duplicates(
+    index: DatasetIndex, check_result: CheckResult, duplicate_groups: DuplicateGroups
+) -> list[dict[str, Any]]:
+    """Describe each group of duplicates, and mark those whose classes are mirror images."""
     split_by_path = {sample.path: sample.split for sample in index.samples}
     classes_by_path: defaultdict[Path, list[str]] = defaultdict(list)
     for sample in index.samples:
@@ -81,9 +93,27 @@ def describe_duplicates(index: DatasetIndex, duplicate_groups: DuplicateGroups) 
             "paths": [relative_name(path, index) for path in files],
             "classes": sorted({name for path in files for name in classes_by_path[path]}),
             "splits": sorted({split_by_path[path] or "" for path in files} - {""}),
+            **({"is_mirrored": True} if are_classes_mirrored(check_result, classes_by_path, files) else {}),
         }
         for kind, files in duplicate_groups
     ]
+
+
+def are_classes_mirrored(
+    check_result: CheckResult, classes_by_path: Mapping[Path, Sequence[str]], files: Sequence[Path]
+) -> bool:
+    """Return whether the near-duplicates in different classes are mirror images of each other, and no copies."""
+    has_classes = len({tuple(classes_by_path[path]) for path in files}) > 1
+    if not has_classes or len(files) > MAX_COMPARED_FILES or not all(check_result[path].thumbnail for path in files):
+        return False
+    thumbnails = [np.frombuffer(check_result[path].thumbnail, np.uint8).reshape(1, *THUMBNAIL_SHAPE) for path in files]
+    pairs = [
+        (thumbnails[i], thumbnails[j])
+        for i, j in combinations(range(len(files)), 2)
+        if classes_by_path[files[i]] != classes_by_path[files[j]]
+    ]
+    has_copies = any(is_similar(first, second)[0] for first, second in pairs)
+    return not has_copies and any(is_similar(first, flip(second))[0] for first, second in pairs)
 
 
 def count_group_leaks(index: DatasetIndex) -> int:

@@ -49,7 +49,7 @@ def write_data_page(path: Path, summary: Summary, *, root: Path, samples: Mappin
         samples=selected_samples,
         groups=groups,
         copies_per_group=copies_per_group,
-        thumbnails=make_thumbnails(shown_paths, root),
+        thumbnails=make_thumbnails(shown_paths, root, summary.get("value_range")),
         heading="h2",
     )
 
@@ -72,11 +72,13 @@ def summarize_findings(summary: Summary) -> list[tuple[str, str, str]]:
     num_harmless = sum(
         len(group["classes"]) < 2 and len(group["splits"]) < 2 for group in merge_duplicate_groups(groups)
     )
+    num_mirrored = summary.get("mirrored_conflicts", 0)
     findings = [
         (num_unreadable, pluralize(num_unreadable, "unreadable file"), "unreadable", "error"),
         (summary["conflicts"], pluralize(summary["conflicts"], "label conflict"), "duplicates", "error"),
         (summary["leaks"], f"{pluralize(summary['leaks'], 'image')} in {location}", "duplicates", "error"),
         (summary["group_leaks"], f"{pluralize(summary['group_leaks'], 'group')} in several splits", "classes", "error"),
+        (num_mirrored, pluralize(num_mirrored, "image") + " mirrored in another class", "duplicates", "warning"),
         (num_harmless, pluralize(num_harmless, "duplicated image"), "duplicates", "warning"),
     ]
     reported = [(text, section, severity) for count, text, section, severity in findings if count]

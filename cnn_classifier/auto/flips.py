@@ -1,0 +1,96 @@
+"""The decision whether training images are mirrored: measured on decoded images, otherwise guessed from class names."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import digits
+
+import numpy as np
+
+from cnn_classifier.auto.resolved import ResolvedValue
+from cnn_classifier.data.checks.label_changes import LabelChange, measure_label_change, sample_evenly, shrink
+from cnn_classifier.data.images.preprocess import Pixels
+from cnn_classifier.data.loading.image_store import ImageStore
+from cnn_classifier.data.parallel import batch_slices
+from cnn_classifier.data.sources.class_names import abbreviate
+from cnn_classifier.data.sources.index import Sample
+
+FLIP_KEY = "augment.flip.p"
+FLIP_PROBABILITY = 0.5
+DIRECTIONS = ("left", "right")
+
+
+@dataclass(frozen=True)
+class FlipDecision:
+    """Whether mirror images keep their class, and why.
+
+    Args:
+        probability: The probability of a flip.
+        reason: The figures of the measurement.
+        is_measured: Whether the images, and not the class names, decided.
+    """
+
+    probability: float
+    reason: str
+    is_measured: bool
+
+    @property
+    def changes_class(self) -> bool:
+        """Whether the measurement says that mirror images belong to another class."""
+        return self.is_measured and self.probability == 0
+
+    @property
+    def value(self) -> ResolvedValue:
+        """The value of `augment.flip.p`."""
+        return ResolvedValue(FLIP_KEY, self.probability, self.reason)
+
+
+def measure_flips(
+    store: ImageStore, samples: Sequence[Sample], class_names: Sequence[str], *, mirrored_groups: int
+) -> FlipDecision:
+    """Decide from the training images whether flips preserve the class.
+
+    Args:
+        store: The decoded images.
+        samples: The training samples.
+        class_names: The names of the classes.
+        mirrored_groups: The number of images whose mirror image is in another class, if they are enough to decide.
+    """
+    if mirrored_groups:
+        return FlipDecision(0.0, f"{mirrored_groups} images have their mirror image in another class", True)
+    samples = sorted(samples, key=lambda sample: str(sample.path))
+    samples = [samples[i] for i in sample_evenly([sample.label for sample in samples])]
+    labels = np.array([sample.label for sample in samples], np.int64)
+    change = measure_label_change(load_images(store, samples), labels, lambda images: images[:, :, ::-1])
+    return decide_flips(change, class_names)
+
+
+def load_images(store: ImageStore, samples: Sequence[Sample]) -> Pixels:
+    """Return the images at 32 px, uint8 of shape (N, 32, 32, 3)."""
+    rows = store.get_rows([sample.path for sample in samples])
+    batches = store.iter_batches(rows[batch] for batch in batch_slices(len(rows), 256))
+    return np.concatenate([shrink(pixels) for pixels in batches])
+
+
+def decide_flips(change: LabelChange, class_names: Sequence[str]) -> FlipDecision:
+    """Return the decision that follows from a measurement of mirror images."""
+    if change.is_change is None:
+        probability, reason = flip_probability(class_names)
+        return FlipDecision(probability, f"{reason}; the images are too few or too difficult for a measurement", False)
+    reason = (
+        f"{change.transformed_errors:.0%} of mirrored training images are assigned to another class, "
+        f"{change.original_errors:.0%} of the originals"
+    )
+    if change.changed_classes and len(change.changed_classes) < len(class_names):
+        reason += f"; flips change {abbreviate([class_names[label] for label in change.changed_classes])}"
+    return FlipDecision(0.0 if change.is_change else FLIP_PROBABILITY, reason, True)
+
+
+def flip_probability(class_names: Sequence[str]) -> tuple[float, str]:
+    """Guess from the class names whether a horizontal flip preserves the label; return its probability and why."""
+    if all(len(name) == 1 and name.isalpha() for name in class_names) or set(digits) <= set(class_names):
+        return 0.0, "the class names are letters or digits"
+    words = {word for name in class_names for word in re.split(r"[\W_\d]+", name.lower())}
+    if words.issuperset(DIRECTIONS):
+        return 0.0, "the class names contain left and right"
+    return FLIP_PROBABILITY, "assumes that flips preserve the class; otherwise set 0"
