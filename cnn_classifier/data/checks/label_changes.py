@@ -26,7 +26,7 @@ WHITENING, REGULARIZATION = 0.1, 0.1
 NUM_FOLDS = 5
 CHUNK_SIZE = 100  # images; bounds the memory of the patches
 MAX_P_VALUE = 1e-3
-# The smallest differences that count. Mirrored, up to 6 % more photos of faces were wrong (301 photos of happy_sad), and
+# The smallest differences that count. Mirrored, 6 % more photos of faces were wrong (301 photos of happy_sad), and
 # 65 % more digits.
 MIN_CHANGE, MIN_CLASS_CHANGE = 0.2, 0.5
 
