@@ -41,6 +41,8 @@ class DatasetConfig:
         group_pattern: A regular expression that is searched for in the path of each image. Images whose first group (or
             whole match) is the same, such as those of one patient, stay in one split.
         split_file: The `split.csv` of an earlier run, whose split is used again.
+        split_seed: The seed of the split and of `max_per_class`; None means the `seed` of the run. With a number, runs
+            with different seeds are measured on the same images.
         val_fraction: The fraction of all images for validation, if there is no folder for it.
         test_fraction: The fraction of all images for testing, if there is no folder for it.
         max_per_class: The maximum number of images per class and folder; None means no limit.
@@ -81,6 +83,7 @@ class DatasetConfig:
     rename_classes: Mapping[Any, Any] | None = None
     group_pattern: str | None = None
     split_file: str | None = None
+    split_seed: int | None = None
     val_fraction: float = 0.1
     test_fraction: float = 0.2
     max_per_class: int | None = None
@@ -115,6 +118,7 @@ class DatasetConfig:
             "rename_classes",
             "text; write a new name as {cat: 'true'}, and a folder name such as true or 1e3 in quotes in a YAML file",
         )
+        self._check(0 <= (self.split_seed or 0) < 2**32, "split_seed", "an integer from 0 to 4294967295, or null")
         self._check(self.max_per_class is None or self.max_per_class >= 1, "max_per_class", "at least 1")
         self._check(self.folds is None or self.folds >= 2, "folds", "at least 2")
         self._check(0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}")

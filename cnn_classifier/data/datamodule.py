@@ -37,7 +37,7 @@ class ImageFolderDataModule(LightningDataModule):
         batch_size: The number of images per batch and process.
         augment: A preset ("none", "light", "strong", "no_flip"), or torchvision v2 transforms of images in [0, 1].
         val_fraction, test_fraction: The fractions of all images for splits that have no folder.
-        seed: The seed of the split, of the order of each epoch, and of the augmentation of each step.
+        seed: The seed of the order of each epoch, the augmentation of each step, and the split without `split_seed`.
         predict_dir: A folder of images for `Trainer.predict`; the test split if not given.
         index: A scanned dataset; the folder is scanned if not given.
         options: Values of `DatasetConfig`, such as `source`, `train_dir`, `channels` or `folds`.
@@ -99,9 +99,10 @@ class ImageFolderDataModule(LightningDataModule):
     @cached_property
     def prepared(self) -> PreparedDataset:
         """The checked, split and decoded dataset; the first access prepares it."""
+        split_seed = self.seed if self.config.split_seed is None else self.config.split_seed
         if self._datasets:
-            return prepare_datasets(self._datasets, self.index, self.config, self.seed)
-        return prepare_images(self.index, self.config, self.seed)
+            return prepare_datasets(self._datasets, self.index, self.config, split_seed)
+        return prepare_images(self.index, self.config, split_seed)
 
     @property
     def class_names(self) -> list[str]:

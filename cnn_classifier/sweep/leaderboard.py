@@ -12,6 +12,7 @@ from cnn_classifier.config.secrets import redact_overrides
 from cnn_classifier.errors import DivergedError
 from cnn_classifier.files import BEST_CHECKPOINT, LAST_CHECKPOINT, display_path, remove_if_empty, write_csv
 from cnn_classifier.report.pages.leaderboard import (
+    has_same_images,
     note_different_images,
     read_split_images,
     val_interval,
@@ -25,6 +26,7 @@ COLUMNS = (
     *("run", "changed", "val_accuracy", "val_interval", "val_images", "val_loss", "test_accuracy", "seconds"),
     "status",
 )
+SAME_IMAGES = "same_images"  # column of `leaderboard.csv`: whether a job was measured on the images of the first job
 MULTIRUN_YAML = "multirun.yaml"  # written by Hydra when a sweep starts
 NO_CHANGES = "nothing"  # shown for a job without overrides of its own
 RESUME_OVERRIDE = "sweep.resume="  # belongs to the sweep, not to its jobs
@@ -121,7 +123,9 @@ class Leaderboard:
             has_ended: Whether the sweep has ended; until then the page reloads itself.
         """
         statuses = self.read_statuses()
-        write_csv(self.sweep_dir / "leaderboard.csv", [COLUMNS, *build_rows(statuses)])
+        same_images = [{None: "", True: "yes", False: "no"}[has_same_images(job, statuses[0])] for job in statuses]
+        rows = [[*row, same] for row, same in zip(build_rows(statuses), same_images, strict=True)]
+        write_csv(self.sweep_dir / "leaderboard.csv", [(*COLUMNS, SAME_IMAGES), *rows])
         write_leaderboard_page(self.sweep_dir / "leaderboard.html", statuses, refresh=not has_ended)
         if statuses and statuses[0].state == DONE:
             link_or_copy(self.sweep_dir / BEST_CHECKPOINT.name, statuses[0].run_dir / BEST_CHECKPOINT)

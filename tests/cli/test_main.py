@@ -65,7 +65,7 @@ def empty_cwd(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         ),
         ("compute.compile=maybe", "compute.compile=maybe is unknown: expected one of auto, True, False"),
         ("dataset.train_sizes=[4]", "dataset.train_sizes=[4] is out of range: expected from 8 to 4096"),
-        ("trainer.precision=fp7", "precision='fp7' is of the wrong type"),
+        ("trainer.precision=fp7", "trainer.precision=fp7 is not supported; expected one of 32-true"),
         ("loss.class_weights=[1,2]", "loss.class_weights=[1, 2]: expected 10 values, one per class"),
         (
             "dataset.root=my photos (1)",

@@ -29,7 +29,8 @@ def test_run_files_contain_no_secret(make_folder: MakeFolder, tmp_path: Path, mo
     monkeypatch.setenv("MY_KEY", "from-the-environment")
     argv = [
         "train", "dataset=folder", f"dataset.root={photos}", *TINY, "trainer.max_epochs=1", "run_dir=run",
-        "+mine.password=given-as-a-word", "+mine.key=${oc.env:MY_KEY}", "+mine.address=https://me:in-an-address@host/",
+        "+augment.mine._target_=torch.nn.Identity", "+augment.mine.password=given-as-a-word",
+        "+augment.mine.key=${oc.env:MY_KEY}", "+augment.mine.address=https://me:in-an-address@host/",
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", ["cnn-classifier", *argv])
 

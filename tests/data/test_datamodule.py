@@ -166,3 +166,14 @@ def test_train_size_grows_in_equal_parts_of_the_run_and_ends_with_the_largest(ro
     assert sizes(4) == [8, 8, 16, 16]
     assert sizes(3) == [8, 8, 16] or sizes(3) == [8, 16, 16]
     assert sizes(1) == [16]
+
+
+def test_split_seed_decides_the_split_instead_of_the_seed(make_folder: MakeFolder) -> None:
+    root = make_folder({"cats": 12, "dogs": 12})
+
+    def split(**options: Any) -> dict[str, list[Path]]:
+        return {name: [s.path for s in samples] for name, samples in make_data(root, **options).splits.items()}
+
+    assert split(seed=2, split_seed=1) == split(seed=3, split_seed=1) == split(seed=1)
+    assert split(seed=2, split_seed=1, max_per_class=6) == split(seed=1, max_per_class=6)
+    assert split(seed=2) != split(seed=1)

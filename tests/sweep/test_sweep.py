@@ -93,8 +93,9 @@ def test_sweep_directory_may_contain_special_characters(argv: list[str]) -> None
 
 
 def test_secrets_are_not_written_to_the_sweep_directory(argv: list[str]) -> None:
-    secrets = ["+mine.api_key=plain-secret", "+mine.address=https://me:url-secret@host/"]
-    assert main([*argv[:-2], "optimizer.lr=0.01", argv[-1], *secrets, "hydra.sweep.dir=sweep"]) == 0
+    arguments = {"_target_": "torch.nn.Identity", "api_key": "plain-secret", "address": "https://me:url-secret@host/"}
+    component = [f"+augment.mine.{key}={value}" for key, value in arguments.items()]
+    assert main([*argv[:-2], "optimizer.lr=0.01", argv[-1], *component, "hydra.sweep.dir=sweep"]) == 0
     for path in Path("sweep").rglob("*"):
         if path.is_file():
             assert b"plain-secret" not in path.read_bytes(), path

@@ -18,6 +18,8 @@ from cnn_classifier.report.pages.html import write_page
 REFRESH_SECONDS = 5  # interval at which the browser reloads the page while the sweep is running
 MAX_PAIRS = 10
 DEFAULT_LABEL = "default"  # the value of an option that only other jobs override
+TIME_UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
+MIN_UNITS = 2  # an axis that reaches fewer uses the next smaller unit
 DONE = "done"  # the state of a job that has finished
 
 
@@ -115,6 +117,14 @@ def read_split_images(run_dir: Path) -> dict[str, frozenset[str]]:
     return {split: frozenset(paths) for split, paths in images.items()}
 
 
+def has_same_images(status: JobStatus, reference: JobStatus) -> bool | None:
+    """Return whether two jobs were measured on the same validation and test images; None if one has no result."""
+    splits = [read_split_images(job.run_dir) for job in (status, reference) if job.val_accuracy is not None]
+    if len(splits) < 2 or not all(splits):
+        return None
+    return all(splits[0].get(name) == splits[1].get(name) for name in ("val", "test"))
+
+
 def note_different_images(statuses: Sequence[JobStatus]) -> list[str]:
     """Return a note if the validation or test images differ between the jobs that have a result."""
     splits = [read_split_images(status.run_dir) for status in statuses if status.val_accuracy is not None]
@@ -124,7 +134,8 @@ def note_different_images(statuses: Sequence[JobStatus]) -> list[str]:
     names = " and ".join({"val": "validation", "test": "test"}[name] for name in different)
     return [
         f"The jobs were measured on different {names} images, because the seed or other options change the split, so "
-        "their accuracies are not directly comparable. dataset.split_file=RUN/split.csv gives all jobs the same split."
+        "their accuracies are not directly comparable. dataset.split_seed=1 gives jobs with different seeds the same "
+        "split, and dataset.split_file=RUN/split.csv gives it to all jobs."
     ]
 
 
@@ -169,10 +180,12 @@ def compare_top_jobs(completed: Sequence[JobStatus]) -> list[dict[str, Any]]:
 
 def build_time_chart(completed: Sequence[JobStatus]) -> Content:
     """Build the scatter plot of validation accuracy over the duration of each job."""
-    points = [((status.seconds or 0.0) / 60, status.val_accuracy or 0.0) for status in completed]
+    max_seconds = max(status.seconds or 0.0 for status in completed)
+    unit, unit_seconds = next((unit for unit in TIME_UNITS if max_seconds >= MIN_UNITS * unit[1]), TIME_UNITS[-1])
+    points = [((status.seconds or 0.0) / unit_seconds, status.val_accuracy or 0.0) for status in completed]
     tooltips = [f"{status.run_dir.name}: {' '.join(status.overrides)}" for status in completed]
     dots = Line(name="jobs", css_class="dots", points=points, radii=[5.0] * len(points), tooltips=tooltips)
-    x = build_axis("minutes", [0.0, *(minutes for minutes, _ in points)])
+    x = build_axis(unit, [0.0, *(duration for duration, _ in points)])
     return build_chart(
         [dots], x=x, y=build_axis("validation accuracy", [value for _, value in points], as_percent=True)
     )
