@@ -12,8 +12,8 @@ from cnn_classifier.auto.recipe import AUTO
 from cnn_classifier.config.compose import load_config, to_container
 from cnn_classifier.config.instantiate import import_target
 from cnn_classifier.config.metrics import resolve_mode
-from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.signature import check_signature
+from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.data.config import DatasetConfig
 
 PACKAGE = Path(__file__).parent.parent / "cnn_classifier"

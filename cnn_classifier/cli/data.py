@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.config.paths import CONF_DIR
+from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.data.checks.check import find_duplicates, inspect_files
 from cnn_classifier.data.checks.summary import summarize
 from cnn_classifier.data.config import DatasetConfig

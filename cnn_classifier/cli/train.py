@@ -19,9 +19,8 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from cnn_classifier.config.compose import Config
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
 from cnn_classifier.config.overrides import allow_existing, quote_override
-from cnn_classifier.config.paths import CONF_DIR, user_config_dirs
 from cnn_classifier.config.shorthand import expand_arguments
-from cnn_classifier.config.yaml_files import check_yaml_files
+from cnn_classifier.config.yaml_files import CONF_DIR, check_yaml_files, user_config_dirs
 from cnn_classifier.errors import ConfigError, StorageError, print_error
 from cnn_classifier.files import STATUS_FILE
 from cnn_classifier.report.text_table import format_table

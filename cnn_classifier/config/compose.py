@@ -19,11 +19,10 @@ from cnn_classifier.config.overrides import (
     resolve_mappings,
     searchpath_override,
 )
-from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.secrets import redact
 from cnn_classifier.config.shorthand import expand_arguments
 from cnn_classifier.config.signature import did_you_mean
-from cnn_classifier.config.yaml_files import check_yaml_files
+from cnn_classifier.config.yaml_files import CONF_DIR, check_yaml_files
 from cnn_classifier.data import AUTO
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.files import atomic_write

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnn_classifier.config.overrides import searchpath_override, shell_override
-from cnn_classifier.config.paths import CONF_DIR, user_config_dirs
 from cnn_classifier.config.signature import did_you_mean
+from cnn_classifier.config.yaml_files import CONF_DIR, user_config_dirs
 from cnn_classifier.errors import ConfigError, single_line
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)

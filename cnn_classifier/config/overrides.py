@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from cnn_classifier.config.instantiate import import_target
-from cnn_classifier.config.paths import CONF_DIR
+from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.errors import quote_argument
 
 MAPPING_KEYS = ("dataset.rename_classes",)

@@ -1,12 +1,24 @@
-"""Validation of YAML files before Hydra loads them: encoding, syntax and size with aliases expanded."""
+"""The directories of YAML files, and checks before Hydra loads them: encoding, syntax, size with aliases expanded."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
 from cnn_classifier.errors import ConfigError, single_line
 
+# In a wheel, `conf/` is part of the package; in a checkout, it is next to the package.
+_PACKAGED = Path(__file__).parents[1] / "conf"
+CONF_DIR = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
 MAX_VALUES = 100_000  # per file, with aliases expanded
+
+
+def user_config_dirs(argv: Sequence[str]) -> list[Path]:
+    """Return the directories given with `--config-dir DIR`, `-cd DIR` or `--config-dir=DIR`."""
+    separate = [value for option, value in pairwise(argv) if option in ("--config-dir", "-cd")]
+    inline = [argument.partition("=")[2] for argument in argv if argument.startswith("--config-dir=")]
+    return [Path(folder) for folder in (*separate, *inline)]
 
 
 def check_yaml_files(*paths: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cnn_classifier
-from cnn_classifier.config.paths import user_config_dirs
+from cnn_classifier.config.yaml_files import user_config_dirs
 from cnn_classifier.errors import TERMINATED_EXIT_CODE
 from cnn_classifier.training.environment import COMMAND_VARIABLE
 

@@ -13,8 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from cnn_classifier.config.overrides import quote_override
-from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.config.secrets import redact_overrides
+from cnn_classifier.config.yaml_files import user_config_dirs
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, TERMINATED_EXIT_CODE
 from cnn_classifier.files import STATUS_FILE, ensure_writable_dir
 from cnn_classifier.sweep.leaderboard import RESUME_OVERRIDE, Leaderboard, can_resume, format_skipped, job_overrides

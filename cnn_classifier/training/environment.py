@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier import __version__
-from cnn_classifier.config.paths import user_config_dirs
 from cnn_classifier.config.secrets import redact_overrides
+from cnn_classifier.config.yaml_files import user_config_dirs
 
 # The environment variable with the command of a training in several processes, for those that it starts.
 COMMAND_VARIABLE = "CNN_CLASSIFIER_COMMAND"

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from cnn_classifier.config.instantiate import import_target
-from cnn_classifier.config.paths import CONF_DIR
+from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.models import MODELS
 
 YAML_FILES = sorted((CONF_DIR / "model").glob("*.yaml"))

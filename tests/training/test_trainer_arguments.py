@@ -19,9 +19,9 @@ from torchvision.transforms import v2
 from cnn_classifier import ImageClassifier, ImageFolderDataModule
 from cnn_classifier.cli.main import main
 from cnn_classifier.config.compose import load_config, to_container
-from cnn_classifier.config.paths import CONF_DIR
 from cnn_classifier.config.schema import check_values
 from cnn_classifier.config.trainer import UNSUPPORTED, TrainerConfig
+from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.training import distributed
 from cnn_classifier.training.callbacks.ema import WeightEMA
