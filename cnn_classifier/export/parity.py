@@ -103,7 +103,8 @@ def compare(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample
 
 def compare_any_size(exported: Predictor, checkpoint: Predictor, samples: Sequence[Sample]) -> Parity:
     """Compare the exported model on images of their original size with the checkpoint on preprocessed pixels."""
-    pixels = [np.asarray(decode(sample.path, checkpoint.preprocess.channels)) for sample in samples]
+    channels, value_range = checkpoint.preprocess.channels, checkpoint.preprocess.value_range
+    pixels = [np.asarray(decode(sample.path, channels, value_range=value_range)) for sample in samples]
     batches = [image.reshape(1, *image.shape[:2], -1) for image in pixels]
     labels = np.array([sample.label for sample in samples])
     exported_output = ModelOutput.concatenate([exported.predict_batch(image) for image in batches])

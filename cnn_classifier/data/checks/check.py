@@ -12,7 +12,9 @@ import numpy as np
 from cnn_classifier.data.checks.check_cache import CheckCache, file_state, open_check_cache
 from cnn_classifier.data.checks.image_info import ImageInfo, compute_digest, is_misnamed, read_image_info
 from cnn_classifier.data.checks.near_duplicates import THUMBNAIL_SIZE, group_near_duplicates
+from cnn_classifier.data.checks.value_range import combine_limits
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess
+from cnn_classifier.data.images.wide import ValueRange
 from cnn_classifier.data.loading.pixel_cache import PixelCacheWriter
 from cnn_classifier.data.parallel import parallel_map
 from cnn_classifier.errors import DataError
@@ -49,6 +51,20 @@ class CheckResult:
         """Return the warnings for a readable file, including `misnamed`, which depends on the path."""
         info = self[path]
         return [*info.warnings, *["misnamed"] * is_misnamed(info.format, path)] if not info.decode_error else []
+
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """The width and height of each readable file, in pixels."""
+        return [(self[path].width, self[path].height) for path in self.digests if not self[path].decode_error]
+
+    def get_value_limits(self, paths: Iterable[Path] | None = None) -> list[ValueRange | None]:
+        """Return the limits of the values of readable files, all if not given; None for a file with 8 bits."""
+        files = self.digests if paths is None else paths
+        return [self[path].value_limits for path in files if not self[path].decode_error]
+
+    def measure_value_range(self, paths: Iterable[Path] = ()) -> ValueRange | None:
+        """Return the range of values of files, or of all files if none of these has more than 8 bits per channel."""
+        return combine_limits(self.get_value_limits(paths)) or combine_limits(self.get_value_limits())
 
     @cached_property
     def unreadable(self) -> dict[Path, str]:
@@ -156,7 +172,10 @@ def find_near_duplicates(check_result: CheckResult, first_path: Mapping[str, Pat
         return cached
     thumbnail_bytes = b"".join(check_result.image_infos[digest].thumbnail for digest in digests)
     thumbnails = np.frombuffer(thumbnail_bytes, np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
-    preprocess = Preprocess(image_size=64, channels=3, resize="stretch", mean=(0.0,), std=(1.0,))
+    value_range = combine_limits([check_result.image_infos[digest].value_limits for digest in digests])
+    preprocess = Preprocess(
+        image_size=64, channels=3, resize="stretch", mean=(0.0,), std=(1.0,), value_range=value_range
+    )
 
     failed_indices: list[int] = []
 

@@ -16,7 +16,7 @@ from cnn_classifier.errors import StorageError
 from cnn_classifier.files import cache_dir
 
 # Part of the file name. Increment it when `read_image_info` or the duplicate search changes.
-CHECK_CACHE_VERSION = 3
+CHECK_CACHE_VERSION = 4
 TIMEOUT = 60.0  # seconds to wait for a lock held by another run; writes normally take milliseconds
 MAX_QUERY_KEYS = 500  # SQLite builds accept at least 999 parameters in a statement
 FileState = tuple[int, int, int]
@@ -24,7 +24,8 @@ SCHEMA = """
 create table if not exists files
     (path text primary key, size integer, mtime integer, ctime integer, digest text) without rowid;
 create table if not exists contents
-    (digest text primary key, format text, width integer, height integer, notes text, thumbnail blob) without rowid;
+    (digest text primary key, format text, width integer, height integer, notes text, thumbnail blob, limits text)
+    without rowid;
 create table if not exists copies (digests text primary key, groups text) without rowid;
 """
 
@@ -56,14 +57,9 @@ class CheckCache:
 
     def get_image_infos(self, digests: Iterable[str]) -> dict[str, ImageInfo]:
         """Return the cached image information by digest."""
-        columns = "digest, format, width, height, notes, thumbnail"
+        columns = "digest, format, width, height, notes, thumbnail, limits"
         rows = self._select(f"select {columns} from contents where digest in", digests)
-        return {
-            digest: ImageInfo(
-                format=image_format, width=width, height=height, warnings=tuple(warnings.split()), thumbnail=thumbnail
-            )
-            for digest, image_format, width, height, warnings, thumbnail in rows
-        }
+        return {digest: ImageInfo.from_row(*values) for digest, *values in rows}
 
     def get_duplicate_groups(self, digests_hash: str) -> list[list[str]] | None:
         """Return the cached near-duplicate groups of a set of contents, or None if there is no entry.
@@ -91,11 +87,7 @@ class CheckCache:
 
     def add_image_infos(self, image_infos: Mapping[str, ImageInfo]) -> None:
         """Store the image information of readable contents by digest."""
-        rows = [
-            (digest, info.format, info.width, info.height, " ".join(info.warnings), info.thumbnail)
-            for digest, info in image_infos.items()
-            if not info.decode_error
-        ]
+        rows = [(digest, *info.to_row()) for digest, info in image_infos.items() if not info.decode_error]
         self._insert("contents", rows)
 
     def add_duplicate_groups(self, digests_hash: str, groups: Sequence[Sequence[str]]) -> None:

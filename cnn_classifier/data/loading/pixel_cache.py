@@ -78,19 +78,18 @@ class PixelCacheWriter:
             self.row_by_digest[digest] = len(self.row_by_digest)
             buffer[self.row_by_digest[digest]] = pixels
 
-    def finalize(self, digests: Mapping[Path, str]) -> ImageStore:
-        """Load the images of an earlier run from the cache, or complete it by decoding the files that were not added.
+    def finalize(self, digests: Mapping[Path, str], preprocess: Preprocess | None = None) -> ImageStore:
+        """Return the images of an earlier run from the cache, or complete it by decoding the files that were not added.
 
         Args:
             digests: The digest of each readable file.
-
-        Returns:
-            The store of these files.
+            preprocess: The preprocessing with the range of values, if it was measured on the images that were added.
 
         Raises:
             DataError: If a file can no longer be read.
             StorageError: If the pixels cannot be written, unless `cache` is `auto`.
         """
+        self.preprocess = preprocess or self.preprocess
         folder = self.packed_dir / cache_key(digests.values(), self.preprocess)
         return (
             self._load_existing(folder, digests)
@@ -195,4 +194,5 @@ class PixelCacheWriter:
 def cache_key(digests: Iterable[str], preprocess: Preprocess) -> str:
     """Return the name of the cache of these contents and this preprocessing, without normalization."""
     settings = f"{CACHE_VERSION} {preprocess.image_size} {preprocess.channels} {preprocess.resize}"
+    settings += "" if preprocess.value_range is None else f" {preprocess.value_range}"
     return hashlib.sha256(" ".join([settings, *sorted(set(digests))]).encode()).hexdigest()[:32]

@@ -65,13 +65,10 @@ def prepare_images(
     if given_splits is None and config.split_file:
         given_splits = read_split(Path(config.split_file).expanduser(), index)
     given_samples = [sample for samples in given_splits.values() for sample in samples] if given_splits else None
-    cache_writer = PixelCacheWriter(
-        config.preprocess,
-        capacity=len(given_samples or limit_per_class(index, config.max_per_class, seed)),
-        cache=config.cache,
-        cache_limit_gb=config.cache_limit_gb,
-    )
-    with cache_writer:
+    capacity = len(given_samples or limit_per_class(index, config.max_per_class, seed))
+    with PixelCacheWriter(
+        config.preprocess, capacity=capacity, cache=config.cache, cache_limit_gb=config.cache_limit_gb
+    ) as cache_writer:
         check_result = CheckResult()
         while True:  # until a readable image replaces every unreadable one
             unreadable = check_result.unreadable
@@ -81,25 +78,22 @@ def prepare_images(
                 break
             check_result |= inspect_files(new_paths, cache_writer)
             check_unreadable(check_result, config)
-        readable = [sample for sample in samples if sample.path not in check_result.unreadable]
+        readable = [sample for sample in samples if sample.path not in unreadable]
         duplicate_groups = find_duplicates(check_result, (sample.path for sample in readable))
         if given_splits is None:
             linked = linked_duplicates(duplicate_groups, readable)
-            splits = split_samples(replace(index, samples=readable), config, seed, linked=linked)
-        else:
-            splits = {
-                split: [s for s in members if s.path not in unreadable] for split, members in given_splits.items()
-            }
+            given_splits = split_samples(replace(index, samples=readable), config, seed, linked=linked)
+        splits = {name: [s for s in members if s.path not in unreadable] for name, members in given_splits.items()}
         splits, notes = leave_out_untrained_classes(splits, index.class_names)
         train_paths = [sample.path for sample in splits["train"]]
         config = replace(config, value_range=config.value_range or check_result.measure_value_range(train_paths))
-        cache_writer.preprocess = config.preprocess
-        store = cache_writer.finalize({sample.path: check_result.digests[sample.path] for sample in readable})
+        digests = {sample.path: check_result.digests[sample.path] for sample in readable}
+        store = cache_writer.finalize(digests, config.preprocess)
     preprocess = measure_mean_std(config, store, train_paths)
     checked = given_samples or [sample for sample in index.samples if sample.path in check_result.digests]
     index = replace(index, samples=checked, notes=[*index.notes, *notes])
     summary = summarize(index, check_result, duplicate_groups, value_range=preprocess.value_range)
-    summary["fingerprint"] = compute_fingerprint(check_result.digests[sample.path] for sample in readable)
+    summary["fingerprint"] = compute_fingerprint(digests.values())
     return PreparedDataset(summary, splits, store, preprocess, check_result.digests)
 
 

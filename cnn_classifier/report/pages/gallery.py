@@ -78,7 +78,8 @@ def build_gallery(evaluation: Evaluation, preprocess: Preprocess, explain: Expla
     mistakes, least_confident = evaluation.mistakes()[:MAX_HIGHLIGHTS], evaluation.least_confident()[:MAX_HIGHLIGHTS]
     highlights = list(dict.fromkeys([*mistakes.tolist(), *least_confident.tolist()]))
     indices = [*highlights, *(index for selected in cells.values() for index in selected)]
-    thumbnails_by_path = make_thumbnails((evaluation.paths[index] for index in indices), Path())
+    paths = (evaluation.paths[index] for index in indices)
+    thumbnails_by_path = make_thumbnails(paths, Path(), preprocess.value_range)
     heatmaps, message = compute_heatmaps(highlights, evaluation, preprocess, explain)
     items = {
         index: build_item(evaluation, index, thumbnails_by_path[evaluation.paths[index]]) for index in set(indices)

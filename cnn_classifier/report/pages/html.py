@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cnn_classifier.data.images.preprocess import decode
+from cnn_classifier.data.images.wide import ValueRange
 from cnn_classifier.data.sources.class_names import pluralize
 from cnn_classifier.errors import UnreadableImageError
 from cnn_classifier.files import atomic_write
@@ -79,22 +80,24 @@ class Thumbnail:
     reason: str = ""
 
 
-def make_thumbnails(paths: Iterable[str], root: Path) -> dict[str, Thumbnail]:
+def make_thumbnails(paths: Iterable[str], root: Path, value_range: ValueRange | None = None) -> dict[str, Thumbnail]:
     """Return the thumbnail of each file, by path.
 
     Args:
         paths: The files, absolute or relative to `root`.
         root: The folder that relative paths start from.
+        value_range: The range of values of images with more than 8 bits per channel, as in `Preprocess`.
     """
     unique = list(dict.fromkeys(paths))
     with ThreadPoolExecutor() as pool:
-        return dict(zip(unique, pool.map(partial(make_thumbnail, root=root), unique), strict=True))
+        load = partial(make_thumbnail, root=root, value_range=value_range)
+        return dict(zip(unique, pool.map(load, unique), strict=True))
 
 
-def make_thumbnail(path: str, *, root: Path) -> Thumbnail:
+def make_thumbnail(path: str, *, root: Path, value_range: ValueRange | None) -> Thumbnail:
     """Return the thumbnail of a file, relative to `root` or absolute."""
     try:
-        image = decode(Path(root, path), 3)
+        image = decode(Path(root, path), 3, value_range=value_range)
     except UnreadableImageError as error:
         return Thumbnail(reason=str(error))
     image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))

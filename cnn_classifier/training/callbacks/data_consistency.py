@@ -31,4 +31,7 @@ class DataConsistency(Callback):
             raise DataError(f"The data has the classes {names}, but the model has {module.class_names}.")
         expected = module.preprocess
         if replace(preprocess, mean=expected.mean, std=expected.std) != expected:
-            raise DataError(f"The preprocessing of the data module, {preprocess}, differs from the model's {expected}.")
+            raise DataError(
+                f"The preprocessing of the data module, {preprocess}, differs from the model's {expected}. "
+                "Pass the values of the model to ImageFolderDataModule."
+            )
