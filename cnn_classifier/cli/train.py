@@ -23,7 +23,6 @@ from cnn_classifier.config.shorthand import expand_arguments
 from cnn_classifier.config.yaml_files import CONF_DIR, check_yaml_files, user_config_dirs
 from cnn_classifier.errors import ConfigError, StorageError, print_error
 from cnn_classifier.files import STATUS_FILE
-from cnn_classifier.report.text_table import format_table
 from cnn_classifier.sweep.job import run_job
 from cnn_classifier.sweep.leaderboard import MULTIRUN_YAML, RESUME_OVERRIDE, Leaderboard, job_overrides
 from cnn_classifier.training.distributed import get_rank
@@ -32,10 +31,11 @@ from cnn_classifier.training.status import Status, sweep_resume_hint
 EXAMPLES = """\
 Train an image classifier on a folder of images.
 
-  python train.py                                                      train on the embedded handwritten digits
-  python train.py PATH                                                 train on a folder, archive or CSV file
-  python train.py dataset=cats_dogs model=baseline optimizer.lr=3e-4   choose a model, set a value
-  python train.py -m model=baseline,cnn seed=1,2,3                     sweep over all combinations
+  python train.py                                         train on the embedded handwritten digits
+  python train.py photos                                  train on a folder, archive, CSV or URL
+  python train.py photos model=pretrained run_dir=first   fine-tune a network, name the run
+  python train.py dataset=cats_dogs optimizer.lr=3e-4     choose a dataset, set a value
+  python train.py -m model=baseline,cnn seed=1,2,3        sweep over all combinations
 
 Select an option with group=option, and set a value with key=value. --cfg job prints all values.
 """
@@ -64,14 +64,13 @@ def format_train_help(argv: Sequence[str] = ()) -> str:
             group = path.parent.relative_to(folder).as_posix()
             options.setdefault(group, {})[f"{group}={path.stem}"] = read_description(path)
     name_width = max(len(name) for group in options.values() for name in group)
-    line_width = max(shutil.get_terminal_size((120, 24)).columns, name_width + 30)
+    width = max(shutil.get_terminal_size((120, 24)).columns, name_width + 30)
+    indent = " " * (name_width + 4)
+    wrapper = textwrap.TextWrapper(width, "  ", indent, break_long_words=False, break_on_hyphens=False)
     blocks = [EXAMPLES]
     for group in sorted(options):
-        rows = [
-            (f"  {name:<{name_width}}", textwrap.shorten(description, line_width - name_width - 4, placeholder=" …"))
-            for name, description in sorted(options[group].items())
-        ]
-        blocks.append(f"{group}\n{format_table(rows)}\n")
+        entries = [wrapper.fill(f"{name:<{name_width}}  {text}") for name, text in sorted(options[group].items())]
+        blocks.append("\n".join([group, *entries, ""]))
     return "\n".join([*blocks, FLAGS])
 
 

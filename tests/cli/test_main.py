@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from helpers.folders import MakeFolder
 
 from cnn_classifier.cli.main import main
+from cnn_classifier.cli.train import format_train_help, read_description
 from cnn_classifier.config.compose import load_config
+from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +44,7 @@ def empty_cwd(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         ("dataset.channels=2", "dataset.channels=2 is out of range: expected 3 (RGB) or 1 (grayscale)"),
         ("dataset.resize=zoom", "dataset.resize=zoom is out of range: expected stretch or crop or pad"),
         ("dataset.val_fraction=1.2", "dataset.val_fraction=1.2 is out of range"),
-        ("dataset.fold=3", "dataset.fold=3 is out of range"),
+        ("dataset.fold=3", "dataset.fold=3 has no effect"),
         ("dataset.image_size=8", "dataset.image_size=8 is too small for the network: model.widths=[48, 96, 192, 384]"),
         (
             "dataset=folder",
@@ -226,6 +229,19 @@ def test_unexpected_exception_is_one_line_without_debug(
     )
     with pytest.raises(ZeroDivisionError):
         main(["--debug", "evaluate", "a.ckpt", "b"])
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_train_help_wraps_descriptions_beside_the_names(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = format_train_help()
+    listed, _, _ = text.partition("Tab completion")
+    assert "…" not in text
+    assert max(map(len, listed.splitlines())) <= 100
+    for path in CONF_DIR.glob("*/*.yaml"):
+        name = f"{path.parent.name}={path.stem}"
+        (entry,) = re.findall(rf"^  {re.escape(name)}(?: +|$)(.*(?:\n {{20}} *\S.*)*)", listed, re.MULTILINE)
+        assert " ".join(entry.split()) == read_description(path)
 
 
 def test_help_config_completion_and_errors_do_not_import_torch(empty_cwd: Path) -> None:
