@@ -88,6 +88,8 @@ def robust_streams(*, stops: bool) -> Iterator[list[OutputFile]]:
             file.stops = False
         for name, stream in originals.items():
             getattr(sys, name).flush()
+            if stream is None:
+                getattr(sys, name).close()
             setattr(sys, name, stream)
 
 

@@ -23,12 +23,20 @@ def test_train_and_evaluate_write_reports_and_print_their_paths(
     assert ["report", "run/report.html,", "metrics", "in", "run/report.json"] in lines
     assert "config.yaml with resolved" in Path("run", "report.html").read_text(encoding="utf-8")
 
+    for path in sorted(Path("photos").rglob("*.png")):  # images are recognized by their content
+        path.rename(path.with_name(f"renamed {path.name}"))
+    assert main(["evaluate", "run", "photos", "--out", "run"]) == 2
+    assert "--out run holds a training run, whose report would be replaced" in capsys.readouterr().err
+
     assert main(["evaluate", "run", "photos", "--json"]) == 0
 
     output = capsys.readouterr()
     assert "see outputs/evaluations/photos/report.html" in output.err
     report = json.loads(Path("outputs", "evaluations", "photos", "report.json").read_text(encoding="utf-8"))
     assert json.loads(output.out) == report
+    splits = json.loads(Path("run", "report.json").read_text(encoding="utf-8"))["splits"]
+    assert report["seen_in_training"] == {"train": sum(splits["train"]), "val": sum(splits["val"])}
+    assert f"WARNING: {sum(splits['train'])} of the 24 images were in the training split of this model" in output.err
     assert {
         "intervals",
         "calibration",
