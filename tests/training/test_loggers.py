@@ -1,5 +1,6 @@
 """`FaultTolerantLogger`: a failing logger is reported once and does not stop training."""
 
+import csv
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from helpers.folders import TINY, MakeFolder
 from lightning.pytorch.loggers import CSVLogger
 
 from cnn_classifier.cli.main import main
+from cnn_classifier.config.compose import load_config
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.training.loggers import FaultTolerantLogger, build_loggers, tracker_lock
 
@@ -107,15 +109,17 @@ def test_first_use_of_loggers_is_exclusive(tmp_path: Path) -> None:
     future.result(timeout=10)
 
 
-def test_tensorboard_receives_learning_rate_and_test_metrics(make_folder: MakeFolder, tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+def test_logger_receives_learning_rate_and_test_metrics(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder({"cats": 12, "dogs": 12})
-    overrides = [*TINY, "dataset=folder", f"dataset.root={root}", "logger=tensorboard", f"run_dir={tmp_path / 'run'}"]
-    assert main(["train", *overrides]) == 0
-    events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
-    events.Reload()
-    tags = events.Tags()["scalars"]
+    overrides = [*TINY, "dataset=folder", f"dataset.root={root}", "trainer.max_epochs=1", "logger=csv"]
+    assert main(["train", *overrides, f"run_dir={tmp_path / 'run'}"]) == 0
+    (log,) = (tmp_path / "run" / "csv").glob("*/metrics.csv")
+    with log.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(report["test"]["accuracy"])
-    assert any(tag.startswith("lr-") for tag in tags)
-    assert "hp_metric" not in tags
+    assert float(rows[-1]["test/accuracy"]) == pytest.approx(report["test"]["accuracy"])
+    assert any(name.startswith("lr-") and row[name] for row in rows for name in row)
+
+
+def test_tensorboard_logs_no_placeholder_metric() -> None:
+    assert load_config(["logger=tensorboard"]).logger.tensorboard.default_hp_metric is False
