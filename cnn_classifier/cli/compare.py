@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnn_classifier.report.metrics.comparison import Run
 
 MAX_CELL_WIDTH = 40  # characters of a config value in the table
+MAX_KEYS = 5  # number of keys in the line about other values that differ
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,6 +27,9 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         type=Path,
         help="directories of runs or evaluations; the first is the reference",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="also list the values that differ as a consequence of the overrides"
     )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML report")
@@ -40,7 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.runs) < 2:
         raise ConfigError(f"compare requires at least two runs, got only {arguments.runs[0]}.")
     comparison = compare([read_run(folder) for folder in arguments.runs])
-    print(json.dumps(comparison, ensure_ascii=False) if arguments.json else format_comparison(comparison))
+    if arguments.json:
+        print(json.dumps(comparison, ensure_ascii=False))
+    else:
+        print(format_comparison(comparison, show_all=arguments.all))
     if arguments.html:
         write_compare_page(arguments.html, comparison)
         print(f"see {arguments.html}", file=sys.stderr)
@@ -59,13 +66,15 @@ def read_run(folder: Path) -> "Run":
     from cnn_classifier.config.overrides import flatten
     from cnn_classifier.config.saved import load_saved_config
     from cnn_classifier.report.metrics.comparison import Run, read_correctness
+    from cnn_classifier.training.status import read_status
 
     try:
         report = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
         predictions = read_correctness(folder)
         config_path = folder / CONFIG_FILE
         config = flatten(load_saved_config(config_path)) if config_path.is_file() else {}
-        run = Run(str(folder), report, predictions, config)
+        status = read_status(folder)
+        run = Run(str(folder), report, predictions, config, status.overrides if status else ())
         run.to_row()
     except OSError as error:
         detail = error.strerror or error
@@ -78,22 +87,41 @@ def read_run(folder: Path) -> "Run":
     return run
 
 
-def format_comparison(comparison: Mapping[str, Any]) -> str:
-    """Format the metrics, the pairwise tests and the config differences for a terminal."""
+def format_comparison(comparison: Mapping[str, Any], *, show_all: bool = False) -> str:
+    """Format the metrics, the pairwise tests, the overrides and the other config differences for a terminal.
+
+    Args:
+        comparison: The return value of `compare`.
+        show_all: Whether to list the other differences if there are overrides that explain them.
+    """
     metric_rows = [("", "accuracy", "95 % interval", "F1 macro", "loss", "images", "seconds")]
     for row in comparison["runs"]:
         low, high = row["interval"]
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
         cells = (f"{row['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", f"{row['f1_macro']:.4f}", f"{row['loss']:.4f}")
         metric_rows.append((row["run"], *cells, str(row["images"]), seconds))
-    difference_rows = [(key, *map(truncate, values)) for key, values in comparison["differences"].items()]
-    header = [("", *(row["run"] for row in comparison["runs"]))] if difference_rows else []
+    names, overrides = [row["run"] for row in comparison["runs"]], comparison["overrides"]
+    differences = comparison["differences"]
     blocks = [
         format_table(metric_rows),
         *(pair["summary"] for pair in comparison["pairs"]),
-        format_table(header + difference_rows),
+        format_differences("overrides", names, overrides),
     ]
+    if differences and overrides and not show_all:
+        keys = ", ".join(list(differences)[:MAX_KEYS]) + (", …" if len(differences) > MAX_KEYS else "")
+        blocks.append(f"Other values that differ as a consequence: {len(differences)} ({keys}). --all lists them.")
+    else:
+        blocks.append(format_differences("other values" if overrides else "", names, differences))
     return "\n\n".join(filter(None, blocks))
+
+
+def format_differences(title: str, names: Sequence[str], differences: Mapping[str, Sequence[Any]]) -> str:
+    """Format a table with a row for each key and a column for each run; empty if nothing differs."""
+    rows = [
+        (key, *("none" if value is None else truncate(value) for value in values))
+        for key, values in differences.items()
+    ]
+    return format_table([(title, *names), *rows]) if rows else ""
 
 
 def truncate(value: Any) -> str:

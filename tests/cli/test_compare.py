@@ -68,12 +68,37 @@ def test_compare_json_and_html_have_same_content(finished_runs: list[str], capsy
     for text in (
         "Comparison of 3 runs",
         *(pair["summary"] for pair in comparison["pairs"]),
-        "optimizer.lr",
+        "optimizer.<wbr>lr",
         "80.0 %",
         "1 min 3 s",
     ):
         assert text in page
     assert "<script" not in page
+
+
+def test_compare_shows_typed_overrides_and_folds_their_consequences(
+    finished_runs: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, size in (("first", 8), ("second", 16)):
+        content = {"overrides": [f"dataset.batch_size={size}", "seed=1"], "state": "done"}
+        Path(name, "status.json").write_text(json.dumps(content), encoding="utf-8")
+        with Path(name, "config.yaml").open("a", encoding="utf-8") as file:
+            file.write(f"dataset: {{batch_size: {size}}}\n")
+
+    assert main(["compare", *finished_runs, "--html", "compare.html"]) == 0
+
+    _, _, overrides, others = capsys.readouterr().out.strip().split("\n\n")
+    assert [line.split() for line in overrides.splitlines()] == [
+        ["overrides", "first", "second"],
+        ["dataset.batch_size", "8", "16"],
+    ]
+    assert others == "Other values that differ as a consequence: 1 (optimizer.lr). --all lists them."
+    page = Path("compare.html").read_text(encoding="utf-8")
+    typed, folded = page.split("<details>")
+    assert "dataset.<wbr>batch_size" in typed
+    assert "optimizer.<wbr>lr" in folded
+    assert main(["compare", *finished_runs, "--all"]) == 0
+    assert capsys.readouterr().out.strip().splitlines()[-1].split() == ["optimizer.lr", "0.1", "0.2"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from cnn_classifier.report.metrics.intervals import wilson_interval
 from cnn_classifier.report.metrics.predictions import read_predictions
 
 SIGNIFICANCE_LEVEL = 0.05
+DEFAULT_LABEL = "default"  # the value of an option that only other runs override
 # Keys that are ignored when configurations are compared, since they differ in every run.
 IGNORED_KEYS = (
     "run_dir",
@@ -32,12 +33,14 @@ class Run:
         report: The content of `report.json`.
         correct: For each test image, whether its prediction is correct.
         config: The flattened configuration, such as `{"optimizer.lr": 0.1}`; empty for an evaluation.
+        overrides: The overrides of its command, such as `optimizer.lr=0.1`.
     """
 
     name: str
     report: Mapping[str, Any]
     correct: Mapping[str, bool]
     config: Mapping[str, Any]
+    overrides: Sequence[str] = ()
 
     def to_row(self) -> dict[str, Any]:
         """Return the metrics of the run as a table row."""
@@ -60,24 +63,61 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
         runs: The runs; the first is the reference.
 
     Returns:
-        `runs`: the metrics of each run. `differences`: the configuration keys that differ, with one value per run (None
-        if the run does not have the key). `pairs`: the test of each other run against the first.
+        `runs`: the metrics of each run. `overrides`: the overridden keys whose values differ, with one value per run.
+        `differences`: the other keys of the configuration that differ, likewise; None if the run does not have the key.
+        `pairs`: the test of each other run against the first.
     """
+    overrides = diff_overrides(runs)
+    differences = diff_configs([run.config for run in runs], keep_partial=not any(run.overrides for run in runs))
     return {
         "runs": [run.to_row() for run in runs],
-        "differences": diff_configs([run.config for run in runs]),
+        "overrides": overrides,
+        "differences": {key: values for key, values in differences.items() if key not in overrides},
         "pairs": compare_pairs(runs),
     }
 
 
-def diff_configs(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the keys that differ with their value in each configuration; empty configurations are not compared."""
+def diff_overrides(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return the keys that the command of a run overrides and whose value differs, with the value in each run."""
+    overrides = [parse_overrides(run.overrides) for run in runs]
+    rows = {
+        key: [get_value(run, given, key) for run, given in zip(runs, overrides, strict=True)]
+        for key in dict.fromkeys(key for given in overrides for key in given if key not in IGNORED_KEYS)
+    }
+    return {
+        key: values
+        for key, values in rows.items()
+        if any(value != values[0] for value, run in zip(values, runs, strict=True) if run.config)
+    }
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
+    """Parse overrides such as `optimizer.lr=0.1` into a dict."""
+    return {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
+
+
+def get_value(run: Run, overrides: Mapping[str, str], key: str) -> Any:
+    """Return the value of a key in the configuration, or the option of a config group; None for an evaluation."""
+    if key in run.config:
+        return run.config[key]
+    return overrides.get(key, DEFAULT_LABEL) if run.config else None
+
+
+def diff_configs(configs: Sequence[Mapping[str, Any]], *, keep_partial: bool) -> dict[str, list[Any]]:
+    """Return the keys that differ with their value in each configuration; empty configurations are not compared.
+
+    Args:
+        configs: The flattened configurations.
+        keep_partial: Whether to keep keys that only some configurations have, such as the defaults of another version
+            or the arguments of another model.
+    """
     nonempty = [config for config in configs if config]
     keys = dict.fromkeys(key for config in nonempty for key in config if key not in IGNORED_KEYS)
     return {
         key: [config.get(key) for config in configs]
         for key in keys
-        if any(config.get(key) != nonempty[0].get(key) for config in nonempty)
+        if (keep_partial or all(key in config for config in nonempty))
+        and any(config.get(key) != nonempty[0].get(key) for config in nonempty)
     }
 
 

@@ -10,14 +10,19 @@ from typing import Any, Protocol
 from cnn_classifier.files import REPORT_HTML, SPLIT_FILE
 from cnn_classifier.report.charts.parallel_coordinates import build_parallel_coordinates
 from cnn_classifier.report.charts.svg import Content, Line, build_axis, build_chart
-from cnn_classifier.report.metrics.comparison import Run, compare_pairs, read_correctness
+from cnn_classifier.report.metrics.comparison import (
+    DEFAULT_LABEL,
+    Run,
+    compare_pairs,
+    parse_overrides,
+    read_correctness,
+)
 from cnn_classifier.report.metrics.intervals import wilson_interval
 from cnn_classifier.report.metrics.seeds import group_by_config
 from cnn_classifier.report.pages.html import write_page
 
 REFRESH_SECONDS = 5  # interval at which the browser reloads the page while the sweep is running
 MAX_PAIRS = 10
-DEFAULT_LABEL = "default"  # the value of an option that only other jobs override
 TIME_UNITS = (("hours", 3600), ("minutes", 60), ("seconds", 1))
 MIN_UNITS = 2  # an axis that reaches fewer uses the next smaller unit
 DONE = "done"  # the state of a job that has finished
@@ -152,11 +157,6 @@ def load_importance(folder: Path) -> dict[str, float]:
     except (OSError, ValueError):
         return {}
     return dict(sorted(importances.items(), key=lambda item: -item[1]))
-
-
-def parse_overrides(overrides: Sequence[str]) -> dict[str, str]:
-    """Parse overrides such as `optimizer.lr=0.1` into a dict."""
-    return {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
 
 
 def select_options(status: JobStatus, keys: Sequence[str]) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """McNemar tests, Holm correction and configuration differences."""
 
+from dataclasses import replace
+
 import pytest
 
 from cnn_classifier.report.metrics.comparison import Run, compare, describe_pair, diff_configs, mcnemar
@@ -62,7 +64,31 @@ def test_differing_keys_are_listed_except_ignored_keys() -> None:
         {"optimizer.lr": 0.2, "seed": 1, "run_dir": "b", "model.stem_channels": 24},
         {},  # an evaluation
     ]
-    assert diff_configs(configs) == {"optimizer.lr": [0.1, 0.2, None], "model.stem_channels": [None, 24, None]}
+    differences = {"optimizer.lr": [0.1, 0.2, None], "model.stem_channels": [None, 24, None]}
+    assert diff_configs(configs, keep_partial=True) == differences
+    assert diff_configs(configs, keep_partial=False) == {"optimizer.lr": [0.1, 0.2, None]}
+
+
+def test_overrides_that_differ_are_separate_from_their_consequences() -> None:
+    first = replace(
+        make_run("a", "+"),
+        overrides=["model=cnn", "seed=1", "optimizer.lr=1e-1", "+augment.blur.p=0.5"],
+        config={"seed": 1, "optimizer.lr": 0.1, "model.widths": [8], "dataset.batch_size": 32, "augment.blur.p": 0.5},
+    )
+    second = replace(
+        make_run("b", "+"),
+        overrides=["optimizer.lr=0.1", "run_dir=b", "seed=2"],
+        config={"seed": 2, "optimizer.lr": 0.1, "model.depth": 3, "dataset.batch_size": 64, "run_dir": "b"},
+    )
+
+    comparison = compare([first, second, make_run("evaluation", "+")])
+
+    assert comparison["overrides"] == {
+        "model": ["cnn", "default", None],
+        "seed": [1, 2, None],
+        "augment.blur.p": [0.5, "default", None],
+    }
+    assert comparison["differences"] == {"dataset.batch_size": [32, 64, None]}
 
 
 def test_rows_contain_metrics_with_interval() -> None:
