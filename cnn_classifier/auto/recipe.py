@@ -50,6 +50,11 @@ class DatasetStats:
     num_images: int
     median_size: int
 
+    @property
+    def approximate_count(self) -> str:
+        """The number of training images to two digits, since the split is computed later and may differ slightly."""
+        return f"{float(f'{self.num_images:.2g}'):,.0f}"
+
 
 def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_seconds: MeasureStepSeconds) -> Recipe:
     """Resolve all `auto` values that do not need decoded images.
@@ -70,7 +75,7 @@ def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_
     recipe = recipe.apply(
         [
             ResolvedValue(FLIP_KEY, *flip_probability(index.class_names)),
-            ResolvedValue("dataset.batch_size", batch_size, f"{stats.num_images} training images"),
+            ResolvedValue("dataset.batch_size", batch_size, f"about {stats.approximate_count} training images"),
         ]
     )
     steps_per_epoch = estimate_batches(recipe.values, stats.num_images)

@@ -12,7 +12,7 @@ from helpers.folders import MakeFolder
 from cnn_classifier.auto.budget import shorten_budget
 from cnn_classifier.auto.dataset_stats import estimate_train_size
 from cnn_classifier.auto.presets import FROM_SCRATCH_PRESETS, PRETRAINED_PRESETS, PresetTiming, pick_preset
-from cnn_classifier.auto.recipe import resolve_recipe
+from cnn_classifier.auto.recipe import DatasetStats, resolve_recipe
 from cnn_classifier.auto.resolved import Recipe, ResolvedValue
 from cnn_classifier.config.compose import load_config, to_container
 from cnn_classifier.config.schema import parse_duration
@@ -49,6 +49,13 @@ def test_all_auto_values_are_resolved(make_folder: MakeFolder) -> None:
         "augment.affine.crop_area",
     ):
         assert recipe.get(key) != "auto", key
+
+
+def test_number_of_training_images_in_a_reason_is_approximate(make_folder: MakeFolder) -> None:
+    reasons = [value.reason for value in resolve(scan_photos(make_folder)).resolved]
+    assert "about 28 training images" in reasons
+    assert DatasetStats(1258, 64).approximate_count == "1,300"
+    assert DatasetStats(40_321, 64).approximate_count == "40,000"
 
 
 def test_photos_are_trained_at_growing_sizes_and_tested_at_a_larger_size(make_folder: MakeFolder) -> None:

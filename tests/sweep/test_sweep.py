@@ -158,8 +158,8 @@ def test_leaderboard_page_rounds_numbers_and_shows_default_for_missing_overrides
     Leaderboard(tmp_path).write()
 
     page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
-    assert '<td data-name="optimizer.lr" title="default">default</td>' in page
-    assert '<td data-name="optimizer.lr" title="0.033789470000">0.0338</td>' in page
+    assert '<td data-name="optimizer.\u200blr" title="default">default</td>' in page
+    assert '<td data-name="optimizer.\u200blr" title="0.033789470000">0.0338</td>' in page
     labels = re.findall(r'text-anchor="end">([^<%]+)</text>', page.split('class="parallel"')[1].split("</svg>")[0])
     assert len(labels) == MAX_TICKS
     assert labels[0] == "default"

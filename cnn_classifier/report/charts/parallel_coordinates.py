@@ -1,5 +1,6 @@
 """Parallel coordinates: one vertical axis per option and one line per run, ending at its accuracy."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from cnn_classifier.report.formatting import evenly_spaced, format_value
 WIDTH, HEIGHT = 640.0, 200.0
 ACCURACY_LABEL = "val accuracy"
 MAX_OPTIONS, MAX_TICKS = 7, 9
+CHARACTER_WIDTH = 8.0  # an upper limit for the average in the font of the names
 
 
 def build_parallel_coordinates(runs: Sequence[tuple[Mapping[str, str], float]], keys: Sequence[str]) -> Content | None:
@@ -38,7 +40,7 @@ def build_parallel_coordinates(runs: Sequence[tuple[Mapping[str, str], float]], 
         )
     axes = [
         {
-            "name": key,
+            "name_lines": break_name(key, int(WIDTH / len(keys) / CHARACTER_WIDTH)),
             "left": left,
             "ticks": [(round(HEIGHT * (1 - value_positions[name]), 1), format_value(name)) for name in tick_names],
         }
@@ -49,9 +51,19 @@ def build_parallel_coordinates(runs: Sequence[tuple[Mapping[str, str], float]], 
     return {
         "width": WIDTH,
         "height": HEIGHT,
-        "axes": [*axes, {"name": ACCURACY_LABEL, "left": WIDTH, "ticks": ticks}],
+        "axes": [*axes, {"name_lines": [ACCURACY_LABEL], "left": WIDTH, "ticks": ticks}],
         "lines": lines,
     }
+
+
+def break_name(key: str, max_length: int) -> list[str]:
+    """Break the name of an option after dots and underscores into lines of at most `max_length` characters."""
+    lines = [""]
+    for part in re.findall(r"[^._]+[._]?|[._]", key):
+        if lines[-1] and len(lines[-1] + part) > max_length:
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 def evenly_spaced_positions(values: Sequence[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from cnn_classifier.data.images.preprocess import decode
 from cnn_classifier.data.images.wide import ValueRange
@@ -48,9 +49,15 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         "percent": format_percent,
         "duration": format_duration,
         "shorten": format_value,
+        "breakable": format_breakable,
     }
     html = environment.get_template(template).render(values)
     atomic_write(path, html.encode(), sync=False)
+
+
+def format_breakable(key: str) -> Markup:
+    """Return the key of an option with invisible line-break opportunities after its dots, for attributes."""
+    return Markup(".\u200b").join(escape_unprintable(part) for part in key.split("."))
 
 
 def escape_unprintable(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Axes, line charts and the charts of a run report."""
 
+from cnn_classifier.report.charts.parallel_coordinates import break_name, build_parallel_coordinates
 from cnn_classifier.report.charts.svg import HEIGHT, MAX_POINTS, WIDTH, Line, build_axis, build_chart
 from cnn_classifier.report.charts.training import build_charts
 
@@ -46,3 +47,12 @@ def test_charts_are_built_for_the_available_values() -> None:
     assert [line["name"] for line in charts["loss"]["lines"]] == ["training", "validation"]
     assert charts["loss"]["lines"][0]["dots"]  # a line of one epoch is invisible
     assert {"accuracy", "roc", "precision_recall"} <= charts.keys()
+
+
+def test_names_of_parallel_axes_break_after_dots_and_underscores() -> None:
+    assert break_name("optimizer.lr", 20) == ["optimizer.lr"]
+    assert break_name("callbacks.early_stopping.patience", 11) == ["callbacks.", "early_", "stopping.", "patience"]
+    assert break_name("model", 2) == ["model"]
+    runs = [(dict.fromkeys(("seed", "callbacks.early_stopping.patience"), "1"), 0.5)] * 2
+    axes = build_parallel_coordinates(runs, ["seed", "callbacks.early_stopping.patience"])["axes"]
+    assert [len(axis["name_lines"]) for axis in axes] == [1, 1, 1]
