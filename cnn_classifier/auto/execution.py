@@ -75,7 +75,7 @@ def select_execution(
     # The number of steps of a run depends on the current speed of the machine, hence the default is timed again.
     if not timings or (sweep_dir is None and (num_steps is None or len(timings) < 2)):
         duration = max(max_seconds * TIMING_FRACTION, MIN_TIMING_SECONDS) if num_steps is None else MIN_TIMING_SECONDS
-        print(f"timing training steps at {timer.batch_shape[-1]} px")
+        print(f"timing training steps at {timer.batch_shape[-1]} px", flush=True)
         limits = {"max_step_seconds": BEST_SPEEDUP * max_step_seconds, "duration": duration}
         default_seconds = timer.measure(default.precision, default.memory_format, **limits)
         timings = rescale_to_current_speed(timings, Timing(default, default_seconds))
@@ -84,7 +84,7 @@ def select_execution(
         return timings[0], "too slow for the budget, alternatives not timed"
     planned_steps = int(max_seconds / timings[0].seconds_per_step) if num_steps is None else num_steps
     if len(timings) < 2 and is_selectable and timings[0].total_seconds(planned_steps) >= MIN_RUN_SECONDS:
-        print("timing other precisions and memory formats")
+        print("timing other precisions and memory formats", flush=True)
         timings = time_candidates(timer, timings, alternatives, planned_steps, compile=requested["compile"] == AUTO)
         save_timings(cache_path, timings)
     if len(timings) < 2:

@@ -223,7 +223,7 @@ def test_archive_is_checked_like_folder(make_folder: MakeFolder, capsys: Capture
         ),
         (["check"], 2, "the following arguments are required: SOURCE; see cnn-classifier data check --help"),
         (["check", "here", "--jsn"], 2, "unrecognized arguments: --jsn"),
-        (["chek", "here"], 2, "invalid choice: 'chek'"),
+        (["chek", "here"], 2, "chek does not exist; did you mean 'check'?; see cnn-classifier data --help"),
         ([], 2, "the following arguments are required: check"),
     ],
 )
