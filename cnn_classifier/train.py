@@ -83,7 +83,7 @@ def train(
     """
     run = Run(config, overrides, start_time or time.time())
     index = index or scan_source(DatasetConfig(**to_container(config.dataset)))
-    ckpt_path, reasons = resolve_config(config, index)
+    ckpt_path, reasons = resolve_config(config, index, overrides)
     seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config, index)
     datamodule.prepare_data()

@@ -1,6 +1,6 @@
 """Resolution of the starting point of a run and of all `auto` values that do not need decoded images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from cnn_classifier.auto.execution import tune_execution
 from cnn_classifier.auto.flips import FLIP_KEY, FlipDecision, measure_flips
 from cnn_classifier.auto.recipe import resolve_recipe
 from cnn_classifier.config.compose import Config, set_values, to_container
+from cnn_classifier.config.unused import list_unused
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.checks.suggestions import has_mirrored_classes
 from cnn_classifier.data.config import TABLE_SUFFIXES, as_list
@@ -24,11 +25,11 @@ from cnn_classifier.training.resume import apply_resume
 from cnn_classifier.training.status import check_new_run_dir, check_outside_dataset
 
 
-def resolve_config(config: Config, index: DatasetIndex) -> tuple[Path | None, list[str]]:
+def resolve_config(config: Config, index: DatasetIndex, overrides: Sequence[str] = ()) -> tuple[Path | None, list[str]]:
     """Resolve `resume` and all `auto` values on rank 0 and broadcast them.
 
     Returns:
-        The checkpoint to resume from, if any, and a line with the reason for each resolved value.
+        The checkpoint to resume from, if any, and a line for each override without an effect and each resolved value.
 
     Raises:
         ConfigError: If the run directory of a new run holds something else, or a value is invalid.
@@ -40,7 +41,8 @@ def resolve_config(config: Config, index: DatasetIndex) -> tuple[Path | None, li
             check_new_run_dir(run_dir)
         if ckpt_path is None and not is_table(config.dataset):
             check_outside_dataset(run_dir, index)
-        return ckpt_path, resolve_auto(config, index), to_container(config)
+        unused = list_unused(to_container(config), overrides, index)
+        return ckpt_path, [*unused, *resolve_auto(config, index)], to_container(config)
 
     ckpt_path, reasons, values = broadcast_from_rank_zero(resolve_on_rank_zero)
     if get_rank() > 0:

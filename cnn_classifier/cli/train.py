@@ -19,7 +19,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from cnn_classifier.config.compose import Config
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
 from cnn_classifier.config.overrides import allow_existing, quote_override
-from cnn_classifier.config.shorthand import expand_arguments
+from cnn_classifier.config.shorthand import check_multirun_options, expand_arguments
 from cnn_classifier.config.yaml_files import CONF_DIR, check_yaml_files, user_config_dirs
 from cnn_classifier.errors import ConfigError, StorageError, print_error
 from cnn_classifier.files import STATUS_FILE
@@ -92,8 +92,7 @@ def train_command(argv: Sequence[str], start_time: float, *, debug: bool) -> int
         The exit code. For a sweep, it is that of the first job that failed.
     """
     is_sweep = not {"-m", "--multirun"}.isdisjoint(argv := expand_arguments(argv))
-    if not is_sweep and (resume_arguments := [argument for argument in argv if argument.startswith(RESUME_OVERRIDE)]):
-        raise ConfigError(f"{resume_arguments[0]} requires -m and the overrides of that sweep")
+    check_multirun_options(argv, is_sweep=is_sweep)
     leaderboard = Leaderboard(resolve_sweep_dir(argv)) if is_sweep else None
     statuses: list[Status] = []
 

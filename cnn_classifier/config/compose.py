@@ -1,6 +1,7 @@
 """Compose, check, save and compare configurations; does not import torch."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cnn_classifier.config.hydra_runtime import hydra_runtime, resolve_runtime_v
 from cnn_classifier.config.overrides import (
     allow_existing,
     drop_values_of_replaced_targets,
+    given_keys,
     quote_override,
     resolve_mappings,
     searchpath_override,
@@ -22,6 +24,7 @@ from cnn_classifier.config.overrides import (
 from cnn_classifier.config.secrets import redact
 from cnn_classifier.config.shorthand import expand_arguments
 from cnn_classifier.config.signature import did_you_mean
+from cnn_classifier.config.unused import COMPONENT_DICTS, COMPONENT_GROUPS, check_components, check_conflicts
 from cnn_classifier.config.yaml_files import CONF_DIR, check_yaml_files
 from cnn_classifier.data import AUTO
 from cnn_classifier.errors import ConfigError
@@ -130,18 +133,20 @@ def check_config(config: Config, overrides: Sequence[str]) -> None:
             check_type(key, to_container(OmegaConf.select(config, key)), to_container(OmegaConf.select(defaults, key)))
     drop_values_of_replaced_targets(config, [override.key_or_group for override in parsed])
     values: dict[str, Any] = {str(name): to_container(node) for name, node in config.items() if name != "run_dir"}
-    check_known_keys(
-        values, {override.key_or_group.partition(".")[0] for override in parsed}, OmegaConf.to_yaml(config)
-    )
+    roots = {override.key_or_group.partition(".")[0] for override in parsed}
+    check_known_keys(values, roots, OmegaConf.to_yaml(config))
+    check_components(values, added_groups(parsed))
+    check_conflicts(values, given_keys(overrides))
     check_values(values)
 
 
 def check_known_keys(values: Mapping[str, Any], overridden: set[str], text: str) -> None:
-    """Check that every key belongs to the root config or to a component; targets check their own arguments.
+    """Check that every key belongs to the root config or to a component, see `check_components` for their arguments.
 
     Args:
         values: The config as plain data.
-        overridden: The keys of the root that overrides name; a YAML file may add others, such as notes.
+        overridden: The keys of the root that overrides name; a YAML file may add others, such as notes, if they are not
+            similar to a known key.
         text: The config with its interpolations; a new key of the root that one of them uses is a variable.
 
     Raises:
@@ -149,18 +154,33 @@ def check_known_keys(values: Mapping[str, Any], overridden: set[str], text: str)
     """
     root: Any = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "config.yaml"), resolve=False)
     del root["defaults"], root["hydra"]
-    groups = {path.name for path in CONF_DIR.iterdir() if path.is_dir() and path.name != "hydra"}
-    for name in overridden & values.keys():
-        if name not in root and name not in groups and f"${{{name}" not in text:
-            raise ConfigError(f"{name} is not in the configuration{did_you_mean(name, [*root, *groups])}")
+    known = [*root, *COMPONENT_GROUPS, "dataset", "trainer"]
+    for name in values:
+        is_typo = name in overridden or get_close_matches(name, known, n=1, cutoff=0.8)
+        if name not in known and is_typo and f"${{{name}" not in text:
+            raise ConfigError(f"{name_key(name, values[name])} is not in the configuration{did_you_mean(name, known)}")
     for group in [name for name, node in root.items() if isinstance(node, dict)]:
         for name in values[group] or {}:
             if name not in root[group]:
                 raise ConfigError(f"{group}.{name} is not in the configuration{did_you_mean(name, root[group])}")
-    for group in ("augment", "callbacks", "logger"):
+    for group in COMPONENT_DICTS:
         for name, node in (values.get(group) or {}).items():
-            if node is not None and name != "_target_" and not (isinstance(node, dict) and "_target_" in node):
+            if node is not None and not (isinstance(node, dict) and "_target_" in node):
                 raise ConfigError(f"{group}.{name}={node} is not a component: expected a mapping with _target_")
+
+
+def name_key(name: str, value: Any) -> str:
+    """Return the dotted key of the first value of a node, such as `search.x`."""
+    return f"{name}.{next(iter(value))}" if isinstance(value, Mapping) and value else name
+
+
+def added_groups(overrides: Sequence[Override]) -> set[str]:
+    """Return the groups whose components have new keys or another class; other keys are those of `conf/`."""
+    return {
+        override.key_or_group.partition(".")[0]
+        for override in overrides
+        if override.is_add() or override.is_force_add() or override.key_or_group.endswith("_target_")
+    }
 
 
 def is_group(override: Override) -> bool:

@@ -41,9 +41,7 @@ def instantiate(node: Mapping[str, Any], expected_type: type, **kwargs: Any) -> 
         ConfigError: If the target does not exist, has another type, or does not accept the arguments.
     """
     name = str(node.get("_target_"))
-    unsupported = [key for key in UNSUPPORTED_KEYS if key in node]
-    if unsupported:
-        raise ConfigError(f"{name}: {unsupported[0]} is not supported; give `_target_` and its arguments")
+    check_supported(node)
     target = import_target(name)
     is_class = inspect.isclass(target) and issubclass(target, expected_type)
     if not (is_class or (is_model_builder(name) and inspect.isfunction(target))):
@@ -55,6 +53,14 @@ def instantiate(node: Mapping[str, Any], expected_type: type, **kwargs: Any) -> 
     if not isinstance(result, expected_type):
         raise ConfigError(f"_target_: {name} returns a {type(result).__name__}; expected a {expected_type.__name__}")
     return result
+
+
+def check_supported(node: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a node has keys of `hydra.utils.instantiate` that are not supported here."""
+    if unsupported := [key for key in UNSUPPORTED_KEYS if key in node]:
+        raise ConfigError(
+            f"{node.get('_target_')}: {unsupported[0]} is not supported; give `_target_` and its arguments"
+        )
 
 
 def call(target: Any, name: str, arguments: Mapping[str, Any]) -> Any:

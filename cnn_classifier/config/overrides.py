@@ -86,6 +86,11 @@ def allow_existing(overrides: Sequence[str]) -> list[str]:
     ]
 
 
+def given_keys(overrides: Sequence[str]) -> set[str]:
+    """Return the keys of overrides that set a value."""
+    return {text.lstrip("+").partition("=")[0] for text in overrides if "=" in text}
+
+
 def searchpath_override(directories: Sequence[str | Path]) -> str:
     """Return the override that is equivalent to `--config-dir`, which Hydra's compose API does not have."""
     urls = [quote_override(f"file://{Path(directory).absolute()}") for directory in directories]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnn_classifier.config.metrics import check_monitors
-from cnn_classifier.config.signature import check_signature
+from cnn_classifier.config.overrides import MAPPING_KEYS
+from cnn_classifier.config.signature import check_leaves, check_signature
 from cnn_classifier.config.trainer import check_trainer
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
@@ -59,6 +60,9 @@ UNLIMITED = {"trainer.max_epochs": -1}
 AUTO_IF_NULL = ("max_epochs", "precision")
 # Keys that may be null although their default is not.
 NULLABLE_KEYS = ("model.weights", "trainer.max_epochs")
+# Keys that are null or text, and what they expect.
+TEXT_KEYS = {"resume": "auto or a path", "sweep.resume": "a path", "sweep.storage": "a URL", "sweep.study": "a name"}
+TEXT_KEYS |= {"sweep.name": "a name"}
 ALLOWED_VALUES: dict[str, tuple[Any, ...]] = {
     "compute.compile": ("auto", True, False),
     "compute.memory_format": ("auto", "channels_last", "contiguous"),
@@ -78,6 +82,7 @@ def check_values(values: Mapping[str, Any]) -> None:
         ConfigError: If a value is invalid; the message names the key, the value and what was expected.
     """
     check_required_groups(values)
+    check_leaves(values, text_keys=MAPPING_KEYS)
     parse_duration(values["budget"], num_images=1)
     for key, (low, high) in RANGES.items():
         if get_by_path(values, key) != UNLIMITED.get(key):
@@ -140,8 +145,9 @@ def check_required_groups(values: Mapping[str, Any]) -> None:
     for group in ("dataset", "model", "optimizer", "scheduler", "trainer", "loss"):
         if not isinstance(values.get(group), dict):
             raise ConfigError(f"{group} is missing: choose one of its options, which train --help lists")
-    if not isinstance(values["resume"], str | None):
-        raise ConfigError(f"resume={values['resume']} is of the wrong type: expected auto or a path")
+    for key in TEXT_KEYS:
+        if not isinstance(value := get_by_path(values, key), str | None):
+            raise ConfigError(f"{key}={value} is of the wrong type: expected {TEXT_KEYS[key]}")
     weights = values["loss"]["class_weights"]
     is_weight_list = isinstance(weights, list) and all(isinstance(w, int | float) and w > 0 for w in weights)
     if not (weights is None or weights == "balanced" or is_weight_list):
@@ -157,8 +163,6 @@ def check_range(key: str, value: Any, low: float | None, high: float | None) -> 
     for number in value if isinstance(value, list) else [value]:
         if not isinstance(number, int | float):
             continue
-        if not math.isfinite(number):
-            raise ConfigError(f"{key}={value} is out of range: expected a finite number")
         if (low is not None and number < low) or (high is not None and number > high):
             expected = f"at least {low}" if high is None else f"from {low} to {high}"
             raise ConfigError(f"{key}={value} is out of range: expected {expected}")

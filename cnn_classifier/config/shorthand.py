@@ -9,6 +9,7 @@ from cnn_classifier.data.config import TABLE_SUFFIXES
 from cnn_classifier.errors import ConfigError, quote_argument
 
 SOURCE_KEYS = ("dataset.root", "dataset.source", "dataset.train_dir", "dataset.val_dir", "dataset.test_dir")
+MULTIRUN_KEY = re.compile(r"hydra[./](sweep|sweeper|launcher)\b")  # keys of Hydra that only sweeps read
 # Options of Hydra whose value is the next argument.
 OPTIONS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
@@ -125,3 +126,17 @@ def add_implied_dataset(arguments: Sequence[str], paths: Sequence[str]) -> list[
         return list(arguments)
     first = next(index for index, text in enumerate(arguments) if text.lstrip("+").partition("=")[0] in given)
     return [*arguments[:first], "dataset=folder", *arguments[first:]]
+
+
+def check_multirun_options(argv: Sequence[str], *, is_sweep: bool) -> None:
+    """Raise ConfigError for an override that has no effect with, or without, `-m`."""
+    if not {"-c", "--cfg", "-i", "--info"}.isdisjoint(argv):
+        return
+    for argument in argv:
+        key = argument.lstrip("+").partition("=")[0]
+        if not is_sweep and argument.startswith("sweep.resume="):
+            raise ConfigError(f"{argument} requires -m and the overrides of that sweep")
+        if not is_sweep and MULTIRUN_KEY.match(key):
+            raise ConfigError(f"{argument} has no effect without -m, which runs a sweep")
+        if is_sweep and key in ("run_dir", "hydra.run.dir"):
+            raise ConfigError(f"{argument} has no effect with -m; use hydra.sweep.dir=PATH")

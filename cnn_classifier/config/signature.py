@@ -1,7 +1,8 @@
-"""Checks of configuration values against the signatures of classes and functions."""
+"""Checks of configuration values: their spelling, and the signatures of classes and functions."""
 
 import difflib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,28 @@ def check_signature(target: Any, arguments: Mapping[str, Any], *, name: str, ski
     for key, value in arguments.items():
         if key not in skip and not matches_type(value, hints.get(key, Any)):
             raise ConfigError(f"{name}: {key}={value!r} is of the wrong type: expected {describe_type(hints[key])}")
+
+
+def check_leaves(values: Any, key: str = "", *, text_keys: Iterable[str] = ()) -> None:
+    """Check that all numbers are finite, and that no text is Python's spelling of null.
+
+    Args:
+        values: A mapping, list or single value of the config.
+        key: Its dotted key.
+        text_keys: The keys of mappings that may contain any text, such as class names.
+
+    Raises:
+        ConfigError: If a value is invalid.
+    """
+    if isinstance(values, dict | list):
+        items = values.items() if isinstance(values, dict) else ((None, value) for value in values)
+        for name, value in items:
+            if f"{key}{name}" not in text_keys:
+                check_leaves(value, key if name is None else f"{key}{name}.", text_keys=text_keys)
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise ConfigError(f"{key.rstrip('.')}={values} is out of range: expected a finite number")
+    elif values == "None":
+        raise ConfigError(f"{key.rstrip('.')}=None is text here: write null")
 
 
 def resolve_type_hints(target: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cnn_classifier.config.compose import Config, to_container
 from cnn_classifier.config.instantiate import import_target, instantiate_all
 from cnn_classifier.config.metrics import resolve_mode, resolve_modes
 from cnn_classifier.config.trainer import UNSUPPORTED, canonical_precision
+from cnn_classifier.config.unused import COMPONENT_GROUPS, check_components
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
@@ -78,7 +79,8 @@ def build_module(config: Config, datamodule: ImageFolderDataModule) -> ImageClas
 
 
 def check_lightning(config: Config) -> None:
-    """Raise ConfigError if Lightning refuses an argument of the `Trainer`, or the machine lacks a device."""
+    """Raise ConfigError if a component or the `Trainer` refuses an argument, or the machine lacks a device."""
+    check_components(to_container(config), COMPONENT_GROUPS)
     if resolve_processes(config.trainer) > 1:
         raise ConfigError(
             f"trainer.devices={config.trainer.devices} requires several processes; use the command train, or start the "

@@ -61,7 +61,7 @@ EFFECTS: list[tuple[dict[str, Any], int, str]] = [
     ({"val_check_interval": 2}, 6, "VV"),
     ({"val_check_interval": "00:01:00:00"}, 6, "--"),
     ({"num_sanity_val_steps": 2, "log_every_n_steps": 1}, 6, "VV"),
-    ({"reload_dataloaders_every_n_epochs": 1, "use_distributed_sampler": True, "inference_mode": False}, 6, "VV"),
+    ({"reload_dataloaders_every_n_epochs": 1, "inference_mode": False}, 6, "VV"),
     ({"deterministic": True, "detect_anomaly": True, "benchmark": False, "gradient_clip_val": 1.0}, 6, "VV"),
     ({"sync_batchnorm": True, "enable_autolog_hparams": False, "devices": "1", "profiler": "simple"}, 6, "VV"),
 ]

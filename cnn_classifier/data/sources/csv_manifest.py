@@ -20,7 +20,7 @@ OPTIONAL_COLUMNS = ("split", "group")
 def scan_csv(path: Path, root: Path | None = None) -> DatasetIndex:
     """Index the images that a CSV file lists; the image files themselves are not opened.
 
-    The header names the columns in any order: `path` (relative to `root`), `label`, and optionally
+    The header names the columns in any order: `path` (absolute, or relative to `root`), `label`, and optionally
     `split` and `group`; other columns are ignored. The delimiter is a comma, a semicolon or a tab. Images with an empty
     `split` are assigned to a split later.
 
@@ -86,18 +86,33 @@ def iter_csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise DataError(f"Cannot read {path} as CSV: {error}.") from error
 
 
+def check_listed_files(table: str, index: DatasetIndex, max_missing: float) -> None:
+    """Raise DataError if more than this fraction of the images that a CSV file lists do not exist."""
+    missing = [sample.path for sample in index.samples if not sample.path.exists()]
+    if missing and (len(missing) > max_missing * len(index.samples) or len(missing) == len(index.samples)):
+        raise DataError(
+            f"{table} lists {len(missing)} of {len(index.samples)} images that do not exist, such as {missing[0]}. "
+            "Correct the paths, or set dataset.root to the folder that they are relative to."
+        )
+
+
 def resolve_image_path(name: str, folder: Path, *, where: str) -> Path:
-    """Return the path of a listed file; it must lie below the folder of the images, since a CSV file is not trusted."""
+    """Return the path of a listed file.
+
+    An absolute path is used as it is. A relative path must lie below the folder of the images: `../` is more often a
+    wrong `dataset.root` than intended.
+    """
     root = Path(os.path.normpath(folder.absolute()))
     # The path is checked without resolving links, since links were created by the user and not by the CSV file.
     path = Path(os.path.normpath(root / name.replace("\\", "/")))
-    if "\0" in name or not path.is_relative_to(root):
+    is_inside, is_absolute = path.is_relative_to(root), Path(name).is_absolute()
+    if "\0" in name or not (is_inside or is_absolute):
         raise DataError(
             f"{where}: {name!r} is not below {folder}. Move the CSV file or the images, or set dataset.root."
         )
     if path.suffix.lower() not in EXTENSIONS and not is_image_file(path):
         raise DataError(f"{where}: {name!r} is not an image. Expected the path of an image with its extension.")
-    return folder / path.relative_to(root)
+    return folder / path.relative_to(root) if is_inside else path
 
 
 def parse_split_cell(value: str, *, where: str) -> str | None:

@@ -23,7 +23,7 @@ from cnn_classifier.data.sources.class_names import (
     note_unmatched_names,
     rename_classes,
 )
-from cnn_classifier.data.sources.csv_manifest import scan_csv
+from cnn_classifier.data.sources.csv_manifest import check_listed_files, scan_csv
 from cnn_classifier.data.sources.download import download_file, filename_from_url
 from cnn_classifier.data.sources.folder import scan_archives, scan_eval_folder, scan_root, scan_splits
 from cnn_classifier.data.sources.index import DatasetIndex
@@ -53,6 +53,8 @@ def scan_source(options: DatasetConfig) -> DatasetIndex:
         original = scan_configured_source(options)
     except PermissionError as error:  # of a parent folder; `listing` reports the folders below the root
         raise_unlistable(error)
+    if str(table := options.table or options.root).lower().endswith(TABLE_SUFFIXES):
+        check_listed_files(str(table), original, options.max_unreadable if options.on_unreadable == "skip" else 0)
     index = rename_classes(original, options.rename_classes)
     if len(index.class_names) == 1:
         raise ConfigError(
@@ -129,12 +131,8 @@ def local_path(options: DatasetConfig) -> Path:
     if source in BUILTIN_DATASETS:
         return BUILTIN_DATASETS[source]()
     if is_url(source):
-        return fetch_and_extract(
-            source,
-            checksum,
-            options,
-            dataset_cache_dir(options.name, *cache_key(source, checksum, options.zip_encoding)),
-        )
+        folder = dataset_cache_dir(options.name, *cache_key(source, checksum, options.zip_encoding))
+        return fetch_and_extract(source, checksum, options, folder)
     return Path(source).expanduser()
 
 

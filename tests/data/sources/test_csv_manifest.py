@@ -81,7 +81,6 @@ def test_paths_are_relative_to_the_folder_of_the_csv(tmp_path: Path, monkeypatch
         "../out.png",
         "sub/../../out.png",
         "..\\out.png",
-        "/etc/out.png",
         "\\\\server\\out.png",
         "~/../../out.png",
         "a\0.png",
@@ -90,9 +89,7 @@ def test_paths_are_relative_to_the_folder_of_the_csv(tmp_path: Path, monkeypatch
 )
 def test_path_outside_the_folder_of_the_csv_raises_data_error(tmp_path: Path, escape: str) -> None:
     path = write_file(tmp_path, f"path,label\na.png,cat\n{escape},dog\n")
-    with pytest.raises(
-        DataError, match=r"photos\.csv, line 3: .* is not below .*\. Move the CSV"
-    ):
+    with pytest.raises(DataError, match=r"photos\.csv, line 3: .* is not below .*\. Move the CSV"):
         scan_csv(path)
 
 
@@ -138,11 +135,31 @@ def test_binary_or_missing_csv_raises_data_error(tmp_path: Path) -> None:
 
 
 def test_root_is_the_folder_of_the_images_of_a_table(tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
+    images = tmp_path / "images" / "x"
+    images.mkdir(parents=True)
+    for name in ("0.png", "1.png"):
+        (images / name).touch()
     source = write_file(tmp_path, "path,label\nx/0.png,cat\nx/1.png,dog\n")
-    index = scan_source(DatasetConfig(root=str(images), source=str(source)))
-    assert [(sample.path, sample.label) for sample in index.samples] == [
-        (images / "x" / "0.png", 0),
-        (images / "x" / "1.png", 1),
-    ]
+    index = scan_source(DatasetConfig(root=str(tmp_path / "images"), source=str(source)))
+    assert [(sample.path, sample.label) for sample in index.samples] == [(images / "0.png", 0), (images / "1.png", 1)]
+
+
+@pytest.mark.parametrize("with_root", [True, False])
+def test_absolute_path_is_used_as_it_is(tmp_path: Path, with_root: bool) -> None:
+    images, tables = tmp_path / "images", tmp_path / "tables"
+    images.mkdir(), tables.mkdir()
+    for name in ("a.png", "b.png"):
+        (images / name).touch()
+    source = write_file(tables, f"path,label\n{images / 'a.png'},cat\n{images / 'b.png'},dog\n")
+    index = scan_source(DatasetConfig(root=str(tables) if with_root else None, source=str(source)))
+    assert [sample.path for sample in index.samples] == [images / "a.png", images / "b.png"]
+
+
+def test_missing_images_are_an_error_that_names_one(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    source = write_file(tmp_path, "path,label\na.png,cat\nsub/b.png,dog\n")
+    with pytest.raises(DataError, match=r"lists 1 of 2 images that do not exist, such as .*b\.png\. Correct"):
+        scan_source(DatasetConfig(source=str(source)))
+    assert len(scan_source(DatasetConfig(source=str(source), max_unreadable=0.5)).samples) == 2  # `prepare` skips it
+    with pytest.raises(DataError, match="do not exist"):
+        scan_source(DatasetConfig(source=str(source), max_unreadable=0.5, on_unreadable="error"))
