@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from workload import FaultResult, checkpoint_digest, run, train_arguments
+from workload import FaultResult, checkpoint_digest, read_error, run, train_arguments
 
 from cnn_classifier.training.checkpoints import read_checkpoint
 
@@ -63,7 +63,7 @@ def exhaust_memory(images: Path, workdir: Path, expected_digest: str) -> FaultRe
         train_arguments(images, run_dir, "+callbacks.hog={_target_:callbacks.MemoryHog,step:12}"),
         workdir / "r32.log",
     )
-    line = (workdir / "r32.log").read_text().strip().splitlines()[-1]
+    line = read_error(workdir / "r32.log")
     is_advised = line.startswith("error: Not enough memory for dataset.batch_size=7") and "dataset.batch_size=3" in line
     exit_code = run(train_arguments(images, run_dir, "resume=auto"), workdir / "r32.log")
     is_same = exit_code == 0 and checkpoint_digest(run_dir) == expected_digest

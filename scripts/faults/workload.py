@@ -137,6 +137,12 @@ def checkpoint_digest(run_dir: Path) -> str:
     ).hexdigest()
 
 
+def read_error(log: Path) -> str:
+    """Return the last error line of a log, an empty string if there is none."""
+    lines = [line for line in log.read_text().splitlines() if line.startswith("error:")]
+    return lines[-1] if lines else ""
+
+
 def has_intact_checkpoints(run_dir: Path) -> bool:
     """Check that every checkpoint can be read, except hidden files of interrupted writes.
 

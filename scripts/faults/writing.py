@@ -14,7 +14,16 @@ from pathlib import Path
 import stock
 import torch
 from injected import KILL_POINTS, kill_during_copy, kill_during_file_write, use_temp_dir
-from workload import FaultResult, checkpoint_digest, has_intact_checkpoints, run, start_function, train_arguments, wait
+from workload import (
+    FaultResult,
+    checkpoint_digest,
+    has_intact_checkpoints,
+    read_error,
+    run,
+    start_function,
+    train_arguments,
+    wait,
+)
 
 from cnn_classifier.errors import CheckpointError
 from cnn_classifier.files import atomic_write
@@ -108,7 +117,7 @@ def fill_run_disk(images: Path, workdir: Path, *, full: bool) -> FaultResult:
         try:
             run_dir = disk / "run"
             code = run(train_arguments(images, run_dir), workdir / f"full{number}.log")
-            line = (workdir / f"full{number}.log").read_text().strip().splitlines()[-1]
+            line = read_error(workdir / f"full{number}.log")
             num_good += code == 5 and ("bytes" in line or "Cannot" in line) and has_intact_checkpoints(run_dir)
             exit_codes.add(code)
         finally:
@@ -144,7 +153,7 @@ def limit_file_size(images: Path, workdir: Path) -> FaultResult:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     code = run(train_arguments(images, workdir / "r6"), workdir / "r6.log", set_limit)
-    line = (workdir / "r6.log").read_text().strip().splitlines()[-1]
+    line = read_error(workdir / "r6.log")
     size, reason = re.findall(r"\(([\d,]+ bytes)\): ([^.]+)\.", line)[0]
     return FaultResult("R6 file size limit", f"exit code {code}: {reason}, {size}", code == 5)
 
