@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from cnn_classifier.config.instantiate import check_supported, import_target
 from cnn_classifier.config.overrides import OWN_KEYS, given_keys
 from cnn_classifier.config.signature import check_signature
 from cnn_classifier.data import AUTO
-from cnn_classifier.data.config import TABLE_SUFFIXES, as_list
+from cnn_classifier.data.config import TABLE_SUFFIXES, DatasetConfig, as_list
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import ConfigError
 
@@ -87,6 +88,7 @@ def check_conflicts(values: Mapping[str, Any], given: Collection[str]) -> None:
     Raises:
         ConfigError: If an option is without an effect.
     """
+    values = with_dataset_defaults(values)
     for keys, is_unused, reason in CONFLICTS:
         for key in keys:
             group, _, name = key.partition(".")
@@ -108,9 +110,10 @@ def list_unused(values: Mapping[str, Any], overrides: Sequence[str], index: Data
         overrides: The overrides that were given.
         index: The images, which may be split already.
     """
+    values = with_dataset_defaults(values)
     given, given_splits = given_keys(overrides), {sample.split for sample in index.samples}
     dataset, trainer, lines = values["dataset"], values["trainer"], []
-    lengths = [f"trainer.{name}" for name in ("max_epochs", "max_steps") if trainer[name] not in (None, -1)]
+    lengths = [f"trainer.{name}" for name in ("max_epochs", "max_steps") if trainer.get(name) not in (None, -1)]
     if "budget" in given and lengths:
         lines.append(f"budget={values['budget']} does not limit this run: {lengths[0]} determines its length")
     for split in ("val", "test"):
@@ -119,13 +122,17 @@ def list_unused(values: Mapping[str, Any], overrides: Sequence[str], index: Data
             lines.append(f"dataset.{split}_fraction={fraction} is not used: the dataset has a {split} split")
     if "dataset.split_seed" in given and {"val", "test"} <= given_splits and not dataset["max_per_class"]:
         lines.append(f"dataset.split_seed={dataset['split_seed']} is not used: the dataset is split already")
-    if dataset["sampler"] == "balanced" and values["loss"]["class_weights"] == "balanced":
-        lines.append(
-            "dataset.sampler=balanced and loss.class_weights=balanced both balance the classes: use one of them"
-        )
+    if dataset["sampler"] == "balanced" and values["loss"].get("class_weights") == "balanced":
+        lines.append("dataset.sampler and loss.class_weights both balance the classes: use one of them")
     if not values["sweep"]["name"]:
         lines += [f"{key} is not used: add -m for a search" for key in sorted(given & SWEEP_KEYS)]
     return lines
+
+
+def with_dataset_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config with all dataset options; a YAML file of your own may contain only the name and the root."""
+    defaults = {field.name: field.default for field in fields(DatasetConfig)}
+    return {**values, "dataset": defaults | dict(values["dataset"])}
 
 
 def is_local(values: Mapping[str, Any]) -> bool:
@@ -156,11 +163,7 @@ CONFLICTS: list[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Any], str]]
         lambda values: values["dataset"]["zip_encoding"] != AUTO and has_no_archive(values),
         "the images are not in an archive; remove it",
     ),
-    (
-        ("dataset.fold",),
-        lambda values: values["dataset"]["folds"] is None,
-        "cross-validation needs the number of folds, such as dataset.folds=5",
-    ),
+    (("dataset.fold",), lambda v: v["dataset"]["folds"] is None, "set the number of folds, such as dataset.folds=5"),
     (
         tuple(f"dataset.{key}" for key in SPLIT_OPTIONS),
         lambda values: values["dataset"]["split_file"] is not None,
@@ -171,11 +174,7 @@ CONFLICTS: list[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Any], str]]
         lambda values: values["dataset"]["folds"] is not None,
         "dataset.folds determines the test split; remove one of them",
     ),
-    (
-        ("dataset.cache_limit_gb",),
-        lambda values: values["dataset"]["cache"] != AUTO,
-        "it is the limit for dataset.cache=auto; remove one of them",
-    ),
+    (("dataset.cache_limit_gb",), lambda v: v["dataset"]["cache"] != AUTO, "it is the limit of dataset.cache=auto"),
     (
         ("dataset.max_unreadable",),
         lambda values: values["dataset"]["on_unreadable"] == "error",
@@ -193,7 +192,7 @@ CONFLICTS: list[tuple[tuple[str, ...], Callable[[Mapping[str, Any]], Any], str]]
     ),
     (
         ("trainer.use_distributed_sampler",),
-        lambda values: values["trainer"]["use_distributed_sampler"],
+        lambda values: values["trainer"].get("use_distributed_sampler"),
         "the data module splits the batches between processes; remove it",
     ),
 ]
