@@ -80,6 +80,14 @@ def get_presets(model: Mapping[str, Any]) -> Sequence[Preset]:
     return PRETRAINED_PRESETS if is_pretrained(model) else FROM_SCRATCH_PRESETS
 
 
+def list_image_sizes(model: Mapping[str, Any]) -> list[int]:
+    """Return image sizes in pixels, from the smallest to the largest, that the presets of a model may select."""
+    presets = get_presets(model)
+    smallest = [MIN_PRETRAINED_SIZE] if is_pretrained(model) else [MIN_SIZE, MIN_PHOTO_SIZE]
+    largest = max(preset.large_image_size or round(preset.image_size * TEST_SIZE_FACTOR) for preset in presets)
+    return [*smallest, *sorted(preset.image_size for preset in presets), largest]
+
+
 def pick_preset(timings: Iterable[PresetTiming], max_epochs: int) -> tuple[Preset, int]:
     """Return the first preset that fits the budget, or else the last one, and its number of epochs.
 

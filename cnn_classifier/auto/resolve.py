@@ -9,7 +9,9 @@ from cnn_classifier.auto.budget import shorten_budget
 from cnn_classifier.auto.dataset_stats import estimate_train_size
 from cnn_classifier.auto.execution import tune_execution
 from cnn_classifier.auto.flips import FLIP_KEY, FlipDecision, measure_flips
+from cnn_classifier.auto.presets import list_image_sizes
 from cnn_classifier.auto.recipe import resolve_recipe
+from cnn_classifier.auto.resolved import ResolvedValue
 from cnn_classifier.config.compose import Config, set_values, to_container
 from cnn_classifier.config.unused import list_unused
 from cnn_classifier.data import AUTO
@@ -17,8 +19,8 @@ from cnn_classifier.data.checks.suggestions import has_mirrored_classes
 from cnn_classifier.data.config import TABLE_SUFFIXES, as_list
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.sources.index import DatasetIndex
-from cnn_classifier.models.backbones import required_size
-from cnn_classifier.models.validation import is_pretrained
+from cnn_classifier.models.backbones import check_sizes, required_size
+from cnn_classifier.models.validation import PRETRAINED_TARGET
 from cnn_classifier.training.build import build_dataset_config, build_transforms
 from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
 from cnn_classifier.training.resume import apply_resume
@@ -52,7 +54,7 @@ def resolve_config(config: Config, index: DatasetIndex, overrides: Sequence[str]
 
 def is_table(dataset: Config) -> bool:
     """Return whether a CSV file lists the images of a dataset, so that other images beside them do not matter."""
-    paths = [dataset.root, *as_list(to_container(dataset.source))]
+    paths = [dataset.get("root"), *as_list(to_container(dataset.get("source")))]
     return any(str(path).lower().endswith(TABLE_SUFFIXES) for path in paths)
 
 
@@ -71,8 +73,7 @@ def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:
     """
     num_classes = len(index.class_names)
     values = to_container(config) | {"dataset": asdict(build_dataset_config(config))}
-    if values["dataset"]["image_size"] == AUTO and is_pretrained(config.model):
-        values["dataset"]["image_size"] = required_size(config.model.backbone) or AUTO
+    backbone_sizes = resolve_backbone_sizes(values)
     num_images = estimate_train_size(values, index)
     values["budget"] = shorten_budget(values["budget"], values["trainer"]["max_time"], num_images)
 
@@ -86,7 +87,34 @@ def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:
     execution = timing.execution
     config.trainer.precision = execution.precision
     config.compute.update(memory_format=execution.memory_format, compile=execution.compile)
-    return [*map(str, resolved), f"execution: {execution} ({reason})"]
+    return [*map(str, [*backbone_sizes, *resolved]), f"execution: {execution} ({reason})"]
+
+
+def resolve_backbone_sizes(values: dict[str, Any]) -> list[ResolvedValue]:
+    """Set the image sizes of a backbone that requires one size, and check the sizes that the user set.
+
+    Args:
+        values: The plain configuration, which is modified.
+
+    Returns:
+        The values that were set.
+
+    Raises:
+        ConfigError: If the backbone does not accept images of a size.
+    """
+    model, dataset = values["model"], values["dataset"]
+    if model["_target_"] != PRETRAINED_TARGET:
+        return []
+    resolved, name = [], model["backbone"]
+    if size := required_size(name, list_image_sizes(model)):
+        for key, value in (("image_size", size), ("train_sizes", None)):
+            if dataset[key] == AUTO:
+                dataset[key] = value
+                resolved.append(ResolvedValue(f"dataset.{key}", value, f"{name} requires one image size"))
+    if dataset["image_size"] != AUTO:
+        train_sizes = dataset["train_sizes"] if isinstance(dataset["train_sizes"], list) else []
+        check_sizes(name, dataset["image_size"], train_sizes)
+    return resolved
 
 
 def resolve_flips(config: Config, datamodule: ImageFolderDataModule, *, is_resumed: bool = False) -> list[str]:

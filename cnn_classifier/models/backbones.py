@@ -1,143 +1,64 @@
-"""Backbones from torchvision and timm, and their pretrained weights."""
+"""Backbones from torchvision and timm, their heads, and the image sizes that they accept."""
 
-import pickle
-from collections.abc import Mapping
-from pathlib import Path
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
-from cnn_classifier.errors import CheckpointError, ConfigError, install_command, single_line
+from cnn_classifier.errors import ConfigError, install_command
 
-Weights = Mapping[str, Tensor]
-IMAGENET = "imagenet"
 IMAGENET_MEAN_AND_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-# These return more than logits or have no linear head.
-UNSUPPORTED = ("googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1")
-
-
-def fetch_weights(name: str, source: str) -> Weights:
-    """Return the pretrained weights of a backbone.
-
-    Args:
-        name: The name of the backbone.
-        source: `imagenet`, which downloads the default weights of the library, or the path of a file.
-
-    Raises:
-        ConfigError: If the download fails.
-        CheckpointError: If the file is missing or contains anything but tensors.
-    """
-    if source != IMAGENET:
-        return read_weights(Path(source).expanduser())
-    try:
-        if is_torchvision(name):
-            return torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(progress=True, check_hash=True)
-        return require_timm(name).create_model(name, pretrained=True).state_dict()
-    except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"model.weights={IMAGENET}: cannot download the weights of {name} ({single_line(error)}); download them "
-            "on another machine and set model.weights=PATH, or set model.weights=null to train from scratch"
-        ) from error
-
-
-def read_weights(path: Path) -> Weights:
-    """Read the named tensors of a `.safetensors` file, or of a `.pth` or `.pt` file.
-
-    Raises:
-        CheckpointError: If the file is missing or does not contain only named tensors.
-    """
-    if not path.is_file():
-        raise CheckpointError(
-            f"model.weights={path} does not exist: expected a .pth, .pt or .safetensors file, or imagenet"
-        )
-    try:
-        reader = read_safetensors if path.suffix == ".safetensors" else read_torch
-        content = reader(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
-        raise CheckpointError(
-            f"model.weights={path} is not a weights file: expected a .pth, .pt or .safetensors file"
-        ) from error
-    for wrapper in ("state_dict", "model"):
-        content = content.get(wrapper, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"model.weights={path} contains objects other than named tensors: expected a state dict")
-    return content
-
-
-def read_torch(path: Path) -> Any:
-    """Read the content of a file that `torch.save` wrote."""
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def read_safetensors(path: Path) -> Any:
-    """Read the named tensors of a `.safetensors` file."""
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"model.weights: .safetensors files require a package that is not installed: {install_command('timm')}"
-        ) from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-
-
-def float_tensors(weights: Weights) -> Weights:
-    """Return the floating-point tensors: without batch counts, which older files lack, and index tables."""
-    return {name: value for name, value in weights.items() if value.is_floating_point()}
-
-
-def match_state_dict(source: Weights, target: Weights, *, head: str, label: str) -> Weights:
-    """Return the weights of a file under the names of a network, without its head.
-
-    Tensors are matched by name if the file has all names, or else by order.
-
-    Args:
-        source: The state dict of the file.
-        target: The state dict of the network.
-        head: The prefix of the names of the head, whose number of classes may differ.
-        label: The description of the file in an error message.
-
-    Raises:
-        CheckpointError: If the number or the shapes of the tensors differ.
-    """
-    source, target = float_tensors(source), float_tensors(target)
-    if not set(target) - set(source) - {name for name in target if name.startswith(head)}:
-        name_pairs = [(name, name) for name in target if name in source]
-    elif len(source) == len(target):
-        name_pairs = list(zip(source, target, strict=True))
-    else:
-        raise CheckpointError(f"{label} has {len(source)} tensors: expected the {len(target)} tensors of this backbone")
-    matched = {
-        target_name: source[source_name] for source_name, target_name in name_pairs if not target_name.startswith(head)
-    }
-    mismatched = next((name for name, value in matched.items() if value.shape != target[name].shape), None)
-    if mismatched:
-        expected = tuple(target[mismatched].shape)
-        shape = tuple(matched[mismatched].shape)
-        raise CheckpointError(f"{label}: {mismatched} has shape {shape}: expected {expected} for this backbone")
-    return matched
+TORCHVISION_SIZE = 224  # of the pretrained weights and, for networks of one size, of the network
+# Without the auxiliary heads. `transform_input` adapts images to the weights, which were converted from TensorFlow.
+TORCHVISION_OPTIONS = {"googlenet": {"aux_logits": False, "init_weights": False, "transform_input": True}}
+TIMM_ONLY = ("inception_v3",)  # that of torchvision returns more than logits
 
 
 def is_torchvision(name: str) -> bool:
-    """Return whether torchvision has a classification network of this name."""
-    return name in torchvision.models.list_models(torchvision.models)
+    """Return whether the network of this name is that of torchvision, which takes precedence over timm."""
+    return name in torchvision.models.list_models(torchvision.models) and name not in TIMM_ONLY
 
 
-def create_backbone(name: str) -> nn.Module:
+def create_backbone(name: str, *, num_classes: int | None = None, image_size: int | None = None) -> nn.Module:
     """Create a randomly initialized classification network of torchvision, or else of timm.
+
+    Args:
+        name: The name of the network.
+        num_classes: The number of classes; `None` stands for that of the pretrained weights. Networks of torchvision
+            are created with 1,000 classes.
+        image_size: The height and width of the images in pixels. It is used by networks of timm that are created for
+            one size, and `None` stands for that of the pretrained weights.
 
     Raises:
         ConfigError: If neither library has a network of this name, or timm is not installed.
     """
-    if is_torchvision(name) and name not in UNSUPPORTED:
-        return torchvision.models.get_model(name, weights=None)
-    timm = require_timm(name)
-    return timm.create_model(name, pretrained=False)
+    if is_torchvision(name):
+        return torchvision.models.get_model(name, weights=None, **TORCHVISION_OPTIONS.get(name, {}))
+    timm, options = require_timm(name), size_option(name, image_size)
+    return timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
+
+
+def find_heads(network: nn.Module) -> list[str]:
+    """Return the names of the layers of a backbone that compute the logits; distilled networks have several.
+
+    These are the layers that the library declares, or else the last linear layer, or else the last convolution.
+    """
+    declared = (getattr(network, "pretrained_cfg", None) or {}).get("classifier") or ()
+    prefixes = [declared] if isinstance(declared, str) else list(declared)
+    names = [name for prefix in prefixes or [""] if (name := find_last_layer(network, prefix))]
+    return names or [name for name in [find_last_layer(network, "")] if name]
+
+
+def find_last_layer(network: nn.Module, prefix: str) -> str | None:
+    """Return the name of the last linear layer, or else of the last convolution, in a part of a network."""
+    modules = [item for item in network.named_modules() if prefix in ("", item[0]) or item[0].startswith(f"{prefix}.")]
+    for kind in (nn.Linear, nn.Conv2d):
+        if names := [name for name, module in modules if isinstance(module, kind)]:
+            return names[-1]
+    return None
 
 
 def mean_and_std(name: str) -> dict[str, list[float]]:
@@ -148,12 +69,77 @@ def mean_and_std(name: str) -> dict[str, list[float]]:
     return {"mean": list(pretrained_cfg.mean), "std": list(pretrained_cfg.std)}
 
 
-def required_size(name: str) -> int | None:
-    """Return the image size in pixels that a backbone requires, or `None` if it accepts any size."""
+def native_size(name: str) -> int:
+    """Return the image size of the pretrained weights of a backbone, in pixels."""
     if is_torchvision(name):
-        return 224 if name.startswith("vit_") else None
-    pretrained_cfg = require_timm(name).get_pretrained_cfg(name)
-    return pretrained_cfg.input_size[-1] if pretrained_cfg.fixed_input_size else None
+        return TORCHVISION_SIZE
+    return int(require_timm(name).get_pretrained_cfg(name).input_size[-1])
+
+
+def required_size(name: str, sizes: Iterable[int]) -> int | None:
+    """Return the image size that a backbone requires, or `None` if it accepts all of `sizes`, in pixels."""
+    size = native_size(name)
+    if not is_torchvision(name) and require_timm(name).get_pretrained_cfg(name).fixed_input_size:
+        return size
+    return size if not accepts_sizes(name, sizes) and accepts_sizes(name, [size]) else None
+
+
+def check_sizes(name: str, image_size: int, train_sizes: Sequence[int] = ()) -> None:
+    """Raise `ConfigError` if a backbone for images of `image_size` fails for images of these sizes in pixels."""
+    native = native_size(name)
+    if not accepts_sizes(name, [image_size], image_size=image_size) and accepts_sizes(name, [native]):
+        nearest = math.ceil(image_size / 32) * 32
+        is_alternative = nearest != native and accepts_sizes(name, [nearest], image_size=nearest)
+        raise ConfigError(
+            f"dataset.image_size={image_size}: model.backbone={name} does not accept images of this size; expected "
+            f"{native}" + (f", or for example {nearest}" if is_alternative else "")
+        )
+    if not accepts_sizes(name, train_sizes, image_size=image_size) and accepts_sizes(name, [native]):
+        raise ConfigError(
+            f"dataset.train_sizes={list(train_sizes)}: model.backbone={name} does not accept images of these sizes; "
+            "expected dataset.train_sizes=null, so that all images have one size"
+        )
+
+
+def accepts_sizes(name: str, sizes: Iterable[int], *, image_size: int | None = None) -> bool:
+    """Return whether a backbone can be applied to images of some sizes, by applying it to tensors without values.
+
+    Args:
+        name: The name of the backbone.
+        sizes: The image sizes to try, in pixels.
+        image_size: The size for which the network is created, in pixels.
+    """
+    network = create_without_values(name, image_size).eval()
+    try:
+        with torch.device("meta"), torch.no_grad():
+            for size in sizes:
+                network(torch.empty(1, 3, size, size))
+    except Exception:  # networks report a wrong size by whichever operation fails
+        return False
+    return True
+
+
+def create_without_values(name: str, image_size: int | None = None) -> nn.Module:
+    """Create a network of tensors that have a shape but no values, which takes little time and memory."""
+    try:
+        with torch.device("meta"):
+            return create_backbone(name, image_size=image_size)
+    except NotImplementedError:  # the constructor computes with tensors, as that of RegNet does
+        return create_backbone(name, image_size=image_size).to("meta")
+
+
+def size_option(name: str, image_size: int | None) -> dict[str, int]:
+    """Return the argument that creates a network of timm for images of another size than that of its weights."""
+    timm = require_timm(name)
+    if image_size in (None, native_size(name)) or not timm.get_pretrained_cfg(name).fixed_input_size:
+        return {}
+    option = {"img_size": int(image_size or 0)}
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, pretrained=False, **option)
+    except Exception:  # the family has no such argument, or not for this size
+        return {}
+    return option
 
 
 def require_timm(name: str) -> Any:

@@ -6,11 +6,13 @@ noise and scanned characters, which the statistics of the pixels reveal. `script
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from cnn_classifier.models.backbones import find_heads, find_last_layer
 
 NUM_NEIGHBORS = 5  # k
 # Fewer images do not determine a similarity; more would make checkpoints large.
@@ -118,24 +120,34 @@ def image_statistics(images: Tensor) -> Tensor:
 
 
 def forward_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the logits and the input of the last linear layer.
+    """Return the logits and the input of the layer that computes them.
 
     Args:
         network: The network.
         images: Normalized images, shape (N, C, H, W).
 
     Returns:
-        The logits, shape (N, num_classes), and the features, shape (N, D). The features are `None` if the last linear
-        layer is not called exactly once with a 2-D tensor.
+        The logits, shape (N, num_classes), and the features, shape (N, D). The features are `None` if the layer is not
+        called exactly once with one vector per image.
     """
     captured: list[Tensor] = []
-    linear_layers: Sequence[nn.Module] = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0])) for layer in linear_layers[-1:]
-    ]
+    layer = find_output_layer(network)
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))] if layer else []
     try:
         logits = network(images)
     finally:
         for hook in hooks:
             hook.remove()
-    return logits, captured[0] if len(captured) == 1 and captured[0].ndim == 2 else None
+    features = [tensor.flatten(1) if tensor.shape[2:] == (1, 1) else tensor for tensor in captured]
+    return logits, features[0] if len(features) == 1 and features[0].ndim == 2 else None
+
+
+def find_output_layer(network: nn.Module) -> nn.Module | None:
+    """Return the layer that computes the logits: that which timm declares, the first of several, or the last one."""
+    for module in network.modules():
+        if hasattr(module, "pretrained_cfg"):
+            names = find_heads(module)
+            return module.get_submodule(names[0]) if names else None
+    name = find_last_layer(network, "")
+    layer = network.get_submodule(name) if name else None
+    return layer if isinstance(layer, nn.Linear) else None

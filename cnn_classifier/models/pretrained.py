@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.models.backbones import create_backbone, fetch_weights, match_state_dict
+from cnn_classifier.models.backbones import create_backbone, find_heads
 from cnn_classifier.models.validation import check_probability, check_range
+from cnn_classifier.models.weights import fetch_weights, match_state_dict
 
 
 class Pretrained(nn.Module):
@@ -21,8 +22,8 @@ class Pretrained(nn.Module):
     Args:
         num_classes: The number of classes.
         channels: The number of image channels: 1 (grayscale, repeated three times) or 3 (RGB).
-        image_size: The height and width of the images, in pixels. It is not used, because the backbone determines the
-            supported sizes.
+        image_size: The height and width of the images, in pixels. It is used by networks of timm that are created for
+            one size; other networks determine the supported sizes themselves.
         backbone: The name of a torchvision or timm model, such as `resnet18`.
         weights: The source of the pretrained weights: `imagenet` downloads the default weights of the library, any
             other value is the path of a file, and `None` trains from scratch.
@@ -59,16 +60,16 @@ class Pretrained(nn.Module):
         check_probability("dropout", dropout)
         self.backbone_name, self.weights = backbone, weights
         self.freeze, self.unfreeze, self.layer_decay = freeze, unfreeze, layer_decay
-        self.backbone = create_backbone(backbone)
-        linear_names = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Linear)]
-        if not linear_names:
+        self.image_size = image_size
+        self.backbone = create_backbone(backbone, num_classes=num_classes, image_size=image_size)
+        self.head_names = find_heads(self.backbone)
+        if not self.head_names:
             raise ConfigError(
-                f"model.backbone={backbone} has no linear layer to replace: expected for example resnet18"
+                f"model.backbone={backbone} has no layer of logits to replace: expected for example resnet18"
             )
-        self.head_name = linear_names[-1]
-        num_features = self.backbone.get_parameter(f"{self.head_name}.weight").shape[1]
-        head = nn.Sequential(nn.Dropout(dropout), nn.Linear(num_features, num_classes))
-        self.backbone.set_submodule(self.head_name, head)
+        for name in self.head_names:
+            head = nn.Sequential(nn.Dropout(dropout), create_head(self.backbone.get_submodule(name), num_classes))
+            self.backbone.set_submodule(name, head)
         self.num_trainable = len(self.blocks())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -84,14 +85,20 @@ class Pretrained(nn.Module):
         """
         if self.weights is None:
             return
-        source = fetch_weights(self.backbone_name, self.weights)
-        target = create_backbone(self.backbone_name).state_dict()
-        matched = match_state_dict(source, target, head=f"{self.head_name}.", label=f"model.weights={self.weights}")
+        source = fetch_weights(self.backbone_name, self.weights, self.image_size)
+        target = create_backbone(self.backbone_name, image_size=self.image_size).state_dict()
+        matched = match_state_dict(source, target, heads=self.head_names, label=f"model.weights={self.weights}")
         self.backbone.load_state_dict(matched, strict=False)
 
     def blocks(self) -> list[nn.Module]:
         """Return the units of freezing and of learning-rate decay, from the first layer to the head."""
-        return list(top_level_blocks(self.backbone))
+        head_ids = {id(p) for name in self.head_names for p in self.backbone.get_submodule(name).parameters()}
+        blocks: list[nn.Module] = []
+        heads: list[nn.Module] = []
+        for block in top_level_blocks(self.backbone):
+            is_head = any(id(parameter) in head_ids for parameter in block.parameters())
+            (heads if is_head else blocks).append(block)
+        return [*blocks, heads[0] if len(heads) == 1 else nn.ModuleList(heads)]
 
     def lr_multipliers(self) -> list[tuple[list[nn.Parameter], float]]:
         """Return the parameters of each block and the factor of their learning rate."""
@@ -134,3 +141,10 @@ def top_level_blocks(network: nn.Module) -> Iterator[nn.Module]:
     for child in network.children():
         candidates = child.children() if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
         yield from (block for block in candidates if any(True for _ in block.parameters()))
+
+
+def create_head(layer: nn.Module, num_classes: int) -> nn.Module:
+    """Create the layer that replaces the last layer of a backbone, which is linear or a 1x1 convolution."""
+    if isinstance(layer, nn.Conv2d):
+        return nn.Conv2d(layer.in_channels, num_classes, kernel_size=1)
+    return nn.Linear(layer.get_parameter("weight").shape[1], num_classes)
