@@ -8,7 +8,7 @@ from string import digits
 import numpy as np
 
 from cnn_classifier.auto.resolved import ResolvedValue
-from cnn_classifier.data.checks.label_changes import LabelChange, measure_label_change, sample_evenly, shrink
+from cnn_classifier.data.checks.label_changes import LabelChange, LabelProbe, sample_evenly, shrink
 from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.loading.image_store import ImageStore
 from cnn_classifier.data.parallel import batch_slices
@@ -61,8 +61,8 @@ def measure_flips(
     samples = sorted(samples, key=lambda sample: str(sample.path))
     samples = [samples[i] for i in sample_evenly([sample.label for sample in samples])]
     labels = np.array([sample.label for sample in samples], np.int64)
-    change = measure_label_change(load_images(store, samples), labels, lambda images: images[:, :, ::-1])
-    return decide_flips(change, class_names)
+    images = load_images(store, samples)
+    return decide_flips(LabelProbe(images, labels).measure(images[:, :, ::-1]), class_names)
 
 
 def load_images(store: ImageStore, samples: Sequence[Sample]) -> Pixels:
@@ -78,8 +78,8 @@ def decide_flips(change: LabelChange, class_names: Sequence[str]) -> FlipDecisio
         probability, reason = flip_probability(class_names)
         return FlipDecision(probability, f"{reason}; the images are too few or too difficult for a measurement", False)
     reason = (
-        f"{change.transformed_errors:.0%} of mirrored training images are assigned to another class, "
-        f"{change.original_errors:.0%} of the originals"
+        f"a quick classifier assigns {change.errors_with_copies:.0%} of held-out originals to another class if it is "
+        f"trained with mirrored copies, {change.errors:.0%} without"
     )
     if change.changed_classes and len(change.changed_classes) < len(class_names):
         reason += f"; flips change {abbreviate([class_names[label] for label in change.changed_classes])}"
