@@ -55,11 +55,11 @@ def test_every_key_is_an_argument_of_the_class_that_gets_it(configs: list[dict[s
 
 
 def has_argument(cls: type, name: str) -> bool:
-    return "__init__" in vars(cls) and name in inspect.signature(cls.__init__).parameters
+    return "__init__" in vars(cls) and name in inspect.signature(vars(cls)["__init__"]).parameters
 
 
 def read_names(cls: type) -> set[str]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__)))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(vars(cls)["__init__"])))
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 

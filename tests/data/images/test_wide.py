@@ -4,13 +4,13 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from helpers.image_bytes import build_png, encode, png_rows
 from PIL import Image
 
 from cnn_classifier.data.images.decode import open_image
 from cnn_classifier.data.images.preprocess import Preprocess
 from cnn_classifier.data.images.wide import WideImage, read_wide
 from cnn_classifier.errors import UnreadableImageError
-from tests.helpers.image_bytes import build_png, encode, png_rows
 
 RANDOM = np.random.default_rng(0)
 RGB16, RGBA16, LA16, GRAY16 = (
