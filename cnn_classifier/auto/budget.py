@@ -1,10 +1,7 @@
 """The time of a command, and the share of a time budget that is available for training."""
 
-import os
-import time
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from cnn_classifier.config.schema import parse_duration
@@ -12,20 +9,6 @@ from cnn_classifier.config.schema import parse_duration
 # Subtracted from a budget before training: imports and the first data check (27 s for 5,000 photos on 2 cores),
 # decoding and the report. The fraction leaves a margin for timing noise.
 TRAINING_FRACTION, RESERVED_SECONDS = 0.92, 40.0
-
-
-def process_start_time() -> float:
-    """Return when this process started, in seconds since the epoch; now, if the system does not tell.
-
-    Python and the imports have taken seconds before the first line of a command runs.
-    """
-    try:
-        fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        # Field 22, of which the first two precede the name in brackets: the start in clock ticks since boot (proc(5)).
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, AttributeError):  # not Linux
-        return time.time()
-    return time.time() - max(0.0, age)
 
 
 def format_duration(seconds: float) -> str:

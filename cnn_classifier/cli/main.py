@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from cnn_classifier.auto.budget import process_start_time
 from cnn_classifier.cli.streams import READER_ERRORS, OutputClosedError, robust_streams
 from cnn_classifier.errors import INTERNAL_EXIT_CODE, INTERRUPTED_EXIT_CODE, ClassifierError, StorageError, print_error
 
@@ -41,6 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"The printed output is incomplete: {lost[0].strerror}. Free space there, or print to another place."
         # The results of a training are in its run directory.
         return print_error(message, exit_code or (0 if args[0] == "train" else StorageError.exit_code))
+
+
+def process_start_time() -> float:
+    """Return when this process started, in seconds since the epoch; now, if the system does not tell.
+
+    Python and the imports have taken seconds before the first line of a command runs.
+    """
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        # Field 22, of which the first two precede the name in brackets: the start in clock ticks since boot (proc(5)).
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):  # not Linux
+        return time.time()
+    return time.time() - max(0.0, age)
 
 
 def leave_quickly() -> None:

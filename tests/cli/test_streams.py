@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.folders import MakeFolder
 
-from cnn_classifier.auto.budget import process_start_time
-from cnn_classifier.cli.main import main
+from cnn_classifier.cli.main import main, process_start_time
 from cnn_classifier.cli.streams import OutputClosedError, OutputFile, robust_streams
 from cnn_classifier.training.status import read_status
 
@@ -97,7 +96,7 @@ def test_failed_write_does_not_lose_what_was_written_before(tmp_path: Path) -> N
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
 def test_process_start_time_includes_the_start_of_python() -> None:
     started = time.time()
-    code = "from cnn_classifier.auto.budget import process_start_time; print(process_start_time())"
+    code = "from cnn_classifier.cli.main import process_start_time; print(process_start_time())"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert started - 0.05 <= float(output) < started + 0.5 * (time.time() - started)
     assert process_start_time() < started
