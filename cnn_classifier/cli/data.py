@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.data.checks.check import find_duplicates, inspect_files
 from cnn_classifier.data.checks.summary import summarize
 from cnn_classifier.data.config import DatasetConfig
@@ -75,8 +76,6 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 def make_dataset_config(source: str) -> DatasetConfig:
     """Return the config of a named dataset, or of a folder, archive, CSV or URL. An existing path takes precedence."""
-    from cnn_classifier.config.yaml_files import CONF_DIR  # here, since the serving image has no YAML package
-
     names = [path.stem for path in (CONF_DIR / "dataset").glob("*.yaml")]
     if source in names and not Path(source).exists():
         from cnn_classifier.config.compose import load_config, to_container

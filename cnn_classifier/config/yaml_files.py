@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-
-import yaml  # type: ignore[import-untyped]
+from typing import Any
 
 from cnn_classifier.errors import ConfigError, single_line
 
@@ -30,6 +29,8 @@ def check_yaml_files(*paths: Path) -> None:
     Raises:
         ConfigError: If a file is not valid YAML in UTF-8, or expands to more than `MAX_VALUES` values.
     """
+    import yaml  # type: ignore[import-untyped]  # here, since the serving image does not contain it
+
     files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.yaml")))]
     for path in files:
         try:
@@ -41,7 +42,7 @@ def check_yaml_files(*paths: Path) -> None:
             raise ConfigError(f"{path} expands to {count:,} values through aliases: expected at most {MAX_VALUES:,}")
 
 
-def count_values(node: yaml.Node, counts: dict[int, int]) -> int:
+def count_values(node: Any, counts: dict[int, int]) -> int:
     """Count the values of a node with aliases expanded.
 
     Args:
@@ -49,7 +50,7 @@ def count_values(node: yaml.Node, counts: dict[int, int]) -> int:
         counts: The counts of the nodes visited before, by id; extended in place.
     """
     if id(node) not in counts:
-        entries = node.value if isinstance(node, yaml.CollectionNode) else []
+        entries = node.value if isinstance(node.value, list) else []  # a scalar has text
         children = [part for item in entries for part in (item if isinstance(item, tuple) else (item,))]
         counts[id(node)] = 1 + sum(count_values(part, counts) for part in children)
     return counts[id(node)]
