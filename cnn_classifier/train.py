@@ -128,7 +128,7 @@ class Run:
 
     @property
     def writes_files(self) -> bool:
-        """Whether this process writes files: rank 0, except in a trial run with `trainer.fast_dev_run`."""
+        """True if this process writes files: rank 0, except in a trial run with `trainer.fast_dev_run`."""
         return get_rank() == 0 and not self.config.trainer.fast_dev_run
 
     @contextmanager

@@ -22,7 +22,7 @@ DIRECTIONS = ("left", "right")
 
 @dataclass(frozen=True)
 class FlipDecision:
-    """Whether mirror images keep their class, and why.
+    """The decision on horizontal flips, with its reason.
 
     Args:
         probability: The probability of a flip.
@@ -36,7 +36,7 @@ class FlipDecision:
 
     @property
     def changes_class(self) -> bool:
-        """Whether the measurement says that mirror images belong to another class."""
+        """True if the measurement shows that mirror images belong to another class."""
         return self.is_measured and self.probability == 0
 
     @property

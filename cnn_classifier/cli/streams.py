@@ -13,7 +13,7 @@ READER_ERRORS = (errno.EPIPE, errno.EIO)  # the reader of a pipe has exited, the
 
 
 class OutputClosedError(BrokenPipeError):
-    """Nobody reads the output of a command whose output is its only result."""
+    """The reader of standard output has exited, and the command has no other result."""
 
 
 class OutputFile(io.RawIOBase):
@@ -58,7 +58,7 @@ class OutputFile(io.RawIOBase):
 
 @contextmanager
 def robust_streams(*, stops: bool) -> Iterator[list[OutputFile]]:
-    """Replace `sys.stdout` and `sys.stderr` by streams that do not fail when nobody reads them.
+    """Replace `sys.stdout` and `sys.stderr` by streams that do not raise if their reader exits.
 
     Args:
         stops: Whether the loss of the reader of standard output raises `OutputClosedError`.

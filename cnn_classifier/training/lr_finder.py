@@ -42,7 +42,7 @@ class LRFinderResult:
 
     @property
     def is_default_suitable(self) -> bool:
-        """Whether the loss is decreasing at the configured learning rate."""
+        """True if the loss is decreasing at the configured learning rate."""
         return self.suggested_lr <= self.default_lr <= self.best_lr
 
 

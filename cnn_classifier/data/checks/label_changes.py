@@ -66,7 +66,7 @@ class LabelProbe:
 
     @property
     def is_informative(self) -> bool:
-        """Whether the classifier is better than always answering the largest class."""
+        """True if the classifier is better than always predicting the largest class."""
         chance = self.counts.max() / len(self.labels)
         return binomial_tail(int(self.right.sum()), len(self.labels), chance) <= MAX_P_VALUE
 
