@@ -31,7 +31,7 @@ from cnn_classifier.inference.evaluate import evaluate_images, explain_predictio
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.report.metrics.calibration import few_images_warnings
 from cnn_classifier.report.metrics.evaluation import Evaluation
-from cnn_classifier.report.write import name_in_run, write_report, write_samples
+from cnn_classifier.report.write import name_in_run, pick_shown, write_report, write_samples
 from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, check_lightning, fit
 from cnn_classifier.training.callbacks.checkpoint_paths import CheckpointPaths
 from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
@@ -194,7 +194,7 @@ def write_run_report(
     """Write `report.html`, `report.json` and their figures, and return the content of `report.json`."""
     write_samples(run_dir, datamodule.splits["train"], datamodule.class_names, datamodule.preprocess.load)
     summary = {k: v for k, v in datamodule.prepared.summary.items() if k != "shapes"}  # thousands of image sizes
-    scores = {name: evaluation.scores() for name, evaluation in evaluations.items() if name != "test"}
-    content = {"splits": datamodule.class_counts, "data": summary, **extra}
+    scores = {name: evaluation.scores() or None for name, evaluation in evaluations.items() if name != "test"}
     explain = partial(explain_predictions, predictor)
-    return write_report(run_dir, evaluations["test"], datamodule.preprocess, explain, start_time, **scores, **content)
+    content = {"splits": datamodule.class_counts, "data": summary} | scores | extra
+    return write_report(run_dir, pick_shown(evaluations), datamodule.preprocess, explain, start_time, **content)

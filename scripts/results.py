@@ -55,7 +55,10 @@ def format_row(command: str, reports: Sequence[Report]) -> str:
 def read_report(run: Path) -> Report:
     """Return the report of a run, with the precision from its config."""
     precision = OmegaConf.load(run / "config.yaml").trainer.precision
-    return json.loads((run / "report.json").read_text(encoding="utf-8")) | {"precision": precision}
+    report: Report = json.loads((run / "report.json").read_text(encoding="utf-8")) | {"precision": precision}
+    if report["test"] is None:
+        raise SystemExit(f"{run} has no test metrics: it was trained without test images")
+    return report
 
 
 def format_table(reports: Sequence[Report]) -> str:

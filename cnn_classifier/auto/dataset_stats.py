@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.images.decode import open_image
 from cnn_classifier.data.parallel import training_slices
 from cnn_classifier.data.sources.index import DatasetIndex
@@ -42,6 +43,18 @@ def estimate_train_size(config: Mapping[str, Any], index: DatasetIndex) -> int:
     if not split_counts["val"]:
         train_size *= 1 - remaining_val_fraction(options["val_fraction"], options["test_fraction"], has_test=has_test)
     return max(1, round(train_size))
+
+
+def expects_val_images(dataset: DatasetConfig, index: DatasetIndex) -> bool:
+    """Return whether there are images for the validation, unless all classes have too few.
+
+    Args:
+        dataset: The split.
+        index: The dataset.
+    """
+    given = {sample.split for sample in index.samples}
+    holds_out_val = dataset.folds and "test" in given
+    return bool(dataset.split_file or dataset.val_fraction or "val" in given or holds_out_val)
 
 
 def estimate_batches(config: Mapping[str, Any], num_images: int) -> int:

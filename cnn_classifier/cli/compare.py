@@ -70,7 +70,7 @@ def read_run(folder: Path) -> "Run":
 
     try:
         report = json.loads((folder / REPORT_JSON).read_text(encoding="utf-8"))
-        predictions = read_correctness(folder)
+        predictions = read_correctness(folder) if report.get("evaluated", "test") else {}
         config_path = folder / CONFIG_FILE
         config = flatten(load_saved_config(config_path)) if config_path.is_file() else {}
         status = read_status(folder)
@@ -96,10 +96,13 @@ def format_comparison(comparison: Mapping[str, Any], *, show_all: bool = False) 
     """
     metric_rows = [("", "accuracy", "95 % interval", "F1 macro", "loss", "images", "seconds")]
     for row in comparison["runs"]:
-        low, high = row["interval"]
-        seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
-        cells = (f"{row['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", f"{row['f1_macro']:.4f}", f"{row['loss']:.4f}")
-        metric_rows.append((row["run"], *cells, str(row["images"]), seconds))
+        seconds, images = "" if row["seconds"] is None else f"{row['seconds']:.0f}", describe_images(row)
+        cells: tuple[str, ...] = ("not measured", "", "", "")
+        if row["interval"]:
+            low, high = row["interval"]
+            scores = (f"{row['f1_macro']:.4f}", f"{row['loss']:.4f}")
+            cells = (f"{row['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", *scores)
+        metric_rows.append((row["run"], *cells, images, seconds))
     names, overrides = [row["run"] for row in comparison["runs"]], comparison["overrides"]
     differences = comparison["differences"]
     blocks = [
@@ -113,6 +116,12 @@ def format_comparison(comparison: Mapping[str, Any], *, show_all: bool = False) 
     else:
         blocks.append(format_differences("other values" if overrides else "", names, differences))
     return "\n\n".join(filter(None, blocks))
+
+
+def describe_images(row: Mapping[str, Any]) -> str:
+    """Return the number of images with their split, unless it is the test split."""
+    names = {"val": " (validation)", "out_of_fold": " (out-of-fold)"}
+    return f"{row['images'] or ''}{names.get(row['split'], '')}"
 
 
 def format_differences(title: str, names: Sequence[str], differences: Mapping[str, Sequence[Any]]) -> str:

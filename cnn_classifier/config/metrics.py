@@ -39,17 +39,19 @@ def get_mode(monitor: str, key: str = "monitor") -> str:
     return METRICS[monitor]
 
 
-def check_monitors(values: Mapping[str, Any]) -> None:
+def check_monitors(values: Mapping[str, Any], *, has_val_images: bool = True) -> None:
     """Check the `monitor` and `mode` of the scheduler and of all callbacks, without importing torch.
 
     Args:
         values: The plain config.
+        has_val_images: Whether there are images for the validation, which is known after the dataset is scanned.
 
     Raises:
         ConfigError: If a metric is not logged or its validation is disabled, or a mode contradicts its metric.
     """
     trainer = values["trainer"]
-    is_validated = trainer.get("limit_val_batches") != 0 or trainer.get("overfit_batches")
+    is_validated = has_val_images and (trainer.get("limit_val_batches") != 0 or trainer.get("overfit_batches"))
+    reason = "trainer.limit_val_batches=0 disables" if has_val_images else "there are no images for"
     callbacks = {f"callbacks.{name}": node for name, node in (values.get("callbacks") or {}).items()}
     for key, node in {"scheduler": values["scheduler"], **callbacks}.items():
         if not isinstance(node, Mapping) or node.get("monitor") is None:
@@ -59,8 +61,9 @@ def check_monitors(values: Mapping[str, Any]) -> None:
             get_mode(node["monitor"], f"{key}.monitor")
         if not is_validated and class_name in ACTING_CLASSES and node["monitor"].startswith("val/"):
             raise ConfigError(
-                f"trainer.limit_val_batches=0 disables the validation that {key}.monitor={node['monitor']} requires; "
-                f"remove one of them, or use {key}.monitor=train/loss"
+                f"{reason} the validation that {key}.monitor={node['monitor']} requires"
+                f"{'; remove one of them, or' if has_val_images else ', see dataset.val_fraction;'} use "
+                f"{key}.monitor=train/loss"
             )
         check_mode(node, key)
 

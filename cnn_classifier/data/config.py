@@ -41,13 +41,13 @@ class DatasetConfig:
         group_pattern: A regular expression that is searched for in the path of each image. Images whose first group (or
             whole match) is the same, such as those of one patient, stay in one split.
         split_file: The `split.csv` of an earlier run, whose split is used again.
-        split_seed: The seed of the split and of `max_per_class`; None means the `seed` of the run. With a number, runs
-            with different seeds are measured on the same images.
-        val_fraction: The fraction of all images for validation, if there is no folder for it.
-        test_fraction: The fraction of all images for testing, if there is no folder for it.
+        split_seed: The seed of the split and of `max_per_class`, so that runs with different seeds are measured on the
+            same images; None means the `seed` of the run.
+        val_fraction: The fraction of all images for validation, if there is no folder for it; 0 trains on them, too.
+        test_fraction: The fraction of all images for testing, likewise.
         max_per_class: The maximum number of images per class and folder; None means no limit.
         folds: The number of parts for cross-validation, each stratified by class.
-        fold: The part that this run holds out, from 0 to `folds` - 1.
+        fold: The part that this run holds out, from 0 to `folds` - 1; `all` for a run of each, see `sweep/folds.py`.
         image_size: The side of the square network input in pixels; `auto/` resolves `auto`.
         train_sizes: The image sizes of progressive resizing in pixels, each for an equal part of the epochs; None means
             `image_size` throughout.
@@ -83,12 +83,12 @@ class DatasetConfig:
     rename_classes: Mapping[Any, Any] | None = None
     group_pattern: str | None = None
     split_file: str | None = None
-    split_seed: int | None = None
+    split_seed: int | None = 1
     val_fraction: float = 0.1
     test_fraction: float = 0.2
     max_per_class: int | None = None
     folds: int | None = None
-    fold: int = 0
+    fold: int | Literal["all"] = 0
     image_size: int | Literal["auto"] = "auto"
     train_sizes: Sequence[int] | Literal["auto"] | None = "auto"
     channels: int = 3
@@ -105,8 +105,8 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         self._check(is_name_encoding(self.zip_encoding), "zip_encoding", "auto or an encoding such as gbk or cp866")
-        self._check(0 < self.val_fraction < 1, "val_fraction", "a fraction between 0 and 1, such as 0.1")
-        self._check(0 < self.test_fraction < 1, "test_fraction", "a fraction between 0 and 1, such as 0.2")
+        self._check(0 <= self.val_fraction < 1, "val_fraction", "a fraction from 0 to 1, such as 0.1")
+        self._check(0 <= self.test_fraction < 1, "test_fraction", "a fraction from 0 to 1, such as 0.2")
         self._check(
             self.val_fraction + self.test_fraction < 1,
             "val_fraction",
@@ -121,7 +121,8 @@ class DatasetConfig:
         self._check(0 <= (self.split_seed or 0) < 2**32, "split_seed", "an integer from 0 to 4294967295, or null")
         self._check(self.max_per_class is None or self.max_per_class >= 1, "max_per_class", "at least 1")
         self._check(self.folds is None or self.folds >= 2, "folds", "at least 2")
-        self._check(0 <= self.fold < (self.folds or 1), "fold", f"from 0 to folds - 1 = {(self.folds or 1) - 1}")
+        is_fold = self.folds is not None if self.fold == "all" else 0 <= self.fold < (self.folds or 1)
+        self._check(is_fold, "fold", f"all or a number from 0 to folds - 1 = {(self.folds or 1) - 1}")
         self._check(self.image_size == "auto" or 1 <= self.image_size <= 4096, "image_size", "from 1 to 4096 pixels")
         sizes = self.train_sizes if isinstance(self.train_sizes, Sequence) and self.train_sizes != AUTO else ()
         self._check(all(8 <= int(size) <= 4096 for size in sizes), "train_sizes", "from 8 to 4096")

@@ -37,7 +37,7 @@ class ImageFolderDataModule(LightningDataModule):
         batch_size: The number of images per batch and process.
         augment: A preset ("none", "light", "strong", "no_flip"), or torchvision v2 transforms of images in [0, 1].
         val_fraction, test_fraction: The fractions of all images for splits that have no folder.
-        seed: The seed of the order of each epoch, the augmentation of each step, and the split without `split_seed`.
+        seed: The seed of the order of each epoch and the augmentation of each step; `split_seed` is that of the split.
         predict_dir: A folder of images for `Trainer.predict`; the test split if not given.
         index: A scanned dataset; the folder is scanned if not given.
         options: Values of `DatasetConfig`, such as `source`, `train_dir`, `channels` or `folds`.
@@ -146,8 +146,8 @@ class ImageFolderDataModule(LightningDataModule):
             loader.batches_done = lambda: num_batches_done(trainer)
         return self._on_device(loader)
 
-    def val_dataloader(self) -> BatchLoader | DeviceLoader:
-        return self._on_device(self.build_loader("val"))
+    def val_dataloader(self) -> BatchLoader | DeviceLoader | list[Any]:
+        return self._on_device(self.build_loader("val")) if self.splits["val"] else []  # skips the validation
 
     def test_dataloader(self) -> BatchLoader | DeviceLoader:
         return self._on_device(self.build_loader("test"))

@@ -32,7 +32,9 @@ def sample_images(model: Path, folder: Path | None, predictor: Predictor) -> lis
     else:
         samples = select_test_samples(model, predictor)
     if not samples:
-        raise DataError(f"The test images of {model} no longer exist. Pass labeled images with --images FOLDER.")
+        raise DataError(
+            f"{model} has no test images, or they no longer exist. Pass labeled images with --images FOLDER."
+        )
     return samples[:: -(-len(samples) // MAX_IMAGES)]
 
 

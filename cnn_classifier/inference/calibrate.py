@@ -39,10 +39,13 @@ def calibrate_checkpoint(
         references: The training images, with which the feature bank compares other images.
 
     Returns:
-        The evaluation on the validation images with the new temperature.
+        The evaluation on the validation images with the new temperature. Without validation images, the checkpoint is
+        not changed.
     """
     predictor = without_calibration(predictor)
-    evaluation = evaluate_images(predictor, images, samples)
+    evaluation = replace(evaluate_images(predictor, images, samples), split="val")
+    if not samples:
+        return evaluation
     known, held_out = (collect_features(predictor, images, group) for group in (references, samples))
     feature_bank, min_similarity = build_feature_bank(known, held_out)
     calibration = calibrate(evaluation.labels, evaluation.probabilities, min_similarity)

@@ -62,6 +62,8 @@ def predict_samples(
     predictor: Predictor, images: ImageStore, samples: Sequence[Sample], *, flip: bool = False
 ) -> ModelOutput:
     """Compute the model output for every image, with the arguments of `evaluate_images`."""
+    if not samples:
+        return ModelOutput(np.zeros((0, len(predictor.class_names))), np.zeros(0))
     batches = images.iter_batches(
         iter_batches(images.get_rows([sample.path for sample in samples]), predictor.batch_size)
     )

@@ -22,19 +22,32 @@ def format_run_summary(run_dir: Path, checkpoint: Path, report: Mapping[str, Any
         checkpoint: The path of the best checkpoint.
         report: The content of `report.json`.
     """
-    test, seconds = report["test"], report["timing"]["total_seconds"]
+    seconds = report["timing"]["total_seconds"]
     folder, checkpoint_path = display_path(run_dir), display_path(checkpoint)
     script = Path(sys.executable).with_name("cnn-classifier")  # if the virtual environment is not activated
     command = "cnn-classifier" if shutil.which("cnn-classifier") else display_path(script)
     logdir = quote_argument(str(folder))
     tensorboard = f"\n  tensorboard --logdir {logdir}" if (run_dir / "tensorboard").is_dir() else ""
     return (
-        f"\ntest accuracy {test['accuracy']:.4f}  F1 (macro) {test['f1_macro']:.4f}  loss {test['loss']:.4f}"
-        f"  in {seconds:.0f} s\n"
+        f"\n{format_scores(report)}  in {seconds:.0f} s\n"
         f"  report      {folder / REPORT_HTML}, metrics in {folder / REPORT_JSON}\n"
         f"  checkpoint  {checkpoint_path}\n"
         f"  predict     {command} predict {quote_argument(str(checkpoint_path))} IMAGE|FOLDER"
         f"{tensorboard}"
+    )
+
+
+def format_scores(report: Mapping[str, Any]) -> str:
+    """Return accuracy, F1 and loss of a run with the split that they were measured on."""
+    split = report["evaluated"]
+    if split is None:
+        return "test accuracy not measured: there are no test images"
+    prefix = "" if split == "test" or report["test"] else "test accuracy not measured  "
+    name = {"test": "test", "val": "validation", "out_of_fold": "out-of-fold"}[split]
+    scores = report[split]
+    return (
+        f"{prefix}{name} accuracy {scores['accuracy']:.4f}  F1 (macro) {scores['f1_macro']:.4f}  "
+        f"loss {scores['loss']:.4f}"
     )
 
 

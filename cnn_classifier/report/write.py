@@ -1,12 +1,13 @@
 """Writing of `report.html`, `report.json`, CSV tables and `figures/` to a run directory."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnn_classifier.data.images.preprocess import Pixels, Preprocess
 from cnn_classifier.data.sources.index import Sample
+from cnn_classifier.data.splits.coverage import EMPTY_SPLITS
 from cnn_classifier.files import CONFIG_FILE, REPORT_HTML, REPORT_JSON, ensure_writable_dir, write_json
 from cnn_classifier.report.charts import figures
 from cnn_classifier.report.formatting import evenly_spaced
@@ -32,7 +33,7 @@ def write_report(
 
     Args:
         folder: The output folder, created if necessary. The page includes its `config.yaml` if there is one.
-        evaluation: The predictions on the test images.
+        evaluation: The predictions on the images to show; without any, the report says that nothing was measured.
         preprocess: The preprocessing of the model, which loads an image as network input.
         explain: A function that computes Grad-CAM heat maps.
         start_time: The start of the command in seconds since the epoch; `timing.total_seconds` includes the figures.
@@ -41,17 +42,12 @@ def write_report(
     """
     figures_dir = ensure_writable_dir(ensure_writable_dir(folder) / "figures")
     content = evaluation.to_dict() | extra
-    if "val" in extra.get("splits", {}):
-        content["calibration"]["warnings"] = few_images_warnings(sum(extra["splits"]["val"]))
-    evaluation.write_tables(folder)
-    confusion_figure = figures.plot_confusion_matrix(evaluation.confusion_matrix, evaluation.class_names)
-    figures.save_png(confusion_figure, figures_dir / "confusion_matrix.png")
-    mistakes = evaluation.mistakes()[:MAX_GRID_IMAGES]
-    if len(mistakes):
-        titles = [format_mistake_title(evaluation, index) for index in mistakes]
-        images = [preprocess.load(evaluation.paths[index]) for index in mistakes]
-        figures.save_png(figures.plot_image_grid(images, titles), figures_dir / "mistakes.png")
-    if "epochs" in extra:
+    if content["evaluated"]:
+        if "val" in extra.get("splits", {}):
+            content["calibration"]["warnings"] = few_images_warnings(sum(extra["splits"]["val"]))
+        evaluation.write_tables(folder)
+        write_evaluation_figures(figures_dir, evaluation, preprocess)
+    if extra.get("epochs"):
         figures.save_png(figures.plot_learning_curves(extra["epochs"]), figures_dir / "learning_curves.png")
     if "splits" in extra:
         distribution_figure = figures.plot_class_distribution(extra["splits"], evaluation.class_names)
@@ -59,6 +55,7 @@ def write_report(
     gallery = build_gallery(evaluation, preprocess, explain)
     if start_time is not None:
         content["timing"] = content.get("timing", {}) | {"total_seconds": time.time() - start_time}
+    content["not_measured"] = describe_not_measured(content)
     config_path = folder / CONFIG_FILE
     write_report_page(
         folder / REPORT_HTML,
@@ -69,6 +66,35 @@ def write_report(
     )
     write_json(folder / REPORT_JSON, content)
     return content
+
+
+def pick_shown(evaluations: Mapping[str, Evaluation]) -> Evaluation:
+    """Return the evaluation that a report shows: that of the test images, or else of the validation images."""
+    return evaluations["test" if len(evaluations["test"].labels) else "val"]
+
+
+def describe_not_measured(content: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each figure that a run lacks because it has no images for it.
+
+    Args:
+        content: The content of `report.json`, with the class counts of each split of a run.
+    """
+    counts = content.get("splits", {})
+    sentences = [EMPTY_SPLITS[split] for split in ("test", "val") if split in counts and not sum(counts[split])]
+    if content["evaluated"] == "val":
+        sentences.append("The figures below are those of the validation images, which chose the weights.")
+    return sentences
+
+
+def write_evaluation_figures(folder: Path, evaluation: Evaluation, preprocess: Preprocess) -> None:
+    """Write `confusion_matrix.png` and, if there are mistakes, `mistakes.png`."""
+    confusion_figure = figures.plot_confusion_matrix(evaluation.confusion_matrix, evaluation.class_names)
+    figures.save_png(confusion_figure, folder / "confusion_matrix.png")
+    mistakes = evaluation.mistakes()[:MAX_GRID_IMAGES]
+    if len(mistakes):
+        titles = [format_mistake_title(evaluation, index) for index in mistakes]
+        images = [preprocess.load(evaluation.paths[index]) for index in mistakes]
+        figures.save_png(figures.plot_image_grid(images, titles), folder / "mistakes.png")
 
 
 def name_in_run(path: Path, run_dir: Path) -> str:

@@ -117,7 +117,7 @@ def run_training(config: Config, overrides: Sequence[str], start_time: float) ->
     if get_rank() or result.checkpoint is None:
         return Status(run_dir=result.run_dir, overrides=overrides, state=DONE, exit_code=0)
     print(format_run_summary(result.run_dir, result.checkpoint, result.report))
-    val, epochs = result.report["val"], len(result.report["epochs"])
+    scores, epochs = result.report, len(result.report["epochs"])
     return Status(
         run_dir=result.run_dir,
         overrides=overrides,
@@ -125,9 +125,9 @@ def run_training(config: Config, overrides: Sequence[str], start_time: float) ->
         exit_code=0,
         epoch=epochs,
         max_epochs=epochs,
-        val_accuracy=val["accuracy"],
-        val_loss=val["loss"],
-        test_accuracy=result.report["test"]["accuracy"],
+        val_accuracy=(scores["val"] or {}).get("accuracy"),
+        val_loss=(scores["val"] or {}).get("loss"),
+        test_accuracy=(scores["test"] or {}).get("accuracy"),
         seconds=result.report["timing"]["total_seconds"],
     )
 

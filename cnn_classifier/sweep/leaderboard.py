@@ -152,8 +152,10 @@ def format_skipped(status: Status, overrides: Sequence[str]) -> str:
 
 
 def ranking_key(status: Status) -> tuple[float, float]:
-    """Return a sort key: highest validation accuracy first, then lowest validation loss."""
-    if status.state != DONE or status.val_accuracy is None or status.val_loss is None:
+    """Return a sort key: highest validation accuracy, lowest validation loss, then finished jobs that have neither."""
+    if status.state != DONE:
+        return (2.0, 0.0)
+    if status.val_accuracy is None or status.val_loss is None:
         return (1.0, 0.0)
     return (-status.val_accuracy, status.val_loss)
 

@@ -98,6 +98,8 @@ class OptunaSearch:
             values = launch([self.trial_overrides(trial) for trial in trials], trials[0].number)
             for trial, value in zip(trials, values, strict=True):
                 status = self.leaderboard.find_status(self.space.to_overrides(trial.params))
+                if status is not None and status.state == DONE and value is None:
+                    raise ConfigError("A search compares validation accuracies; there are no validation images.")
                 if status is not None and status.state != DONE:
                     value = None  # it is the accuracy of the last epoch, not of a finished run
                 state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL

@@ -157,8 +157,8 @@ class JobProcess:
             replace(last_status, state=state, exit_code=exit_code, message=message).write()
             status = read_status(self.run_dir)
         if status is not None:
-            accuracy = f"val accuracy {status.val_accuracy:.4f}" if status.state == DONE else status.message
-            tqdm.write(f"{self.run_dir}: {status.state}  {accuracy}")
+            accuracy = "" if status.val_accuracy is None else f"val accuracy {status.val_accuracy:.4f}"
+            tqdm.write(f"{self.run_dir}: {status.state}  {accuracy if status.state == DONE else status.message}")
 
     def failure_reason(self, return_code: int) -> str:
         """Return why the process ended: its signal, its last logged error, or its exit code."""

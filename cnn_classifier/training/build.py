@@ -8,12 +8,12 @@ from typing import Any
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint
 from torch import nn
 
 from cnn_classifier.config.compose import Config, to_container
 from cnn_classifier.config.instantiate import import_target, instantiate_all
-from cnn_classifier.config.metrics import resolve_mode, resolve_modes
+from cnn_classifier.config.metrics import check_monitors, resolve_mode, resolve_modes
 from cnn_classifier.config.trainer import UNSUPPORTED, canonical_precision
 from cnn_classifier.config.unused import COMPONENT_GROUPS, check_components
 from cnn_classifier.data import AUTO
@@ -103,7 +103,13 @@ def build_trainer(
     Raises:
         ConfigError: If Lightning refuses a value, or the data has fewer batches than a value requires.
     """
+    has_val_images = bool(datamodule.splits["val"])
+    check_monitors(to_container(config), has_val_images=has_val_images)
     configured = instantiate_all(resolve_modes(to_container(config.callbacks), "callbacks"), Callback)
+    if not has_val_images:  # `get_best_checkpoint` saves the last weights
+        configured = [
+            c for c in configured if not (isinstance(c, ModelCheckpoint) and str(c.monitor).startswith("val/"))
+        ]
     if config.trainer.enable_progress_bar is False:
         configured = [callback for callback in configured if not isinstance(callback, ProgressBar)]
     is_fine_tuning = isinstance(module.network, FineTunable)
@@ -115,10 +121,13 @@ def build_trainer(
         if loggers and not any(isinstance(callback, LearningRateMonitor) for callback in configured):
             configured.append(LearningRateMonitor("epoch"))
         arguments = {"callbacks": [*callbacks, *configured], "logger": loggers}
+    if not has_val_images:
+        arguments["limit_val_batches"] = 0
     trainer = make_trainer(config, is_fine_tuning=is_fine_tuning, **arguments)
     datamodule.trainer = trainer  # whose processes share the batches
     train_loader = datamodule.build_loader("train", sampler=datamodule.config.sampler)
-    check_batch_limits(trainer, train=len(train_loader), val=len(datamodule.build_loader("val")))
+    val_batches = len(datamodule.build_loader("val")) if has_val_images else 0
+    check_batch_limits(trainer, train=len(train_loader), val=val_batches)
     return trainer
 
 
@@ -155,7 +164,8 @@ def fit(trainer: Trainer, module: ImageClassifier, datamodule: ImageFolderDataMo
             raise
         raise ConfigError(f"trainer: {single_line(error)}") from error
     if count := int(vars(trainer)["fast_dev_run"]):
-        trainer.test(module, datamodule=datamodule, verbose=False)
+        if datamodule.splits["test"]:
+            trainer.test(module, datamodule=datamodule, verbose=False)
         print(
             f"trainer.fast_dev_run={count}: training, validation and test ran without errors on at most {count} "
             f"batch{'es' * (count > 1)} each; no checkpoint and no report were written"

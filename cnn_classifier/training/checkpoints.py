@@ -192,6 +192,6 @@ def get_best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
             return Path(callback.best_model_path)
-    path = run_dir / CHECKPOINT_DIR / "final.ckpt"
+    path = run_dir / BEST_CHECKPOINT
     trainer.save_checkpoint(path, weights_only=False)  # with the optimizer state, so that the run can be resumed
     return path

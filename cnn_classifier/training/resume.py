@@ -24,6 +24,7 @@ from cnn_classifier.training.module import ImageClassifier
 # Config keys that may change on resume: they affect neither the data nor the result of the steps so far.
 CHANGEABLE_KEYS = (
     *("callbacks.", "compute.", "dataset.cache", "logger.", "test_time_flip", "trainer."),
+    "dataset.split_seed",  # `check_same_images` compares the images
     "model.weights",  # where the checkpoint's weights once came from
     # The places of the same images; `check_same_images` compares what they contain.
     *(f"dataset.{key}" for key in ("root", "source", "mirror", "split_file", "train_dir", "val_dir", "test_dir")),

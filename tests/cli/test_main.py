@@ -116,9 +116,9 @@ def test_invalid_override_is_one_line_with_exit_code_2(
             {"train/cats": 3, "train/dogs": 3, "test/cats": 3, "test/dog": 3},
             "test has a class 'dog' that train lacks, and lacks 'dogs'",
         ),
-        ({"cats": 2, "dogs": 2}, "No class has enough images for the val split"),
+        ({"test/cats": 2, "test/dogs": 2}, "has test but no train"),
     ],
-    ids=["missing", "one class", "empty class", "hidden", "other classes", "too few"],
+    ids=["missing", "one class", "empty class", "hidden", "other classes", "no train"],
 )
 def test_invalid_dataset_folder_is_one_line_with_exit_code_3(
     layout: dict[str, int], message: str, empty_cwd: Path, make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]

@@ -14,17 +14,18 @@ from cnn_classifier.errors import ConfigError
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_fraction": 0.0}, "val_fraction=0.0 is out of range: expected a fraction between 0 and 1, such as 0.1"),
+        ({"val_fraction": 1.0}, "val_fraction=1.0 is out of range: expected a fraction from 0 to 1, such as 0.1"),
         (
             {"val_fraction": float("nan")},
-            "val_fraction=nan is out of range: expected a fraction between 0 and 1, such as",
+            "val_fraction=nan is out of range: expected a fraction from 0 to 1, such as",
         ),
-        ({"test_fraction": 20}, "test_fraction=20 is out of range: expected a fraction between 0 and 1, such as 0.2"),
+        ({"test_fraction": 20}, "test_fraction=20 is out of range: expected a fraction from 0 to 1, such as 0.2"),
         ({"val_fraction": 0.8}, "val_fraction=0.8 is out of range: expected less than 1 together with test_fraction"),
         ({"max_per_class": 0}, "max_per_class=0 is out of range: expected at least 1"),
         ({"folds": 1}, "folds=1 is out of range: expected at least 2"),
-        ({"folds": 5, "fold": 5}, "fold=5 is out of range: expected from 0 to folds - 1 = 4"),
-        ({"fold": 1}, "fold=1 is out of range: expected from 0 to folds - 1 = 0"),
+        ({"folds": 5, "fold": 5}, "fold=5 is out of range: expected all or a number from 0 to folds - 1 = 4"),
+        ({"fold": 1}, "fold=1 is out of range: expected all or a number from 0 to folds - 1 = 0"),
+        ({"fold": "all"}, "fold=all is out of range: expected all or a number from 0"),
         ({"image_size": 0}, "image_size=0 is out of range: expected from 1 to 4096 pixels"),
         ({"channels": 4}, "channels=4 is out of range: expected 3 (RGB) or 1 (grayscale)"),
         ({"resize": "zoom"}, "resize=zoom is out of range: expected stretch or crop or pad"),

@@ -174,6 +174,6 @@ def test_split_seed_decides_the_split_instead_of_the_seed(make_folder: MakeFolde
     def split(**options: Any) -> dict[str, list[Path]]:
         return {name: [s.path for s in samples] for name, samples in make_data(root, **options).splits.items()}
 
-    assert split(seed=2, split_seed=1) == split(seed=3, split_seed=1) == split(seed=1)
-    assert split(seed=2, split_seed=1, max_per_class=6) == split(seed=1, max_per_class=6)
-    assert split(seed=2) != split(seed=1)
+    assert split(seed=2) == split(seed=3) == split(seed=1, split_seed=None) == split(split_seed=1)
+    assert split(seed=2, max_per_class=6) == split(seed=1, max_per_class=6)
+    assert split(split_seed=2) == split(seed=2, split_seed=None) != split(seed=1)

@@ -113,7 +113,7 @@ def prepare_datasets(
         DataError: If an item is not an image.
     """
     splits: Splits = {split: [s for s in index.samples if s.split == split] for split in ("train", "val", "test")}
-    if not splits["val"]:
+    if not splits["val"] and config.val_fraction:
         samples = sorted(splits["train"], key=shuffle_key(index.root, seed))
         splits["train"], splits["val"] = split_fraction(merge_linked(samples, []), config.val_fraction)
     if all(is_plain_image_folder(dataset) for dataset in datasets.values()):

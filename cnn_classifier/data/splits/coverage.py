@@ -7,6 +7,10 @@ from cnn_classifier.data.splits.split import Splits
 from cnn_classifier.errors import DataError
 
 MIN_EVALUATION_IMAGES = 100  # a measured accuracy is within 10 percentage points
+EMPTY_SPLITS = {  # what is missing without images in a split
+    "val": "No validation images: the last weights are kept, and probabilities and rejection are not calibrated.",
+    "test": "No test images: the accuracy of the model is not measured.",
+}
 Z_95 = 1.96  # the two-sided 95 % quantile of the standard normal distribution
 
 
@@ -43,7 +47,12 @@ def leave_out_untrained_classes(splits: Splits, class_names: list[str]) -> tuple
     }
     if described := [f"{name} ({', '.join(absent)})" for name, absent in missing.items() if absent]:
         notes.append(f"Classes without images in a split: {abbreviate(described)}. They have no metrics there.")
-    return kept, notes + describe_small_splits(kept)
+    return kept, [*notes, *describe_empty_splits(kept), *describe_small_splits(kept)]
+
+
+def describe_empty_splits(splits: Splits) -> list[str]:
+    """Return a note for each of the validation and test splits that has no images, with what it means."""
+    return [consequence for split, consequence in EMPTY_SPLITS.items() if not splits[split]]
 
 
 def describe_small_splits(splits: Splits) -> list[str]:

@@ -19,8 +19,9 @@ def split_samples(
     """Assign the samples of a dataset to train, val and test.
 
     Splits that exist as folders are used unchanged. A missing split is taken from the training images, stratified by
-    class. With `folds`, fold number `fold` becomes the test split, or the validation split if there is a test folder.
-    A class has at least one training image: a single image is used for training, and two for training and testing.
+    class, and is empty if its fraction is 0. With `folds`, fold number `fold` becomes the test split, or the validation
+    split if there is a test folder. A class has at least one training image: a single image is used for training, and
+    two for training and testing. The validation or test split is empty if no class has enough images for it.
 
     Args:
         index: The dataset; all of its samples are used.
@@ -32,7 +33,7 @@ def split_samples(
         The samples of each split.
 
     Raises:
-        DataError: If a split has no images.
+        DataError: If there are no training images, or fewer images than folds.
     """
     samples = sorted(index.samples, key=shuffle_key(index.root, seed))
     splits: Splits = {
@@ -44,18 +45,14 @@ def split_samples(
     if config.folds:
         held_out = "val" if splits["test"] else "test"
         pool = merge_linked((sample for sample in samples if sample.split in (None, "train", held_out)), linked)
-        splits["train"], splits[held_out] = split_fold(pool, config.folds, config.fold)
+        splits["train"], splits[held_out] = split_fold(pool, config.folds, int(config.fold))
     val_fraction = remaining_val_fraction(config.val_fraction, config.test_fraction, has_test=bool(splits["test"]))
-    if not splits["test"]:
+    if not splits["test"] and not config.folds and config.test_fraction:
         splits["train"], splits["test"] = split_fraction(merge_linked(splits["train"], linked), config.test_fraction)
-    if not splits["val"]:
+    if not splits["val"] and val_fraction:
         splits["train"], splits["val"] = split_fraction(merge_linked(splits["train"], linked), val_fraction)
-    for split, members in splits.items():
-        if not members:
-            raise DataError(
-                f"No class has enough images for the {split} split (duplicates and groups count as one). "
-                "Add images, or lower dataset.folds, dataset.val_fraction or dataset.test_fraction."
-            )
+    if not splits["train"]:
+        raise DataError(f"{index.root} has no images for the train split; expected a folder train, or class folders.")
     return splits
 
 
@@ -155,6 +152,9 @@ def split_fold(pool: Sequence[list[Sample]], folds: int, fold: int) -> tuple[lis
 
     Returns:
         The remaining samples, and those of the part.
+
+    Raises:
+        DataError: If any of the parts has no images, so that all folds of a cross-validation fail at once.
     """
     parts: list[list[list[Sample]]] = [[] for _ in range(folds)]
     part_counts = [Counter[int]() for _ in range(folds)]
@@ -164,7 +164,16 @@ def split_fold(pool: Sequence[list[Sample]], folds: int, fold: int) -> tuple[lis
         target = min(range(folds), key=lambda index: (class_load[index], part_counts[index].total()))
         parts[target].append(unit)
         part_counts[target] += unit_counts
-    return keep_all_classes([unit for index, part in enumerate(parts) if index != fold for unit in part], parts[fold])
+    pairs = [
+        keep_all_classes([unit for part in parts if part is not held_out for unit in part], held_out)
+        for held_out in parts
+    ]
+    if not all(held_out for _, held_out in pairs):
+        raise DataError(
+            f"dataset.folds={folds} is more than the images allow: a fold would be empty (duplicates and groups count "
+            "as one image, and the only image of a class is always trained on). Add images, or lower dataset.folds."
+        )
+    return pairs[fold]
 
 
 def keep_all_classes(remaining: list[list[Sample]], held_out: list[list[Sample]]) -> tuple[list[Sample], list[Sample]]:

@@ -54,11 +54,11 @@ def read_split(path: Path, index: DatasetIndex) -> Splits:
         index: The dataset.
 
     Returns:
-        The samples of each split.
+        The samples of each split. A run that did not validate or test lists none for these.
 
     Raises:
         DataError: If the file cannot be read or is malformed, if it lists an image twice or one that is not in the
-            dataset, or if a split has no images.
+            dataset, or no image for training.
     """
     remaining = {relative_name(sample.path, index): sample for sample in index.samples}
     splits: Splits = {name: [] for name in SPLIT_NAMES}
@@ -75,9 +75,8 @@ def read_split(path: Path, index: DatasetIndex) -> Splits:
                 f"Expected label {index.class_names[sample.label]!r} and one of the splits {', '.join(SPLIT_NAMES)}."
             )
         splits[split].append(replace(sample, split=split))
-    for split, members in splits.items():
-        if not members:
-            raise DataError(f"{path} lists no image for the {split} split. Expected images for each of the splits.")
+    if not splits["train"]:
+        raise DataError(f"{path} lists no image for the train split. Expected images for training.")
     return splits
 
 

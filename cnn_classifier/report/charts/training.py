@@ -11,10 +11,10 @@ QUARTER_TICKS = [(quarter / 4, f"{25 * quarter} %") for quarter in range(5)]
 
 def build_charts(content: Content) -> dict[str, Content]:
     """Return the charts for which the content has values, by name."""
-    charts = {
-        "reliability": build_reliability_chart(content["calibration"]),
-        "coverage": build_coverage_chart(content["coverage"]),
-    }
+    charts = {}
+    if content["evaluated"]:
+        charts["reliability"] = build_reliability_chart(content["calibration"])
+        charts["coverage"] = build_coverage_chart(content["coverage"])
     for metric in ("loss", "accuracy"):
         if any(f"val/{metric}" in row or f"train/{metric}" in row for row in content.get("epochs", ())):
             charts[metric] = build_learning_chart(content["epochs"], metric)

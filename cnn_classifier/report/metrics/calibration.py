@@ -108,7 +108,7 @@ def few_images_warnings(num_images: int) -> list[str]:
     The fraction of new images below the lowest of N scores has the distribution Beta(1, N), whose 97.5 % quantile is
     reported.
     """
-    if num_images >= RELIABLE_IMAGES:
+    if not 0 < num_images < RELIABLE_IMAGES:
         return []
     begin = f"Few validation images ({num_images}): the temperature is shrunk towards 1, and "
     end = f" Use at least {RELIABLE_IMAGES} images, for example with a larger dataset.val_fraction."
@@ -119,6 +119,11 @@ def few_images_warnings(num_images: int) -> list[str]:
         f"{begin}the rejection thresholds are unreliable: each of them may reject up to {100 * worst:.0f} % of the "
         f"images of known classes.{end}"
     ]
+
+
+def cross_entropy(labels: Labels, probabilities: Probabilities) -> float:
+    """Return the mean negative log-likelihood of the true classes."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15)).mean())
 
 
 def apply_temperature(probabilities: Probabilities, temperature: float) -> Probabilities:

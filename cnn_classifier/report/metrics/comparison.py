@@ -42,16 +42,22 @@ class Run:
     config: Mapping[str, Any]
     overrides: Sequence[str] = ()
 
+    @property
+    def split(self) -> str | None:
+        """The split that the run was measured on, see `Evaluation`; None if on none."""
+        return self.report.get("evaluated", "test")  # type: ignore[no-any-return]
+
     def to_row(self) -> dict[str, Any]:
-        """Return the metrics of the run as a table row."""
-        test, num_images = self.report["test"], len(self.correct)
+        """Return the metrics of the run as a table row; they are None if it was measured on no images."""
+        scores, num_images = self.report[self.split] if self.split else {}, len(self.correct)
         return {
             "run": self.name,
+            "split": self.split,
             "images": num_images,
-            "accuracy": test["accuracy"],
-            "interval": list(wilson_interval(test["accuracy"], num_images)),
-            "f1_macro": test["f1_macro"],
-            "loss": test["loss"],
+            "accuracy": scores.get("accuracy"),
+            "interval": list(wilson_interval(scores["accuracy"], num_images)) if scores else None,
+            "f1_macro": scores.get("f1_macro"),
+            "loss": scores.get("loss"),
             "seconds": self.report.get("timing", {}).get("total_seconds"),
         }
 
@@ -157,7 +163,9 @@ def mcnemar(first: Run, second: Run) -> dict[str, Any]:
     The test uses the images that exactly one run predicts correctly. Under the null hypothesis this is either run with
     probability 0.5.
     """
-    common_paths = first.correct.keys() & second.correct.keys()
+    # Validation images chose the weights of one run, which would be compared with held-out ones of the other.
+    is_comparable = (first.split == "val") == (second.split == "val")
+    common_paths = first.correct.keys() & second.correct.keys() if is_comparable else set()
     pair = {"first": first.name, "second": second.name, "images": len(common_paths)}
     if not common_paths:
         return pair

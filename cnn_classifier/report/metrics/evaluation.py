@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
 from cnn_classifier.files import write_csv
-from cnn_classifier.report.metrics.calibration import apply_temperature, calibration_report
+from cnn_classifier.report.metrics.calibration import apply_temperature, calibration_report, cross_entropy
 from cnn_classifier.report.metrics.coverage import selective_accuracy
 from cnn_classifier.report.metrics.curves import binary_curves
 from cnn_classifier.report.metrics.intervals import macro_f1_interval, wilson_interval
@@ -39,6 +39,7 @@ class Evaluation:
         in_distribution: The mask of in-distribution images, bool (N,). None accepts all images.
         notes: Messages about the reading of the images.
         digests: The SHA-256 of each image file; empty if unknown.
+        split: The split of the images: `test`, `val`, or `out_of_fold` for the test splits of all folds.
     """
 
     class_names: Sequence[str]
@@ -51,6 +52,7 @@ class Evaluation:
     in_distribution: npt.NDArray[np.bool_] | None = None
     notes: Sequence[str] = ()
     digests: Sequence[str] = ()
+    split: str = "test"
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -88,8 +90,10 @@ class Evaluation:
         """Return the scores of the calibrated probabilities: loss, accuracy, macro and weighted averages.
 
         `loss_uncalibrated` is the loss at temperature 1, which training logs as `val/loss`. With more than 5 classes,
-        the top-5 accuracy is added.
+        the top-5 accuracy is added. There are no scores without images.
         """
+        if not len(self.labels):
+            return {}
         scores = {
             "loss": cross_entropy(self.labels, self.probabilities),
             "loss_uncalibrated": cross_entropy(self.labels, self.uncalibrated),
@@ -117,15 +121,20 @@ class Evaluation:
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metrics for `report.json`; with two classes the second one is the positive class."""
+        """Return the metrics for `report.json`; with two classes the second one is the positive class.
+
+        `evaluated` is the split that they are measured on, None without images. `test` is None if it is another one.
+        """
+        content: dict[str, Any] = {"test": None, "evaluated": None, "class_names": list(self.class_names)}
+        content |= {"unreadable": self.unreadable, "notes": list(self.notes)}
         scores = self.scores()
-        content: dict[str, Any] = {
-            "test": scores,
+        if not scores:
+            return content
+        content |= {
+            "evaluated": self.split,
+            self.split: scores,
             "per_class": self.per_class(),
             "confusion_matrix": self.confusion_matrix.tolist(),
-            "class_names": list(self.class_names),
-            "unreadable": self.unreadable,
-            "notes": list(self.notes),
             "intervals": {
                 "accuracy": list(wilson_interval(scores["accuracy"], len(self.labels))),
                 "f1_macro": list(macro_f1_interval(self.confusion_matrix)),
@@ -152,12 +161,8 @@ class Evaluation:
         """Return the pairs of confused classes, most frequent first, with the `fraction` of the true class."""
         matrix = self.confusion_matrix
         off_diagonal = matrix * ~np.eye(len(matrix), dtype=bool)
-        pairs = zip(
-            *np.unravel_index(
-                np.argsort(-off_diagonal, axis=None, kind="stable")[:MAX_CONFUSED_PAIRS], off_diagonal.shape
-            ),
-            strict=True,
-        )
+        order = np.argsort(-off_diagonal, axis=None, kind="stable")[:MAX_CONFUSED_PAIRS]
+        pairs = zip(*np.unravel_index(order, off_diagonal.shape), strict=True)
         return [
             {
                 "class": self.class_names[true],
@@ -191,8 +196,3 @@ class Evaluation:
         reasons = find_rejection_reasons(self.confidence, self.threshold, self.in_distribution)
         columns = (self.paths, names[self.labels], names[self.predicted], self.confidence, reasons)
         write_predictions(folder, zip(*columns, strict=True))
-
-
-def cross_entropy(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> float:
-    """Return the mean negative log-likelihood of the true classes."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15)).mean())

@@ -21,7 +21,8 @@ def write_compare_page(path: Path, content: Content) -> None:
 
 def compute_scale(content: Content) -> dict[str, float]:
     """Return the padded range of all confidence intervals as `low` and `span`."""
-    lows, highs = zip(*(row["interval"] for row in content["runs"]), strict=True)
+    measured = [row["interval"] for row in content["runs"] if row["interval"]]
+    lows, highs = zip(*(measured or [(0.0, 1.0)]), strict=True)
     padding = 0.1 * (max(highs) - min(lows))
     low, high = max(0.0, min(lows) - padding), min(1.0, max(highs) + padding)
     return {"low": low, "span": max(high - low, 1e-9)}

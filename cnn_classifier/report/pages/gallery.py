@@ -74,6 +74,8 @@ def build_gallery(evaluation: Evaluation, preprocess: Preprocess, explain: Expla
         preprocess: The preprocessing of the model.
         explain: A function that computes Grad-CAM heat maps.
     """
+    if not len(evaluation.labels):
+        return Gallery({}, [], [], "")
     cells = select_cells(evaluation)
     mistakes, least_confident = evaluation.mistakes()[:MAX_HIGHLIGHTS], evaluation.least_confident()[:MAX_HIGHLIGHTS]
     highlights = list(dict.fromkeys([*mistakes.tolist(), *least_confident.tolist()]))

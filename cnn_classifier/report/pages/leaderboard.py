@@ -138,9 +138,9 @@ def note_different_images(statuses: Sequence[JobStatus]) -> list[str]:
         return []
     names = " and ".join({"val": "validation", "test": "test"}[name] for name in different)
     return [
-        f"The jobs were measured on different {names} images, because the seed or other options change the split, so "
-        "their accuracies are not directly comparable. dataset.split_seed=1 gives jobs with different seeds the same "
-        "split, and dataset.split_file=RUN/split.csv gives it to all jobs."
+        f"The jobs were measured on different {names} images, because options such as dataset.split_seed or "
+        "dataset.max_per_class change the split, so their accuracies are not directly comparable. "
+        "dataset.split_file=RUN/split.csv gives all jobs the same split."
     ]
 
 

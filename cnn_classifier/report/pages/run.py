@@ -19,6 +19,7 @@ MAX_GROUPS = 12  # groups of duplicates
 COPIES_PER_GROUP = 3  # thumbnails of a group
 MAX_CLASSES = 1000  # rows of the per-class table
 MAX_CONFIG_CHARS = 40_000
+IMAGES_NAMES = {"test": "test image", "val": "validation image", "out_of_fold": "out-of-fold image"}
 
 
 def write_report_page(
@@ -29,7 +30,7 @@ def write_report_page(
     Args:
         path: The output file.
         content: The content of `report.json`.
-        evaluation: The predictions on the test images.
+        evaluation: The predictions on the test images; the page of a run without any has no metrics.
         gallery: The images to show.
         config: The configuration of the run as YAML; empty for an evaluation.
 
@@ -37,22 +38,23 @@ def write_report_page(
         StorageError: If the file cannot be written.
     """
     class_names = evaluation.class_names
-    is_small = len(class_names) <= MAX_TABLE_CLASSES
+    is_small, num_images = len(class_names) <= MAX_TABLE_CLASSES, len(evaluation.labels)
     write_page(
         path,
         "report.html.j2",
         run_dir=path.parent,
         content=content,
-        num_images=len(evaluation.labels),
+        num_images=num_images,
+        images_name=IMAGES_NAMES[evaluation.split],
         class_names=class_names,
-        folder=evaluation.folder,
+        folder=evaluation.folder if num_images else "",
         charts=build_charts(content),
-        matrix=evaluation.confusion_matrix.tolist() if is_small else None,
-        matrix_paths=None if is_small else confusion_paths(evaluation.confusion_matrix),
+        matrix=evaluation.confusion_matrix.tolist() if is_small and num_images else None,
+        matrix_paths=None if is_small or not num_images else confusion_paths(evaluation.confusion_matrix),
         panels=confusion_panels(gallery, evaluation),
         label_by_name={name: label for label, name in enumerate(class_names)},
         gallery=gallery,
-        class_rows=select_class_rows(content["per_class"]),
+        class_rows=select_class_rows(content.get("per_class", ())),
         label_error_confidence=LABEL_ERROR_CONFIDENCE,
         num_mistakes=len(evaluation.mistakes()),
         num_label_errors=len(evaluation.suspected_label_errors()),

@@ -93,7 +93,7 @@ def test_file_name_that_is_not_utf_8_keeps_its_bytes(tmp_path: Path) -> None:
         (f"{HEADER}cats/000.png,dogs,test\n", r"line 2: Label 'dogs'.*Expected label 'cats'"),
         (f"{HEADER}\nbirds/9.png,birds,test\n", r"line 3: birds/9\.png is listed twice or is not in .*images\. Use"),
         (f"{HEADER}cats/000.png,cats,train\ncats/000.png,cats,val\n", r"line 3: cats/000\.png is listed twice"),
-        (f"{HEADER}cats/000.png,cats,train\n", r"split\.csv lists no image for the val split\. Expected"),
+        (f"{HEADER}cats/000.png,cats,val\n", r"split\.csv lists no image for the train split\. Expected"),
         (f"{HEADER}\xff", r"^The split file .*split\.csv has invalid columns\. dataset\.split_file expects path,label"),
         ("", r"^The split file .*split\.csv has invalid columns"),
         (f"{HEADER}\0", r"(Cannot read the|The) split file .*split\.csv(: | has invalid columns)"),

@@ -28,6 +28,7 @@ def test_line_spans_the_plot_area_and_is_subsampled() -> None:
 def test_charts_are_built_for_the_available_values() -> None:
     bins = [{"confidence": 0.9, "accuracy": 0.8, "images": 5}]
     content = {
+        "evaluated": "test",
         "calibration": {"temperature": 1.0, "before": {"bins": bins}, "after": {"bins": bins}},
         "coverage": {"threshold": 0.0, "coverage": 1.0, "accuracy": 0.8, "curve": [{"coverage": 1.0, "accuracy": 0.8}]},
     }
