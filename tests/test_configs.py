@@ -27,7 +27,17 @@ ADDED_ARGUMENTS = {
 EXTRA_KEYS = {"scheduler": {"warmup_epochs", "monitor", "total_steps", "T_max"}}
 YAML_FILES = sorted(path for path in CONF_DIR.rglob("*.yaml") if path.parent != CONF_DIR)
 # The modules of `models/` that are not an architecture.
-SHARED_MODEL_MODULES = {"__init__", "backbones", "feature_bank", "finetuning", "layers", "validation", "weights"}
+SHARED_MODEL_MODULES = {
+    "__init__",
+    "backbones",
+    "feature_bank",
+    "finetuning",
+    "layers",
+    "state_dicts",
+    "validation",
+    "weight_files",
+    "weights",
+}
 
 
 def remove_auto(node: Any) -> Any:

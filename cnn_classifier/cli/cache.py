@@ -15,6 +15,8 @@ KINDS = {
     "packed": "decoded pixels",
     "datasets": "extracted or generated images",
     "downloads": "archives",
+    "weights": "pretrained weights",
+    "features": "outputs of pretrained backbones",
 }
 
 

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.backbones import create_backbone, find_heads
+from cnn_classifier.models.state_dicts import load_backbone
 from cnn_classifier.models.validation import check_probability, check_range
-from cnn_classifier.models.weights import fetch_weights, match_state_dict
+from cnn_classifier.models.weights import AUTO, WeightsUnavailableError, require_weights
 
 
 class Pretrained(nn.Module):
@@ -25,8 +26,9 @@ class Pretrained(nn.Module):
         image_size: The height and width of the images, in pixels. It is used by networks of timm that are created for
             one size; other networks determine the supported sizes themselves.
         backbone: The name of a torchvision or timm model, such as `resnet18`.
-        weights: The source of the pretrained weights: `imagenet` downloads the default weights of the library, any
-            other value is the path of a file, and `None` trains from scratch.
+        weights: The source of the pretrained weights. `imagenet` takes them from an installed package, else from the
+            caches of torchvision and timm, else from a download. `auto` does the same, and trains from scratch if there
+            are none. `None` trains from scratch. Any other value is the path of a file.
         freeze: The fraction of the run during which only the head is trained, from 0 to 1. If `auto`, the recipe sets
             0.25, or 1 for small budgets.
         unfreeze: The fraction of the run, after `freeze`, during which the blocks are unfrozen one by one, from the
@@ -80,15 +82,19 @@ class Pretrained(nn.Module):
         """Load the pretrained weights of the backbone; do nothing if `weights` is `None`.
 
         Raises:
-            ConfigError: If the weights cannot be downloaded.
+            ConfigError: If there are no such weights, or their download fails.
             CheckpointError: If the file is missing or contains the weights of another network.
         """
         if self.weights is None:
             return
-        source = fetch_weights(self.backbone_name, self.weights, self.image_size)
-        target = create_backbone(self.backbone_name, image_size=self.image_size).state_dict()
-        matched = match_state_dict(source, target, heads=self.head_names, label=f"model.weights={self.weights}")
-        self.backbone.load_state_dict(matched, strict=False)
+        try:
+            source = require_weights(self.backbone_name, self.weights)
+        except WeightsUnavailableError as error:
+            if self.weights != AUTO:
+                raise
+            print(f"warning: the backbone is trained from scratch: {error}")
+            return
+        self.backbone.load_state_dict(load_backbone(source, self.image_size), strict=False)
 
     def blocks(self) -> list[nn.Module]:
         """Return the units of freezing and of learning-rate decay, from the first layer to the head."""

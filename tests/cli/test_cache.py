@@ -106,4 +106,4 @@ def test_cache_clear_undeletable_entry_is_exit_code_5(
 def test_cache_clear_unknown_kind_is_exit_code_2(capsys: Capture) -> None:
     assert main(["cache", "clear", "everything"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "everything does not exist; expected one of: datasets, downloads, packed" in line
+    assert "everything does not exist; expected one of: datasets, downloads, features, packed, weights" in line

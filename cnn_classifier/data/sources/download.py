@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from tqdm import tqdm
 
 from cnn_classifier.data.sources.http_transfer import MAX_ATTEMPTS, transfer, validator_path
-from cnn_classifier.data.sources.https import TIMEOUT
+from cnn_classifier.data.sources.https import TIMEOUT, DownloadError, check_online
 from cnn_classifier.errors import ConfigError, DataError, StorageError, install_command, single_line
 from cnn_classifier.files import ensure_writable_dir, file_lock
 
@@ -36,16 +36,31 @@ def download_file(url: str, folder: Path, *, checksum: str | None = None, mirror
     if path.is_file():
         return path
     mirror = mirror or os.environ.get("CNN_CLASSIFIER_MIRROR")
+    if mirror and not is_drive_url(url):
+        url = f"{mirror.rstrip('/')}/{path.name}"
+    return download_to(path, url, checksum=checksum)
+
+
+def download_to(path: Path, url: str, *, checksum: str | None) -> Path:
+    """Download a file, unless another process does so meanwhile, and return its path.
+
+    Args:
+        path: The file to write. It appears under this name when it is complete and verified.
+        url: The URL, as for `download_file`.
+        checksum: The expected checksum or its first digits; if None, the SHA-256 is printed.
+
+    Raises:
+        DataError: If the file cannot be downloaded or has another checksum.
+        StorageError: If the file cannot be written.
+    """
+    check_online(url)
     try:
         ensure_writable_dir(path.parent)
         with file_lock(path):
             if not path.is_file():  # otherwise another process downloaded it while this one waited
                 partial = path.with_name(f"{path.name}.partial")
-                if is_drive_url(url):
-                    download_from_drive(url, partial, has_checksum=checksum is not None)
-                else:
-                    download_url = f"{mirror.rstrip('/')}/{path.name}" if mirror else url
-                    transfer(download_url, partial, has_checksum=checksum is not None)
+                fetch = download_from_drive if is_drive_url(url) else transfer
+                fetch(url, partial, has_checksum=checksum is not None)
                 verify_checksum(partial, url, checksum)
                 partial.replace(path)
                 validator_path(partial).unlink(missing_ok=True)
@@ -74,7 +89,7 @@ def filename_from_url(url: str) -> str:
 
 
 def verify_checksum(partial: Path, url: str, checksum: str | None) -> None:
-    """Flush a downloaded file to the disk and verify its checksum; delete it if the checksum differs."""
+    """Flush a downloaded file to the disk and verify its checksum, or the start of it; delete a file that differs."""
     algorithm = checksum.partition(":")[0] if checksum else "sha256"
     with partial.open("rb+") as file:  # Windows can only sync files that are open for writing
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
@@ -82,12 +97,13 @@ def verify_checksum(partial: Path, url: str, checksum: str | None) -> None:
     actual = f"{algorithm}:{digest.hexdigest()}"
     if checksum is None:
         tqdm.write(f"{url} has checksum {actual}; set dataset.checksum={actual} to pin this file", file=sys.stderr)
-    elif actual != checksum:
+    elif not actual.startswith(checksum):
         partial.unlink()
         validator_path(partial).unlink(missing_ok=True)
-        raise DataError(
-            f"Checksum mismatch for {url}: expected {checksum}, got {actual}. The file was damaged during the download "
-            "or replaced at its source. Run again, or correct dataset.checksum."
+        raise DownloadError(
+            f"Checksum mismatch for {url}: expected {checksum}, got {actual}",
+            "The file was damaged during the download or replaced at its source. Run again, or correct "
+            "dataset.checksum.",
         )
 
 

@@ -1,15 +1,16 @@
 """Resumable download of one file, with retries and a minimum speed."""
 
+import os
 import re
+import sys
 import time
 from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from cnn_classifier.data.sources.https import MANUAL_DOWNLOAD_HINT, InterruptedTransferError, open_url
-from cnn_classifier.errors import DataError
+from cnn_classifier.data.sources.https import MANUAL_DOWNLOAD_HINT, DownloadError, InterruptedTransferError, open_url
 from cnn_classifier.files import check_free_space
-from cnn_classifier.progress import progress_bar
+from cnn_classifier.progress import QUIET_VARIABLE, progress_bar
 
 MAX_ATTEMPTS = 5
 RETRY_DELAY = 2.0  # seconds between attempts
@@ -28,7 +29,7 @@ def transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
             server says that the file is unchanged, and the server must mark the end of the file.
 
     Raises:
-        DataError: If there is no such file, or it is not complete after `MAX_ATTEMPTS` attempts.
+        DownloadError: If there is no such file, or it is not complete after `MAX_ATTEMPTS` attempts.
         StorageError: If the disk has too little free space.
         OSError: If the file cannot be written.
     """
@@ -43,7 +44,7 @@ def transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
             return
     offset, _ = partial_state(partial, has_checksum=has_checksum)
     hint = f"{offset:,} bytes are kept; run again to resume." if offset else MANUAL_DOWNLOAD_HINT
-    raise DataError(f"Cannot download {url}: {reason} ({MAX_ATTEMPTS} attempts). {hint}")
+    raise DownloadError(f"Cannot download {url}: {reason} ({MAX_ATTEMPTS} attempts)", hint)
 
 
 def attempt_transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
@@ -59,10 +60,19 @@ def attempt_transfer(url: str, partial: Path, *, has_checksum: bool) -> None:
             raise InterruptedTransferError(f"the server does not continue after {offset:,} bytes")
         offset = offset if response.status == 206 else 0
         total = None if response.length is None else offset + response.length
+        print_transfer(url, partial, offset, total)
         append_response(response, partial, offset, total)
     size = partial.stat().st_size
     if total is not None and size != total:
         raise InterruptedTransferError(f"the connection closed after {size:,} of {total:,} bytes")
+
+
+def print_transfer(url: str, partial: Path, offset: int, total: int | None) -> None:
+    """Print the source, the size and the destination of a transfer on standard error, also without a terminal."""
+    size = "unknown size" if total is None else f"{total / 1e6:,.1f} MB"
+    resumed = f", continued after {offset / 1e6:,.1f} MB" if offset else ""
+    if QUIET_VARIABLE not in os.environ:
+        print(f"downloading {url} ({size}{resumed}) to {partial.parent}", file=sys.stderr)
 
 
 def append_response(response: HTTPResponse, partial: Path, offset: int, total: int | None) -> None:
@@ -101,22 +111,22 @@ def iter_chunks(response: HTTPResponse) -> Iterator[bytes]:
 
 
 def check_response(response: HTTPResponse, url: str, *, has_checksum: bool) -> None:
-    """Raise `DataError` if a response is not the file, or `InterruptedTransferError` if a retry may help."""
+    """Raise `DownloadError` if a response is not the file, or `InterruptedTransferError` if a retry may help."""
     if response.status >= 500:
         raise InterruptedTransferError(f"the server answered {response.status} {response.reason}")
     if response.status not in (200, 206, 416):
-        raise DataError(
-            f"Cannot download {url}: the server answered {response.status} {response.reason}. Correct the URL, or set "
-            "dataset.source=PATH or dataset.mirror."
+        raise DownloadError(
+            f"Cannot download {url}: the server answered {response.status} {response.reason}",
+            "Correct the URL, or set dataset.source=PATH or dataset.mirror.",
         )
     if has_checksum or response.status == 416:
         return
     if response.headers.get_content_type() == "text/html":
-        raise DataError(f"{url} is a web page, not a file. Pass the URL of the file itself.")
+        raise DownloadError(f"{url} is a web page, not a file", "Pass the URL of the file itself.")
     if response.length is None and not response.chunked:
-        raise DataError(
-            f"Cannot download {url}: the server does not send its size. Set dataset.checksum=sha256:HEX, or download "
-            "it yourself and pass it as dataset.source=PATH."
+        raise DownloadError(
+            f"Cannot download {url}: the server does not send its size",
+            "Set dataset.checksum=sha256:HEX, or download it yourself and pass it as dataset.source=PATH.",
         )
 
 

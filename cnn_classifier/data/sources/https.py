@@ -1,5 +1,6 @@
 """HTTP requests that use https only, also after redirects."""
 
+import os
 import re
 import socket
 import string
@@ -13,6 +14,7 @@ from cnn_classifier.errors import DataError
 
 TIMEOUT = 30.0  # seconds without data from the server
 MAX_REDIRECTS = 5
+OFFLINE_VARIABLE = "CNN_CLASSIFIER_OFFLINE"
 MANUAL_DOWNLOAD_HINT = "Download it yourself and pass it as dataset.source=PATH, or set dataset.mirror."
 # Errors for which a retry is useless; an untrusted certificate raises a ValueError.
 FATAL = (socket.gaierror, ValueError, InvalidURL, str)
@@ -22,26 +24,69 @@ class InterruptedTransferError(Exception):
     """The response did not arrive or was truncated; another attempt may continue."""
 
 
-def open_url(url: str, headers: dict[str, str]) -> HTTPResponse:
+class DownloadError(DataError):
+    """A file cannot be downloaded.
+
+    Args:
+        reason: The reason, without a period.
+        hint: The way to get a dataset nevertheless, which is appended to the message.
+    """
+
+    def __init__(self, reason: str, hint: str = MANUAL_DOWNLOAD_HINT) -> None:
+        super().__init__(f"{reason}. {hint}")
+        self.reason = reason
+
+
+def check_online(url: str) -> None:
+    """Raise `DownloadError` if the environment variable `OFFLINE_VARIABLE` forbids downloads."""
+    value = os.environ.get(OFFLINE_VARIABLE, "")
+    if value not in ("", "0"):
+        raise DownloadError(
+            f"{url} is not downloaded, because {OFFLINE_VARIABLE}={value}", f"Unset it, or: {MANUAL_DOWNLOAD_HINT}"
+        )
+
+
+def request_size(url: str, *, timeout: float) -> int | None:
+    """Return the size of a file in bytes, None if the server does not say it.
+
+    Args:
+        url: An https URL, or a http URL of this machine.
+        timeout: The number of seconds to wait for an answer.
+
+    Raises:
+        DownloadError: If the server cannot be reached or does not have the file.
+    """
+    check_online(url)
+    try:
+        with open_url(url, {}, timeout=timeout) as response:
+            if response.status != 200:
+                raise DownloadError(f"Cannot download {url}: the server answered {response.status} {response.reason}")
+            return response.length
+    except InterruptedTransferError as error:
+        raise DownloadError(f"Cannot reach {url}: {error}") from error
+
+
+def open_url(url: str, headers: dict[str, str], *, timeout: float | None = None) -> HTTPResponse:
     """Open a URL and follow its redirects, each only to a safe URL.
 
     Args:
         url: The URL.
         headers: The request headers.
+        timeout: The number of seconds without data after which the server counts as unreachable; `TIMEOUT` if None.
 
     Returns:
         The response, with any status.
 
     Raises:
-        DataError: If a URL is not safe or its host does not exist.
+        DownloadError: If a URL is not safe or its host does not exist.
         InterruptedTransferError: If the server cannot be reached at present.
     """
     current_url = url
     for _ in range(MAX_REDIRECTS + 1):
         if not is_safe_url(current_url, requested_url=url):
             subject = current_url if current_url == url else f"{url} redirects to {current_url}, which"
-            raise DataError(f"{subject} is not an https URL. {MANUAL_DOWNLOAD_HINT}")
-        response = connect(current_url, headers)
+            raise DownloadError(f"{subject} is not an https URL")
+        response = connect(current_url, headers, timeout or TIMEOUT)
         location = response.headers.get("Location")
         if response.status not in (301, 302, 303, 307, 308) or location is None:
             return response
@@ -49,8 +94,8 @@ def open_url(url: str, headers: dict[str, str]) -> HTTPResponse:
         try:
             current_url = urljoin(current_url, location)
         except ValueError as error:
-            raise DataError(f"{url} redirects to {location}, which is not a URL. {MANUAL_DOWNLOAD_HINT}") from error
-    raise DataError(f"{url} redirects more than {MAX_REDIRECTS} times. {MANUAL_DOWNLOAD_HINT}")
+            raise DownloadError(f"{url} redirects to {location}, which is not a URL") from error
+    raise DownloadError(f"{url} redirects more than {MAX_REDIRECTS} times")
 
 
 def is_safe_url(url: str, *, requested_url: str) -> bool:
@@ -63,7 +108,7 @@ def is_localhost_url(url: str) -> bool:
     return re.match(r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/|$)", url, re.IGNORECASE) is not None
 
 
-def connect(url: str, headers: dict[str, str]) -> HTTPResponse:
+def connect(url: str, headers: dict[str, str], timeout: float) -> HTTPResponse:
     """Send one request with an opener that has no handlers for redirects, files and ftp."""
     opener = OpenerDirector()
     # Plain http is for this machine only, so it must not go through a proxy.
@@ -71,9 +116,9 @@ def connect(url: str, headers: dict[str, str]) -> HTTPResponse:
         opener.add_handler(handler)
     try:
         request = Request(quote(url, safe=string.punctuation), headers={"User-Agent": "cnn_classifier", **headers})
-        return cast(HTTPResponse, opener.open(request, timeout=TIMEOUT))
+        return cast(HTTPResponse, opener.open(request, timeout=timeout))
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, FATAL):
-            raise DataError(f"Cannot reach {url}: {reason}. {MANUAL_DOWNLOAD_HINT}") from error
+            raise DownloadError(f"Cannot reach {url}: {reason}") from error
         raise InterruptedTransferError(str(reason)) from error
