@@ -15,24 +15,16 @@ import torch
 from torch import nn
 
 from cnn_classifier.auto.dataset_stats import estimate_batches
-from cnn_classifier.auto.step_timer import (
-    MIN_TIMING_SECONDS,
-    PRECISIONS,
-    Execution,
-    StepTimer,
-    Timing,
-    load_timings,
-    save_timings,
-    timing_key,
-)
-from cnn_classifier.config.instantiate import instantiate_all, instantiate_model
+from cnn_classifier.auto.memory import build_trial, fit_batch_size
+from cnn_classifier.auto.step_timer import MIN_TIMING_SECONDS, PRECISIONS, StepTimer
+from cnn_classifier.auto.timings import Execution, Timing, load_timings, save_timings, timing_key
+from cnn_classifier.config.instantiate import instantiate_all
 from cnn_classifier.config.schema import parse_duration
 from cnn_classifier.config.trainer import canonical_precision
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.loading.augment import Augmentation
 from cnn_classifier.files import cache_dir
-from cnn_classifier.models.finetuning import FineTunable
-from cnn_classifier.training.devices import MEMORY_FORMATS, resolve_device
+from cnn_classifier.training.devices import MEMORY_FORMATS, has_fast_bfloat16
 from cnn_classifier.training.optim import build_optimizer
 
 # Shorter runs, in seconds, do not time alternatives (which takes a few seconds) or compile (which takes a minute).
@@ -90,7 +82,7 @@ def select_execution(
     if len(timings) < 2:
         return timings[0], "short run, alternatives not timed" if is_selectable else "as configured"
     timings.sort(key=lambda timing: timing.total_seconds(planned_steps))
-    speeds = [f"{timing.execution} {timer.batch_shape[0] / timing.seconds_per_step:.0f}" for timing in timings]
+    speeds = [f"{timing.execution} {timer.images_per_step / timing.seconds_per_step:.0f}" for timing in timings]
     return timings[0], f"images/s: {' · '.join(speeds)}"
 
 
@@ -126,9 +118,7 @@ def time_candidates(
 
 def list_candidates(requested: Mapping[str, Any], device: torch.device) -> list[Execution]:
     """Return the candidates that the configuration allows: the default first, then in order of expected speed."""
-    # On other CPUs, bfloat16 is computed in float32 and rounded, which is ten times slower (measured with AVX2).
-    has_fast_bfloat16 = device.type == "cuda" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
-    supported_precisions = list(PRECISIONS) if device.type in ("cpu", "cuda") and has_fast_bfloat16 else ["32-true"]
+    supported_precisions = list(PRECISIONS) if has_fast_bfloat16(device) else ["32-true"]
     precisions = (
         supported_precisions if requested["precision"] == AUTO else [canonical_precision(requested["precision"])]
     )
@@ -153,22 +143,21 @@ def tune_execution(
     Raises:
         ConfigError: If the model, the optimizer or an augmentation cannot be built.
     """
-    trainer_config, dataset = values["trainer"], values["dataset"]
-    shape = {"channels": dataset["channels"], "image_size": dataset["image_size"]}
-    network: nn.Module = instantiate_model(values["model"], num_classes=num_classes, **shape)
-    if isinstance(network, FineTunable):
-        network.set_progress(0.5)  # the layers trained in the middle of the run determine the time of most steps
-    train_size = max(dataset["train_sizes"] or [dataset["image_size"]])
+    trainer_config, batch_size = values["trainer"], values["dataset"]["batch_size"]
     num_steps = trainer_config["max_steps"]
     if num_steps == -1 and trainer_config["max_epochs"] != AUTO:
         num_steps = max(trainer_config["max_epochs"] or 1, 1) * estimate_batches(values, num_images)
     optimizer = values["optimizer"] | {"lr": 1e-6}  # `lr` may still be `auto`
+    trial = build_trial(values, num_classes)
+    # The images that fit in float32 fit in every precision.
+    trial_size = fit_batch_size(batch_size, trial.bytes_per_image("32-true"), trial.device)
     timer = StepTimer(
-        network,
-        resolve_device(trainer_config["accelerator"]),
-        batch_shape=(dataset["batch_size"], dataset["channels"], train_size, train_size),
+        trial.network,
+        trial.device,
+        batch_shape=(trial_size, *trial.image_shape),
         make_optimizer=partial(build_optimizer, optimizer),
         augment=Augmentation(instantiate_all(values["augment"], nn.Module), num_classes=num_classes),
+        num_parts=round(batch_size / trial_size),
     )
     return select_execution(
         timer,

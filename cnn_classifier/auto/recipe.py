@@ -130,7 +130,7 @@ def time_presets(
 def compute_max_epochs(recipe: Recipe, stats: DatasetStats) -> int:
     """Return the number of epochs beyond which accuracy does not improve."""
     if is_pretrained(recipe.get("model")):
-        return max(MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED * recipe.get("dataset.batch_size") // stats.num_images)
+        return max(MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED * recipe.step_size // stats.num_images)
     return min(MAX_EPOCHS, max(MAX_SAMPLES_SEEN // stats.num_images, MIN_EPOCHS_LARGE_DATA))
 
 
@@ -144,7 +144,7 @@ def choose_epochs(epochs: int, max_epochs: int, budget: float) -> ResolvedValue:
 
 def choose_hyperparameters(recipe: Recipe, epochs: int, steps_per_epoch: int) -> list[ResolvedValue]:
     """Return the learning rate, regularization and weight averaging of a run."""
-    learning_rate, batch_size = choose_learning_rate(recipe), recipe.get("dataset.batch_size")
+    learning_rate, batch_size = choose_learning_rate(recipe), recipe.step_size
     label_smoothing = (0.0, "pretrained model") if is_pretrained(recipe.get("model")) else (0.1, "trained from scratch")
     total_steps = math.ceil(epochs * steps_per_epoch / recipe.get("trainer.accumulate_grad_batches"))
     return [
@@ -189,4 +189,4 @@ def choose_learning_rate(recipe: Recipe) -> float:
         base_lr = 3e-3 if recipe.get("model.freeze") == 1 else 5e-4
     else:
         base_lr = 2e-3 if recipe.get("model._target_") == RESNET_TARGET else 1e-3
-    return round(base_lr * math.sqrt(recipe.get("dataset.batch_size") / 64), 6)
+    return round(base_lr * math.sqrt(recipe.step_size / 64), 6)

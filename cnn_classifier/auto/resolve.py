@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from cnn_classifier.auto.budget import shorten_budget
-from cnn_classifier.auto.dataset_stats import estimate_train_size
+from cnn_classifier.auto.dataset_stats import estimate_train_size, expects_val_images
 from cnn_classifier.auto.execution import tune_execution
 from cnn_classifier.auto.flips import FLIP_KEY, FlipDecision, measure_flips
+from cnn_classifier.auto.memory import split_batches
 from cnn_classifier.auto.presets import list_image_sizes
 from cnn_classifier.auto.recipe import resolve_recipe
 from cnn_classifier.auto.resolved import ResolvedValue
 from cnn_classifier.config.compose import Config, set_values, to_container
+from cnn_classifier.config.metrics import check_monitors
 from cnn_classifier.config.unused import list_unused
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.checks.suggestions import has_mirrored_classes
@@ -22,6 +24,7 @@ from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.models.backbones import check_sizes, required_size
 from cnn_classifier.models.validation import PRETRAINED_TARGET
 from cnn_classifier.training.build import build_dataset_config, build_transforms
+from cnn_classifier.training.devices import release_memory
 from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
 from cnn_classifier.training.resume import apply_resume
 from cnn_classifier.training.status import check_new_run_dir, check_outside_dataset
@@ -43,6 +46,7 @@ def resolve_config(config: Config, index: DatasetIndex, overrides: Sequence[str]
             check_new_run_dir(run_dir)
         if ckpt_path is None and not is_table(config.dataset):
             check_outside_dataset(run_dir, index)
+        check_monitors(to_container(config), has_val_images=expects_val_images(build_dataset_config(config), index))
         unused = list_unused(to_container(config), overrides, index)
         return ckpt_path, [*unused, *resolve_auto(config, index)], to_container(config)
 
@@ -82,9 +86,14 @@ def resolve_auto(config: Config, index: DatasetIndex) -> list[str]:
 
     recipe = resolve_recipe(values, index, measure_step_seconds)
     timing, reason = tune_execution(recipe.values, num_classes, num_images)
-    resolved = [item for item in recipe.resolved if item.key != FLIP_KEY]  # a guess, which `resolve_flips` replaces
-    set_values(config, {"dataset": recipe.values["dataset"]} | {item.key: item.value for item in resolved})
     execution = timing.execution
+    is_configured = values["dataset"]["batch_size"] != AUTO
+    parts = [] if is_configured else split_batches(recipe.values, num_classes, execution.precision)
+    release_memory()
+    # The probability of flips is a guess, which `resolve_flips` replaces.
+    replaced = {FLIP_KEY, *(item.key for item in parts)}
+    resolved = [*(item for item in recipe.resolved if item.key not in replaced), *parts]
+    set_values(config, {"dataset": recipe.values["dataset"]} | {item.key: item.value for item in resolved})
     config.trainer.precision = execution.precision
     config.compute.update(memory_format=execution.memory_format, compile=execution.compile)
     return [*map(str, [*backbone_sizes, *resolved]), f"execution: {execution} ({reason})"]

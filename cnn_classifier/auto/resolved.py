@@ -50,6 +50,11 @@ class Recipe:
         value = self.get(key)
         return default if value == AUTO else value
 
+    @property
+    def step_size(self) -> int:
+        """The number of images per training step and process; gradients of several batches may be accumulated."""
+        return int(self.get("dataset.batch_size") * self.get("trainer.accumulate_grad_batches"))
+
     def apply(self, candidates: Iterable[ResolvedValue]) -> "Recipe":
         """Return a recipe in which the candidates replace `auto`; values that the user set are unchanged."""
         values, resolved = copy.deepcopy(dict(self.values)), list(self.resolved)

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from cnn_classifier.auto import step_timer
+from cnn_classifier.auto import timings
 from cnn_classifier.auto.execution import select_execution
-from cnn_classifier.auto.step_timer import Execution, StepTimer, Timing
+from cnn_classifier.auto.step_timer import StepTimer
+from cnn_classifier.auto.timings import Execution, Timing
 from cnn_classifier.training.devices import resolve_device, tune_malloc
 
 AUTO = {"precision": "auto", "memory_format": "auto", "compile": "auto"}
@@ -134,7 +135,7 @@ def test_timings_are_cached_by_network_and_machine(
     assert select(steps=10) == first  # cached timings are used for short runs, too
     with pytest.raises(AttributeError):
         select(steps=100, network=nn.Sequential(make_network(), nn.ReLU()))
-    monkeypatch.setattr(step_timer, "describe_device", lambda device: "another CPU")
+    monkeypatch.setattr(timings, "describe_device", lambda device: "another CPU")
     with pytest.raises(AttributeError):
         select(steps=100)
 
