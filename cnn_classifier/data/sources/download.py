@@ -35,19 +35,17 @@ def download_file(url: str, folder: Path, *, checksum: str | None = None, mirror
     path = folder / key / filename_from_url(url)
     if path.is_file():
         return path
-    mirror = mirror or os.environ.get("CNN_CLASSIFIER_MIRROR")
-    if mirror and not is_drive_url(url):
-        url = f"{mirror.rstrip('/')}/{path.name}"
-    return download_to(path, url, checksum=checksum)
+    return download_to(path, url, checksum=checksum, mirror=mirror or os.environ.get("CNN_CLASSIFIER_MIRROR"))
 
 
-def download_to(path: Path, url: str, *, checksum: str | None) -> Path:
+def download_to(path: Path, url: str, *, checksum: str | None, mirror: str | None = None) -> Path:
     """Download a file, unless another process does so meanwhile, and return its path.
 
     Args:
         path: The file to write. It appears under this name when it is complete and verified.
         url: The URL, as for `download_file`.
         checksum: The expected checksum or its first digits; if None, the SHA-256 is printed.
+        mirror: The URL of a mirror, as for `download_file`.
 
     Raises:
         DataError: If the file cannot be downloaded or has another checksum.
@@ -59,8 +57,11 @@ def download_to(path: Path, url: str, *, checksum: str | None) -> Path:
         with file_lock(path):
             if not path.is_file():  # otherwise another process downloaded it while this one waited
                 partial = path.with_name(f"{path.name}.partial")
-                fetch = download_from_drive if is_drive_url(url) else transfer
-                fetch(url, partial, has_checksum=checksum is not None)
+                if is_drive_url(url):
+                    download_from_drive(url, partial, has_checksum=checksum is not None)
+                else:
+                    download_url = f"{mirror.rstrip('/')}/{path.name}" if mirror else url
+                    transfer(download_url, partial, has_checksum=checksum is not None)
                 verify_checksum(partial, url, checksum)
                 partial.replace(path)
                 validator_path(partial).unlink(missing_ok=True)
