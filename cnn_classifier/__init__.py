@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from cnn_classifier.data.datamodule import ImageFolderDataModule
     from cnn_classifier.inference.prediction import Prediction
     from cnn_classifier.inference.predictor import Predictor
-    from cnn_classifier.train import train
+    from cnn_classifier.sweep.folds import train
     from cnn_classifier.training.module import ImageClassifier
 
 __version__ = "0.2.0"
@@ -27,7 +27,7 @@ MODULES = {
     "Prediction": "inference.prediction",
     "Predictor": "inference.predictor",
     "load_config": "config.compose",
-    "train": "train",
+    "train": "sweep.folds",
 }
 
 

@@ -1,10 +1,10 @@
 """Create objects from plain data: the only place where a configuration becomes code."""
 
 import inspect
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from cnn_classifier.config.signature import check_signature
@@ -57,10 +57,9 @@ def instantiate(node: Mapping[str, Any], expected_type: type, **kwargs: Any) -> 
 
 def check_supported(node: Mapping[str, Any]) -> None:
     """Raise ConfigError if a node has keys of `hydra.utils.instantiate` that are not supported here."""
-    if unsupported := [key for key in UNSUPPORTED_KEYS if key in node]:
-        raise ConfigError(
-            f"{node.get('_target_')}: {unsupported[0]} is not supported; give `_target_` and its arguments"
-        )
+    for key in node:
+        if key in UNSUPPORTED_KEYS:
+            raise ConfigError(f"{node.get('_target_')}: {key} is not supported; give `_target_` and its arguments")
 
 
 def call(target: Any, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -84,6 +83,8 @@ def instantiate_nested(value: Any, kwargs: Mapping[str, Any]) -> Any:
         from torch.optim.lr_scheduler import LRScheduler
 
         target = import_target(str(value["_target_"]))
+        if is_model_builder(str(value["_target_"])) and "num_classes" in kwargs:  # a member of an ensemble
+            return instantiate_model(value, **kwargs)
         accepted = inspect.signature(target).parameters if inspect.isclass(target) else {}
         given = {key: argument for key, argument in kwargs.items() if key in accepted}
         is_schedule = inspect.isclass(target) and issubclass(target, LRScheduler)
@@ -109,13 +110,21 @@ def instantiate_model(node: Mapping[str, Any], *, num_classes: int, channels: in
     from torch import nn
 
     name = str(node.get("_target_"))
+    node = dict(node) if takes_weights(node) else {key: value for key, value in node.items() if key != "weights"}
     if name.startswith("timm."):
-        return instantiate({"pretrained": False} | dict(node), nn.Module, num_classes=num_classes, in_chans=channels)
+        return instantiate({"pretrained": False} | node, nn.Module, num_classes=num_classes, in_chans=channels)
     if is_model_builder(name):
         if channels != 3:
             raise ConfigError(f"model._target_={name} requires RGB images; set dataset.channels=3")
         return instantiate(node, nn.Module, num_classes=num_classes)
     return instantiate(node, nn.Module, num_classes=num_classes, channels=channels, image_size=image_size)
+
+
+def takes_weights(node: Mapping[str, Any]) -> bool:
+    """Return whether `weights` is an argument of the network; otherwise it is the run from which training starts."""
+    name, weights = str(node.get("_target_")), str(node.get("weights"))
+    is_run = is_model_builder(name) and (weights.endswith(".ckpt") or Path(weights).is_dir())  # and not DEFAULT
+    return not is_run and "weights" in inspect.signature(import_target(name)).parameters
 
 
 def is_model_builder(name: str) -> bool:
@@ -129,7 +138,7 @@ def to_plain(value: Any) -> Any:
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
-    return str(value) if isinstance(value, os.PathLike) else value
+    return str(value) if isinstance(value, Path) else value
 
 
 def instantiate_all(nodes: Mapping[str, Mapping[str, Any] | None], expected_type: type) -> list[Any]:
@@ -138,11 +147,7 @@ def instantiate_all(nodes: Mapping[str, Mapping[str, Any] | None], expected_type
 
 
 def import_target(name: str) -> Any:
-    """The class or function of a dotted name.
-
-    Raises:
-        ConfigError: If it cannot be imported.
-    """
+    """Return the class or function of a dotted name; raise `ConfigError` if it cannot be imported."""
     module_name, _, attribute_name = name.rpartition(".")
     try:
         return getattr(import_module(module_name), attribute_name)
@@ -184,6 +189,8 @@ def without_pretrained_weights(model: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         CheckpointError: If the node names a model that timm would download.
     """
+    if members := model.get("members"):  # of an ensemble
+        return dict(model) | {"members": [without_pretrained_weights(member) for member in members]}
     if not is_model_builder(str(model.get("_target_"))):
         return dict(model)
     if ":" in str(model.get("model_name", "")):

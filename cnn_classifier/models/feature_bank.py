@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnn_classifier.models.backbones import find_heads, find_last_layer
+from cnn_classifier.models.ensemble import Ensemble
 
 NUM_NEIGHBORS = 5  # k
 # Fewer images do not determine a similarity; more would make checkpoints large.
@@ -143,7 +144,11 @@ def forward_with_features(network: nn.Module, images: Tensor) -> tuple[Tensor, T
 
 
 def find_output_layer(network: nn.Module) -> nn.Module | None:
-    """Return the layer that computes the logits: that which timm declares, the first of several, or the last one."""
+    """Return the layer that computes the logits: that which timm declares, the first of several, or the last one.
+
+    Of an ensemble, it is that of the first member.
+    """
+    network = next((module.members[0] for module in network.modules() if isinstance(module, Ensemble)), network)
     for module in network.modules():
         if hasattr(module, "pretrained_cfg"):
             names = find_heads(module)

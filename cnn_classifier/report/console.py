@@ -42,13 +42,22 @@ def format_scores(report: Mapping[str, Any]) -> str:
     split = report["evaluated"]
     if split is None:
         return "test accuracy not measured: there are no test images"
-    prefix = "" if split == "test" or report["test"] else "test accuracy not measured  "
+    prefix = "test accuracy not measured  " if split == "val" else ""
     name = {"test": "test", "val": "validation", "out_of_fold": "out-of-fold"}[split]
     scores = report[split]
-    return (
-        f"{prefix}{name} accuracy {scores['accuracy']:.4f}  F1 (macro) {scores['f1_macro']:.4f}  "
-        f"loss {scores['loss']:.4f}"
-    )
+    line = f"{name} accuracy {scores['accuracy']:.4f}  F1 (macro) {scores['f1_macro']:.4f}  loss {scores['loss']:.4f}"
+    return f"{format_folds(report)}{prefix}{line}"
+
+
+def format_folds(report: Mapping[str, Any]) -> str:
+    """Return a line with the accuracy over the folds of a cross-validation; empty for another run."""
+    if "folds" not in report:
+        return ""
+    folds, (low, high) = report["folds"], report["folds"]["interval"]
+    accuracy = folds["metrics"]["accuracy"]
+    pooled = f"pooled {report['out_of_fold']['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+    mean = f"{accuracy['mean']:.4f} ± {accuracy['std']:.4f} (mean and standard deviation)"
+    return f"{folds['count']} folds: accuracy {mean}, {pooled}\n"
 
 
 def format_evaluation(report: Mapping[str, Any]) -> str:

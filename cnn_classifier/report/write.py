@@ -18,6 +18,11 @@ from cnn_classifier.report.pages.run import write_report_page
 
 MAX_GRID_IMAGES = 18  # images in a grid
 
+OUT_OF_FOLD_NOTE = (
+    "Each image is predicted by the network of {count} that was not trained on it. The model, which averages the "
+    "probabilities of all {count}, was not measured, since no image is left; it is usually at least as accurate."
+)
+
 LoadImageFn = Callable[[str], Pixels]
 
 
@@ -81,6 +86,10 @@ def describe_not_measured(content: Mapping[str, Any]) -> list[str]:
     """
     counts = content.get("splits", {})
     sentences = [EMPTY_SPLITS[split] for split in ("test", "val") if split in counts and not sum(counts[split])]
+    if "folds" in content and content["evaluated"] == "out_of_fold":
+        sentences.append(OUT_OF_FOLD_NOTE.format(count=content["folds"]["count"]))
+    if "folds" in content and content["evaluated"] == "test":
+        sentences.append("The out-of-fold images are the validation images of each fold, which chose its weights.")
     if content["evaluated"] == "val":
         sentences.append("The figures below are those of the validation images, which chose the weights.")
     return sentences

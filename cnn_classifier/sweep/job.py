@@ -1,16 +1,16 @@
 """Runs one training job and records how it ended in its status file."""
 
 import os
-import time
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnn_classifier.config.compose import Config, check_config, to_container
 from cnn_classifier.config.hydra_errors import COMPOSITION_ERRORS, translate_hydra_error
-from cnn_classifier.config.overrides import quote_override
+from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import (
     INTERNAL_EXIT_CODE,
     INTERRUPTED_EXIT_CODE,
@@ -20,24 +20,23 @@ from cnn_classifier.errors import (
     PrunedError,
     print_error,
 )
-from cnn_classifier.files import CONFIG_FILE, STATUS_FILE, remove_if_empty
+from cnn_classifier.files import STATUS_FILE, remove_if_empty
 from cnn_classifier.report.console import format_run_summary
-from cnn_classifier.sweep.processes import LAUNCHED_BY_US, launch_processes
-from cnn_classifier.training.distributed import get_rank, parse_devices, resolve_processes
-from cnn_classifier.training.environment import shell_command
+from cnn_classifier.sweep.processes import LAUNCHED_BY_US, as_failed, run_distributed
+from cnn_classifier.training.distributed import get_rank, resolve_processes
 from cnn_classifier.training.status import (
     DONE,
-    FAILED,
     INTERRUPTED,
-    KILLED,
     PRUNED,
-    RUNNING,
     Status,
     check_new_run_dir,
     is_locked,
     read_status,
     resume_hint,
 )
+
+if TYPE_CHECKING:
+    from cnn_classifier.train import TrainResult
 
 
 def run_job(
@@ -93,7 +92,7 @@ def run_job(
 
 
 def run_training(config: Config, overrides: Sequence[str], start_time: float) -> Status:
-    """Check the config, scan the dataset, train, and print the test metrics."""
+    """Check the config, scan the dataset, train once or on each fold, and print the test metrics."""
     check_config(config, overrides)
     if config.resume is None and not config.sweep.name and not get_rank():
         check_new_run_dir(Path(config.run_dir))  # also in `train`, but only after torch is imported
@@ -101,8 +100,18 @@ def run_training(config: Config, overrides: Sequence[str], start_time: float) ->
     from cnn_classifier.data.config import DatasetConfig
     from cnn_classifier.data.sources.resolve import scan_source
 
-    num_processes = resolve_processes(config.trainer)
     index = scan_source(DatasetConfig(**to_container(config.dataset)))
+    if config.dataset.get("fold") != "all":
+        return train_once(config, index, overrides, start_time)
+
+    from cnn_classifier.sweep.folds import train_folds
+
+    return report_result(train_folds(config, index, overrides=overrides, start_time=start_time), overrides)
+
+
+def train_once(config: Config, index: DatasetIndex, overrides: Sequence[str], start_time: float) -> Status:
+    """Train in this process or in several, and print the test metrics."""
+    num_processes = resolve_processes(config.trainer)
     if num_processes > 1:
         from cnn_classifier.training.resume import apply_resume
 
@@ -116,8 +125,15 @@ def run_training(config: Config, overrides: Sequence[str], start_time: float) ->
         result = train(config, index, overrides=overrides, start_time=start_time)
     if get_rank() or result.checkpoint is None:
         return Status(run_dir=result.run_dir, overrides=overrides, state=DONE, exit_code=0)
+    return report_result(result, overrides)
+
+
+def report_result(result: "TrainResult", overrides: Sequence[str]) -> Status:
+    """Print the test metrics, and return them as a status."""
+    assert result.checkpoint is not None
     print(format_run_summary(result.run_dir, result.checkpoint, result.report))
-    scores, epochs = result.report, len(result.report["epochs"])
+    report, epochs = result.report, len(result.report["epochs"])
+    test = report["test"] or report.get("out_of_fold") or {}
     return Status(
         run_dir=result.run_dir,
         overrides=overrides,
@@ -125,48 +141,16 @@ def run_training(config: Config, overrides: Sequence[str], start_time: float) ->
         exit_code=0,
         epoch=epochs,
         max_epochs=epochs,
-        val_accuracy=(scores["val"] or {}).get("accuracy"),
-        val_loss=(scores["val"] or {}).get("loss"),
-        test_accuracy=(scores["test"] or {}).get("accuracy"),
+        val_accuracy=(report["val"] or {}).get("accuracy"),
+        val_loss=(report["val"] or {}).get("loss"),
+        test_accuracy=test.get("accuracy"),
         seconds=result.report["timing"]["total_seconds"],
     )
-
-
-def run_distributed(process_count: int, config: Config, overrides: Sequence[str], start_time: float) -> Status:
-    """Train in several processes and return the status that rank 0 wrote."""
-    run_dir = Path(config.run_dir)
-    run_overrides = {"run_dir": run_dir, "resume": config.resume, "sweep.name": config.sweep.name}
-    previous_status, launch_time = read_status(run_dir), time.time()
-    devices = parse_devices(to_container(config.trainer.devices))
-    launch_processes(
-        process_count,
-        [*overrides, *(f"{key}={quote_override(value)}" for key, value in run_overrides.items() if value)],
-        gpus=devices if isinstance(devices, list) else (),
-        command=shell_command(overrides),
-        start_time=start_time,
-    )
-    status = read_status(run_dir)
-    if not (run_dir / CONFIG_FILE).exists():  # the run did not start
-        (run_dir / STATUS_FILE).unlink(missing_ok=True)
-    elif previous_status is not None and (run_dir / CONFIG_FILE).stat().st_mtime < launch_time:
-        previous_status.write()  # the run was not continued
-    if status is None or status == previous_status or status.state in (RUNNING, KILLED):
-        last_status = status or Status(run_dir=run_dir, overrides=overrides)
-        message = "A training process ended without reporting an error; see the output above"
-        return as_failed(last_status, INTERNAL_EXIT_CODE, message)
-    if status.state == INTERRUPTED:
-        raise SystemExit(status.exit_code) if status.exit_code == TERMINATED_EXIT_CODE else KeyboardInterrupt
-    return status
 
 
 def is_reported_by_parent() -> bool:
     """Return whether another process of the same run reports how it ended."""
     return get_rank() > 0 or LAUNCHED_BY_US in os.environ
-
-
-def as_failed(status: Status, exit_code: int, message: str) -> Status:
-    """Return a copy of a status with state `failed` and a one-line message."""
-    return replace(status, state=FAILED, exit_code=exit_code, message=" ".join(message.split()))
 
 
 def has_status_since(start_time: float, run_dir: Path) -> bool:

@@ -4,17 +4,56 @@ import logging
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cnn_classifier
+from cnn_classifier.config.compose import Config, to_container
+from cnn_classifier.config.overrides import quote_override
 from cnn_classifier.config.yaml_files import user_config_dirs
-from cnn_classifier.errors import TERMINATED_EXIT_CODE
-from cnn_classifier.training.environment import COMMAND_VARIABLE
+from cnn_classifier.errors import INTERNAL_EXIT_CODE, TERMINATED_EXIT_CODE
+from cnn_classifier.files import CONFIG_FILE, STATUS_FILE
+from cnn_classifier.training.distributed import parse_devices
+from cnn_classifier.training.environment import COMMAND_VARIABLE, shell_command
+from cnn_classifier.training.status import FAILED, INTERRUPTED, KILLED, RUNNING, Status, read_status
 
 LAUNCHED_BY_US = "CNN_CLASSIFIER_RANKS"  # the start of the command, in the environment of its processes
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def run_distributed(process_count: int, config: Config, overrides: Sequence[str], start_time: float) -> Status:
+    """Train in several processes and return the status that rank 0 wrote."""
+    run_dir = Path(config.run_dir)
+    run_overrides = {"run_dir": run_dir, "resume": config.resume, "sweep.name": config.sweep.name}
+    previous_status, launch_time = read_status(run_dir), time.time()
+    devices = parse_devices(to_container(config.trainer.devices))
+    launch_processes(
+        process_count,
+        [*overrides, *(f"{key}={quote_override(value)}" for key, value in run_overrides.items() if value)],
+        gpus=devices if isinstance(devices, list) else (),
+        command=shell_command(overrides),
+        start_time=start_time,
+    )
+    status = read_status(run_dir)
+    if not (run_dir / CONFIG_FILE).exists():  # the run did not start
+        (run_dir / STATUS_FILE).unlink(missing_ok=True)
+    elif previous_status is not None and (run_dir / CONFIG_FILE).stat().st_mtime < launch_time:
+        previous_status.write()  # the run was not continued
+    if status is None or status == previous_status or status.state in (RUNNING, KILLED):
+        last_status = status or Status(run_dir=run_dir, overrides=overrides)
+        message = "A training process ended without reporting an error; see the output above"
+        return as_failed(last_status, INTERNAL_EXIT_CODE, message)
+    if status.state == INTERRUPTED:
+        raise SystemExit(status.exit_code) if status.exit_code == TERMINATED_EXIT_CODE else KeyboardInterrupt
+    return status
+
+
+def as_failed(status: Status, exit_code: int, message: str) -> Status:
+    """Return a copy of a status with state `failed` and a one-line message."""
+    return replace(status, state=FAILED, exit_code=exit_code, message=" ".join(message.split()))
 
 
 def launch_processes(

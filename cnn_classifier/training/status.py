@@ -189,7 +189,7 @@ def resume_hint(config: Config) -> str:
     run_dir = Path(config.run_dir)
     if config.sweep.name:
         return sweep_resume_hint(run_dir.parent)
-    if not (run_dir / LAST_CHECKPOINT).is_file():
+    if not any(run_dir.glob(LAST_CHECKPOINT.as_posix())) and not any(run_dir.glob(f"fold_*/{LAST_CHECKPOINT}")):
         return ""
     return f"; the last checkpoint is kept, resume with {shell_override('resume', display_path(run_dir))}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.data.splits.groups import collect_groups, merge_linked
-from cnn_classifier.errors import DataError
+from cnn_classifier.errors import ConfigError, DataError
 
 Splits = dict[str, list[Sample]]
 
@@ -33,8 +33,11 @@ def split_samples(
         The samples of each split.
 
     Raises:
+        ConfigError: If `fold` is `all`.
         DataError: If there are no training images, or fewer images than folds.
     """
+    if config.fold == "all":
+        raise ConfigError("dataset.fold=all is a run of each fold, which only the command train and train() start")
     samples = sorted(index.samples, key=shuffle_key(index.root, seed))
     splits: Splits = {
         "train": [sample for sample in samples if sample.split in (None, "train")],
@@ -45,7 +48,7 @@ def split_samples(
     if config.folds:
         held_out = "val" if splits["test"] else "test"
         pool = merge_linked((sample for sample in samples if sample.split in (None, "train", held_out)), linked)
-        splits["train"], splits[held_out] = split_fold(pool, config.folds, int(config.fold))
+        splits["train"], splits[held_out] = split_fold(pool, config.folds, config.fold)
     val_fraction = remaining_val_fraction(config.val_fraction, config.test_fraction, has_test=bool(splits["test"]))
     if not splits["test"] and not config.folds and config.test_fraction:
         splits["train"], splits["test"] = split_fraction(merge_linked(splits["train"], linked), config.test_fraction)

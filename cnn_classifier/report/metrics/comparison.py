@@ -45,7 +45,7 @@ class Run:
     @property
     def split(self) -> str | None:
         """The split that the run was measured on, see `Evaluation`; None if on none."""
-        return self.report.get("evaluated", "test")  # type: ignore[no-any-return]
+        return self.report.get("evaluated", "test")
 
     def to_row(self) -> dict[str, Any]:
         """Return the metrics of the run as a table row; they are None if it was measured on no images."""
