@@ -21,6 +21,7 @@ CONFIG_FILE = "config.yaml"
 ENVIRONMENT_FILE = "environment.json"
 SPLIT_FILE = "split.csv"
 STATUS_FILE = "status.json"
+STAGES_FILE = "stages.json"
 METRICS_FILE = "metrics.csv"
 REPORT_JSON = "report.json"
 SOURCE_FILE = "source.txt"  # a description of decoded pixels, for `cache`

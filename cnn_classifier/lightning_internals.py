@@ -47,6 +47,11 @@ def count_epochs(trainer: Trainer) -> int:
     return min(limits, default=0)
 
 
+def set_max_epochs(trainer: Trainer, max_epochs: int) -> None:
+    """Change the number of epochs of a run; the public attribute is read-only."""
+    trainer.fit_loop.max_epochs = max_epochs
+
+
 def is_accumulating(trainer: Trainer) -> bool:
     """Return whether the current batch only accumulates gradients, without an optimizer step."""
     return bool(trainer.fit_loop._should_accumulate())

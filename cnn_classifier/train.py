@@ -1,65 +1,45 @@
 """Train a classifier from a configuration: fit the model, evaluate the best checkpoint, write the report."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch import Trainer, seed_everything
 
-from cnn_classifier.auto.resolve import resolve_config, resolve_flips
+from cnn_classifier.auto.budget import Budget, get_seconds, has_budget
+from cnn_classifier.auto.initial_weights import init_weights
+from cnn_classifier.auto.resolve import resolve_auto, resolve_config, resolve_flips, resolve_on_rank_zero
+from cnn_classifier.auto.stages import (
+    FINE_TUNING,
+    PROBE,
+    TRIAL,
+    TRIAL_FRACTION,
+    choose_after_trial,
+    measure_patch_errors,
+    plan_stages,
+    resolve_probe,
+    start_stage,
+)
 from cnn_classifier.config.compose import Config, save_config, to_container
-from cnn_classifier.data.checks.suggestions import training_warnings
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.data.datamodule import ImageFolderDataModule
+from cnn_classifier.data.loading.epochs import BudgetPlan
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.sources.resolve import scan_source
-from cnn_classifier.data.splits.split_csv import write_split
-from cnn_classifier.files import (
-    CONFIG_FILE,
-    ENVIRONMENT_FILE,
-    SPLIT_FILE,
-    check_free_space,
-    ensure_writable_dir,
-    write_json,
-)
-from cnn_classifier.inference.calibrate import calibrate_checkpoint
-from cnn_classifier.inference.evaluate import evaluate_images, explain_predictions
-from cnn_classifier.inference.predictor import Predictor
-from cnn_classifier.report.metrics.calibration import few_images_warnings
-from cnn_classifier.report.metrics.evaluation import Evaluation
-from cnn_classifier.report.write import name_in_run, pick_shown, write_report, write_samples
-from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, check_lightning, fit
-from cnn_classifier.training.callbacks.checkpoint_paths import CheckpointPaths
-from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
-from cnn_classifier.training.callbacks.nan_guard import NaNGuard
-from cnn_classifier.training.callbacks.status import StatusWriter
-from cnn_classifier.training.checkpoints import estimate_checkpoint_bytes, get_best_checkpoint
-from cnn_classifier.training.devices import tune_malloc
-from cnn_classifier.training.distributed import get_rank
-from cnn_classifier.training.environment import collect_environment, ignore_known_warnings
-from cnn_classifier.training.loggers import log_test_metrics
+from cnn_classifier.files import BEST_CHECKPOINT, CONFIG_FILE, display_path
+from cnn_classifier.report.stages import StageResult, pick_best, save_stages
+from cnn_classifier.run import Run, TrainResult
+from cnn_classifier.training.build import build_datamodule, build_module, build_trainer, fit, make_trainer
+from cnn_classifier.training.callbacks.checkpoint_paths import keep_best
+from cnn_classifier.training.checkpoints import save_module
+from cnn_classifier.training.distributed import broadcast_from_rank_zero, get_rank
+from cnn_classifier.training.loggers import build_loggers
 from cnn_classifier.training.module import ImageClassifier
-from cnn_classifier.training.resume import check_same_images, init_weights
-from cnn_classifier.training.status import run_lock
+from cnn_classifier.training.probe import fit_probe
+from cnn_classifier.training.resume import check_same_images
 
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The result of a training.
-
-    Args:
-        checkpoint: The path of the best checkpoint; None after a trial run with `trainer.fast_dev_run`.
-        report: The content of `report.json`; empty after a trial run and on all ranks but 0.
-        run_dir: The directory of the run.
-    """
-
-    checkpoint: Path | None
-    report: dict[str, Any]
-    run_dir: Path
+__all__ = ["TrainResult", "train"]
 
 
 def train(
@@ -83,15 +63,15 @@ def train(
     """
     run = Run(config, overrides, start_time or time.time())
     index = index or scan_source(DatasetConfig(**to_container(config.dataset)))
-    ckpt_path, reasons = resolve_config(config, index, overrides)
-    seed_everything(config.seed, verbose=False)
-    datamodule = build_datamodule(config, index)
-    datamodule.prepare_data()
+    reasons, plan, ckpt_path = resolve_config(config, index, overrides, run.start_time)
+    if config.model._target_ == AUTO:
+        return train_in_stages(run, index, reasons)
+    datamodule = prepare_data(config, index)
     check_same_images(ckpt_path, run.path, datamodule.splits, index, datamodule.prepared.digests)
     reasons += resolve_flips(config, datamodule, is_resumed=ckpt_path is not None)
     module = build_module(config, datamodule)
     init_weights(module, ckpt_path)
-    trainer = build_trainer(config, module, datamodule, run.callbacks)
+    trainer = build_trainer(config, module, datamodule, run.build_callbacks(plan))
 
     with run.open(module):
         run.write_inputs(datamodule, ckpt_path, reasons)
@@ -99,102 +79,122 @@ def train(
         return run.finish(trainer, datamodule)
 
 
-class Run:
-    """The run directory, which rank 0 writes: inputs before the training, calibration and report after it.
+def prepare_data(config: Config, index: DatasetIndex) -> ImageFolderDataModule:
+    """Check, split and decode the images, and seed the initialization of the network."""
+    seed_everything(config.seed, verbose=False)
+    datamodule = build_datamodule(config, index)
+    datamodule.prepare_data()
+    return datamodule
+
+
+def train_in_stages(run: Run, index: DatasetIndex, reasons: Sequence[str]) -> TrainResult:
+    """Train with `model=auto`: fit the last layer of a pretrained network, and continue with the training that pays.
+
+    Each stage starts from the best checkpoint so far, which only a better validation result replaces.
 
     Args:
-        config: The configuration of the run.
-        overrides: The command-line overrides, recorded in `status.json`.
-        start_time: The start of the command in seconds since the epoch.
+        run: The run.
+        index: The images.
+        reasons: The lines to print about the configuration.
     """
+    config, stages = run.config, Stages(run)
+    stages.start(PROBE)
+    resolve_probe(config, index)
+    datamodule = prepare_data(config, index)
+    probe = build_module(config, datamodule)
+    init_weights(probe, None)
 
-    def __init__(self, config: Config, overrides: Sequence[str], start_time: float) -> None:
-        ignore_known_warnings()
-        tune_malloc()
-        check_lightning(config)
-        self.config, self.overrides = config, overrides
-        self.start_time = self.fit_start_time = start_time
+    with run.open(probe):
+        run.write_inputs(datamodule, None, reasons)
+        trainer = stages.fit_probe(probe, datamodule)
+        while stages.planned:
+            stage = stages.start(stages.planned.pop(0))
+            reasons, plan, _ = resolve_on_rank_zero(config, lambda: resolve_auto(config, index, stages.budget))
+            if stages.skip(plan):
+                continue
+            datamodule = prepare_data(config, index)
+            reasons += resolve_flips(config, datamodule)
+            module = build_module(config, datamodule)
+            if stage == FINE_TUNING:
+                module.network.load_state_dict(probe.network.state_dict())
+            trainer = build_trainer(config, module, datamodule, run.build_callbacks(plan))
+            keep_best(trainer, run.path / BEST_CHECKPOINT, stages.best.metrics)
+            stages.open(reasons)
+            fit(trainer, module, datamodule, None)
+            stages.close(datamodule)
+        trainer.loggers = trainer.loggers or build_loggers(stages.initial["logger"])
+        return run.finish(trainer, datamodule, run.path / BEST_CHECKPOINT)
+
+
+class Stages:
+    """The results of the stages of a run and the planned stages. The configuration becomes that of the current one."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.initial = run, to_container(run.config)
+        self.results: list[StageResult] = []
+        self.planned: list[str] = []
+        self.image_size: int | None = None  # of the probe
 
     @property
-    def path(self) -> Path:
-        """The run directory, which `resume` may change."""
-        return Path(self.config.run_dir)
+    def budget(self) -> Budget:
+        """The budget of the current stage: that of the run, or a part of the rest for a trial."""
+        budget = Budget(get_seconds(self.initial, self.results[0].num_train_images), self.run.start_time)
+        return budget.take(TRIAL_FRACTION) if self.stage == TRIAL else budget
 
     @property
-    def callbacks(self) -> list[Callback]:
-        """The callbacks that write into the run directory."""
-        self.epoch_logger = EpochLogger(self.path)
-        return [CheckpointPaths(), self.epoch_logger, StatusWriter(self.path, self.overrides), NaNGuard(self.path)]
+    def best(self) -> StageResult:
+        """The best result so far."""
+        return pick_best(self.results, self.run.monitor)
 
-    @property
-    def writes_files(self) -> bool:
-        """True if this process writes files: rank 0, except in a trial run with `trainer.fast_dev_run`."""
-        return get_rank() == 0 and not self.config.trainer.fast_dev_run
+    def start(self, stage: str) -> str:
+        """Set the configuration to that of a stage, and return its name."""
+        self.stage, self.run.fit_start_time = stage, time.time() if self.results else self.run.start_time
+        start_stage(self.run.config, self.initial, stage, self.image_size)
+        return stage
 
-    @contextmanager
-    def open(self, module: ImageClassifier) -> Iterator[None]:
-        """Create and lock the run directory, if there is space for the checkpoints of the module."""
-        if not self.writes_files:
-            yield
-            return
-        hint = "free space there or choose another run_dir"
-        check_free_space(ensure_writable_dir(self.path), estimate_checkpoint_bytes(module), hint)
-        with run_lock(self.path):
-            yield
+    def fit_probe(self, module: ImageClassifier, datamodule: ImageFolderDataModule) -> Trainer:
+        """Fit the last layer, save the best checkpoint, and plan the stages that follow."""
+        self.image_size = self.run.config.dataset.image_size
+        head, num_images = fit_probe(module, datamodule), len(datamodule.splits["val"])
+        trainer = make_trainer(self.run.config, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        metrics = trainer.validate(module, datamodule=datamodule, verbose=False)[0] if num_images else {}
+        out_of_fold = None if head is None else float(head.correct.double().mean())
+        num_train_images, seconds = len(datamodule.splits["train"]), time.time() - self.run.start_time
+        self.results = [StageResult(PROBE, dict(metrics), num_images, out_of_fold, num_train_images, seconds)]
+        if get_rank() == 0:
+            save_module(module, self.run.path / BEST_CHECKPOINT)
+            print(self.results[0], f"predict with this model: {display_path(self.run.path)}", sep="\n", flush=True)
+        budget = self.budget if has_budget(self.initial) else None
+        self.decide(lambda: plan_stages(self.results[0], measure_patch_errors(datamodule), budget))
+        return trainer
 
-    def write_inputs(self, datamodule: ImageFolderDataModule, ckpt_path: Path | None, reasons: Sequence[str]) -> None:
-        """Save configuration, environment and split, and print a summary of the data and of the resolved values."""
-        self.fit_start_time = time.time()
-        if not self.writes_files:
-            return
-        save_config(self.config, self.path / CONFIG_FILE)
-        write_json(self.path / ENVIRONMENT_FILE, collect_environment(self.overrides))
-        write_split(self.path / SPLIT_FILE, datamodule.splits, datamodule.index, datamodule.prepared.digests)
-        split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
-        print(f"{self.config.dataset.name}: {split_sizes} images in {datamodule.num_classes} classes")
-        resuming = [] if ckpt_path is None else [f"resuming from {ckpt_path}"]
-        few_images = few_images_warnings(len(datamodule.splits["val"]))
-        print(*training_warnings(datamodule.prepared.summary), *few_images, *resuming, *reasons, sep="\n")
+    def decide(self, plan: Callable[[], tuple[Sequence[str], str]]) -> None:
+        """Set the stages that follow to those that a function returns on rank 0, and print its reason."""
+        planned, reason = broadcast_from_rank_zero(plan)
+        decision = f"continuing with {planned[0]}: {reason}" if planned else f"stopping: {reason}"
+        self.planned, self.results[-1] = list(planned), replace(self.results[-1], decision=decision)
+        if get_rank() == 0:
+            print(decision, flush=True)
+            save_stages(self.run.path, self.results)
 
-    def finish(self, trainer: Trainer, datamodule: ImageFolderDataModule) -> TrainResult:
-        """Calibrate and evaluate the best checkpoint, and write the report."""
-        fit_end_time = time.time()
-        if self.config.trainer.fast_dev_run:
-            return TrainResult(None, {}, self.path)
-        best_path = get_best_checkpoint(trainer, self.path)
-        if get_rank() > 0:
-            return TrainResult(best_path, {}, self.path)
-        trusted = [self.config.model._target_]
-        load = partial(Predictor.load, best_path, device=str(trainer.strategy.root_device), trusted=trusted)
-        store, splits = datamodule.prepared.store, datamodule.splits
-        evaluations = {"val": calibrate_checkpoint(best_path, load(), store, splits["val"], splits["train"])}
-        evaluations["test"] = evaluate_images(load(), store, splits["test"])
-        log_test_metrics(trainer.loggers, evaluations["test"].scores(), trainer.global_step)
-        if self.config.test_time_flip:
-            evaluations["test_flip"] = evaluate_images(load(), store, splits["test"], flip=True)
-        info = collect_environment(self.overrides)
-        info |= {"epochs": self.epoch_logger.history, "checkpoint": name_in_run(best_path, self.path)}
-        info["timing"] = {
-            "prepare_seconds": self.fit_start_time - self.start_time,
-            "fit_seconds": fit_end_time - self.fit_start_time,
-            "train_images_per_second": self.epoch_logger.images_per_second,
-        }
-        report = write_run_report(self.path, load(), datamodule, evaluations, self.start_time, info)
-        return TrainResult(best_path, report, self.path)
+    def skip(self, plan: BudgetPlan | None) -> bool:
+        """Decide anew if less than one epoch of the current stage fits into its budget."""
+        if is_short := broadcast_from_rank_zero(lambda: plan is not None and plan.fit_epochs() < 1):
+            planned = [FINE_TUNING] * (self.stage == TRIAL)
+            self.decide(lambda: (planned, f"there is no time for an epoch of {self.stage}"))
+        return is_short
 
+    def open(self, reasons: Sequence[str]) -> None:
+        """Save the configuration and the start of a stage, and print the resolved values."""
+        self.results.append(StageResult(self.stage))
+        if get_rank() == 0:
+            print(*reasons, sep="\n", flush=True)
+            save_stages(self.run.path, self.results)
+            if self.stage != TRIAL:  # a run is resumed in its last stage, or starts again
+                save_config(self.run.config, self.run.path / CONFIG_FILE)
 
-def write_run_report(
-    run_dir: Path,
-    predictor: Predictor,
-    datamodule: ImageFolderDataModule,
-    evaluations: dict[str, Evaluation],
-    start_time: float,
-    extra: dict[str, Any],
-) -> dict[str, Any]:
-    """Write `report.html`, `report.json` and their figures, and return the content of `report.json`."""
-    write_samples(run_dir, datamodule.splits["train"], datamodule.class_names, datamodule.preprocess.load)
-    summary = {k: v for k, v in datamodule.prepared.summary.items() if k != "shapes"}  # thousands of image sizes
-    scores = {name: evaluation.scores() or None for name, evaluation in evaluations.items() if name != "test"}
-    explain = partial(explain_predictions, predictor)
-    content = {"splits": datamodule.class_counts, "data": summary} | scores | extra
-    return write_report(run_dir, pick_shown(evaluations), datamodule.preprocess, explain, start_time, **content)
+    def close(self, datamodule: ImageFolderDataModule) -> None:
+        """Add the result of the training, and decide what follows a trial."""
+        self.results = broadcast_from_rank_zero(lambda: self.run.complete_stage(datamodule))
+        if self.stage == TRIAL:
+            self.decide(lambda: choose_after_trial(self.results, self.best))

@@ -2,7 +2,8 @@
 
 Each network is trained for two steps at the image size of its weights, alone with its head frozen and unfrozen, loads
 a file of weights of its library, computes the features of the feature bank and Grad-CAM, and is restored from its
-hyperparameters and state dict. The table lists the result of each family.
+hyperparameters and state dict. The table lists the result of each family. Each network has its own process, so that a
+crash of a library or a network that takes too long ends only its own row.
 
     python scripts/backbones.py                        # all families
     python scripts/backbones.py levit vit_small_patch14_dinov2   # families or networks
@@ -12,10 +13,13 @@ import argparse
 import contextlib
 import io
 import re
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,29 +128,58 @@ def report_network(name: str) -> str:
     return step
 
 
+def report_family(family: str, names: Sequence[str], max_params: float) -> str:
+    """Try the smallest network of a family, unless it has more than `max_params` million parameters; return the row."""
+    start_time, (name, count) = time.perf_counter(), find_smallest(names)
+    result = "skipped" if count > max_params * 1e6 else report_network(name)
+    seconds = time.perf_counter() - start_time
+    row = (family, name, f"{count / 1e6:.1f}", native_size(name), f"{seconds:.1f}", result)
+    return f"| {' | '.join(map(str, row))} |"
+
+
+def run_process(family: str, max_params: float, limit: float) -> str:
+    """Return the row of a family, which another process computes in at most `limit` seconds."""
+    command = [sys.executable, __file__, "--family", family, "--max-params", str(max_params)]
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return f"| {family} | | | | {limit:.0f} | no result in {limit:.0f} s |"
+    lines = [line for line in finished.stdout.splitlines() if line.startswith(f"| {family} |")]
+    last_words = finished.stderr.strip().rpartition("\n")[2][:150]
+    return lines[-1] if lines else f"| {family} | | | | | exit status {finished.returncode}: {last_words} |"
+
+
+def select_families(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the families of these names, networks as families of their own, or all families."""
+    families = list_families()
+    if not names:
+        return families
+    selected = {key: members for key, members in families.items() if key in names or key.split()[1] in names}
+    known = {member for members in families.values() for member in members}
+    return selected | {f"network {name}": [name] for name in names if name in known}
+
+
 def main() -> None:
     """Print a row for each family, then the number of families that passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="families or networks; all families by default")
     parser.add_argument("--max-params", type=float, default=60, help="larger networks are skipped, in millions")
+    parser.add_argument("--limit", type=float, default=120, help="the time for a family, in seconds")
+    parser.add_argument("--family", help=argparse.SUPPRESS)  # compute this row in this process
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    families = list_families()
-    if args.names:
-        selected = {key: names for key, names in families.items() if key.split()[1] in args.names}
-        known = {name for names in families.values() for name in names}
-        families = selected | {f"network {name}": [name] for name in args.names if name in known}
+    if args.family:
+        families = select_families([args.family.removeprefix("network ")])
+        print(report_family(args.family, families[args.family], args.max_params))
+        return
     print("| Family | Network | Parameters (M) | Size (px) | Seconds | Result |\n| --- | --- | --- | --- | --- | --- |")
-    results = []
-    for family, names in families.items():
-        start_time, (name, count) = time.perf_counter(), find_smallest(names)
-        is_skipped = count > args.max_params * 1e6
-        results.append("skipped" if is_skipped else report_network(name))
-        seconds = time.perf_counter() - start_time
-        row = (family, name, f"{count / 1e6:.1f}", native_size(name), f"{seconds:.1f}", results[-1])
-        print(f"| {' | '.join(map(str, row))} |", flush=True)
-    print(f"\n{sum(result.startswith('ok') for result in results)} of {len(results)} passed")
+    rows = []
+    for family in select_families(args.names):
+        rows.append(run_process(family, args.max_params, args.limit))
+        print(rows[-1], flush=True)
+    counts = Counter(row.split("|")[-2].split(",")[0].strip() for row in rows)
+    print(f"\n{counts['ok']} of {len(rows)} passed, {counts['skipped']} skipped")
 
 
 if __name__ == "__main__":

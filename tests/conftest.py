@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cnn_classifier.auto.step_timer import StepTimer
+from cnn_classifier.models.weights import PACKAGES
 
 LONG = (
     "test_readme",
@@ -31,10 +32,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def separate_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use an empty cache in place of the developer's."""
+def separate_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use empty caches in place of the developer's, no network, and no installed weights: all processes inherit it."""
+    hidden = tmp_path_factory.mktemp("packages")
+    for package in PACKAGES.values():
+        (hidden / package.replace("-", "_")).mkdir()
+        (hidden / package.replace("-", "_") / "__init__.py").touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CNN_CLASSIFIER_HOME", str(tmp_path_factory.mktemp("home")))
+        for name in ("CNN_CLASSIFIER_HOME", "TORCH_HOME", "HF_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("home")))
+        patch.setenv("CNN_CLASSIFIER_OFFLINE", "1")
+        patch.setenv("PYTHONPATH", str(hidden), prepend=os.pathsep)
+        patch.syspath_prepend(hidden)
         yield
 
 

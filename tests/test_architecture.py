@@ -26,7 +26,7 @@ FOLDERS = [PACKAGE, *{path.parent for path in MODULES.values()} - {PACKAGE}]
 LAYERS = [
     ["__main__", "cli"],
     ["sweep", "serve"],
-    ["train"],
+    ["train", "run"],
     ["export"],
     ["inference"],
     ["auto"],

@@ -1,14 +1,16 @@
 """The decision whether training images are mirrored: measured on decoded images, otherwise guessed from class names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import digits
+from typing import Any
 
 import numpy as np
 
 from cnn_classifier.auto.resolved import ResolvedValue
-from cnn_classifier.data.checks.label_changes import LabelChange, LabelProbe, sample_evenly, shrink
+from cnn_classifier.data.checks.label_changes import LabelChange, LabelProbe, Labels, sample_evenly, shrink
+from cnn_classifier.data.checks.suggestions import has_mirrored_classes
 from cnn_classifier.data.images.preprocess import Pixels
 from cnn_classifier.data.loading.image_store import ImageStore
 from cnn_classifier.data.parallel import batch_slices
@@ -46,7 +48,7 @@ class FlipDecision:
 
 
 def measure_flips(
-    store: ImageStore, samples: Sequence[Sample], class_names: Sequence[str], *, mirrored_groups: int
+    store: ImageStore, samples: Sequence[Sample], class_names: Sequence[str], summary: Mapping[str, Any]
 ) -> FlipDecision:
     """Decide from the training images whether flips preserve the class.
 
@@ -54,15 +56,20 @@ def measure_flips(
         store: The decoded images.
         samples: The training samples.
         class_names: The names of the classes.
-        mirrored_groups: The number of images whose mirror image is in another class, if they are enough to decide.
+        summary: The summary of the data check, with the number of images whose mirror image is in another class.
     """
-    if mirrored_groups:
-        return FlipDecision(0.0, f"{mirrored_groups} images have their mirror image in another class", True)
+    if has_mirrored_classes(summary):
+        reason = f"{summary['mirrored_conflicts']} images have their mirror image in another class"
+        return FlipDecision(0.0, reason, True)
+    images, labels = load_sample(store, samples)
+    return decide_flips(LabelProbe(images, labels).measure(images[:, :, ::-1]), class_names)
+
+
+def load_sample(store: ImageStore, samples: Sequence[Sample]) -> tuple[Pixels, Labels]:
+    """Return evenly spaced images of each class, see `load_images`, and their labels."""
     samples = sorted(samples, key=lambda sample: str(sample.path))
     samples = [samples[i] for i in sample_evenly([sample.label for sample in samples])]
-    labels = np.array([sample.label for sample in samples], np.int64)
-    images = load_images(store, samples)
-    return decide_flips(LabelProbe(images, labels).measure(images[:, :, ::-1]), class_names)
+    return load_images(store, samples), np.array([sample.label for sample in samples], np.int64)
 
 
 def load_images(store: ImageStore, samples: Sequence[Sample]) -> Pixels:

@@ -26,7 +26,7 @@ CPU_STEP_BYTES, MAX_CPU_STEP_BYTES = 1e9, 1.5e9
 AVAILABLE_FRACTION = 0.5  # the rest is for weights, pixels, other processes and fragmentation
 SMALL_BATCH_SIZE, MIN_BATCH_SIZE = 16, 4
 # The memory of a pass without gradients, in layer outputs of the largest size (measured; most of it is fragmentation).
-FORWARD_OUTPUTS, BACKWARD_OUTPUTS = 6, 2
+FORWARD_OUTPUTS, BACKWARD_OUTPUTS = 8, 2
 CGROUP_DIR, PROC_DIR = Path("/sys/fs/cgroup"), Path("/proc")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cnn_classifier.auto.resolved import Recipe, ResolvedValue
+from cnn_classifier.data.loading.epochs import FIXED_COST_SIDE
 from cnn_classifier.models.validation import PRETRAINED_TARGET, RESNET_TARGET, is_pretrained
 
 VARIABLE_SIZE_MODELS = (RESNET_TARGET, PRETRAINED_TARGET)
@@ -18,10 +19,9 @@ TEST_SIZE_FACTOR = 1.125
 MIN_STRIDED_SIZE = 64  # smallest image size for which the first convolution has stride 2
 MIN_SIZE, MIN_PRETRAINED_SIZE = 32, 128  # smaller images are enlarged, because the last feature maps would be too small
 MAX_UPSCALE = 1.5  # pretrained backbones are more accurate on small photos if these are enlarged (docs/results.md)
-# The work that does not depend on the image size (optimizer, validation) takes as long as the convolutions on an image
-# of this size: epochs of 3,600 photos took 8.3, 13.8 and 21.5 s at 64, 96 and 128 px, and with narrower blocks 2.7, 4.4
-# and 6.6 s at 48, 72 and 96 px (batches of 128, 2 cores with bfloat16).
-FIXED_COST_SIDE = 60
+# The duration of an epoch divided by that of its training steps; it covers validation and checkpoints. If only the head
+# is trained, validation costs nearly as much as training.
+EPOCH_OVERHEAD, HEAD_EPOCH_OVERHEAD = 1.1, 1.3
 WIDE_CHANNELS, NARROW_CHANNELS = (48, 96, 192, 384), (32, 64, 128, 256)
 
 
@@ -36,8 +36,7 @@ class Preset:
             itself, because steps with large images are slow.
         freeze: The `model.freeze` of a pretrained model.
         widths: The `model.widths` of `resnet`.
-        epoch_overhead: The duration of an epoch divided by that of its training steps; it covers validation and
-            checkpoints. If only the head is trained, validation costs nearly as much as training.
+        epoch_overhead: The duration of an epoch divided by that of its training steps.
     """
 
     image_size: int
@@ -45,7 +44,7 @@ class Preset:
     large_image_size: int | None = None
     freeze: float = 0.0
     widths: Sequence[int] = WIDE_CHANNELS
-    epoch_overhead: float = 1.1
+    epoch_overhead: float = EPOCH_OVERHEAD
 
 
 # Training presets in order of preference; the first that fits the budget is used. From scratch, a small model does not
@@ -55,8 +54,8 @@ class Preset:
 FROM_SCRATCH_PRESETS = (Preset(128, 12), Preset(96, 6, widths=NARROW_CHANNELS), Preset(64, 1, widths=NARROW_CHANNELS))
 PRETRAINED_PRESETS = (
     Preset(224, 6, large_image_size=288, freeze=0.25),
-    Preset(224, 3, freeze=1.0, epoch_overhead=1.3),
-    Preset(160, 1, freeze=1.0, epoch_overhead=1.3),
+    Preset(224, 3, freeze=1.0, epoch_overhead=HEAD_EPOCH_OVERHEAD),
+    Preset(160, 1, freeze=1.0, epoch_overhead=HEAD_EPOCH_OVERHEAD),
 )
 
 

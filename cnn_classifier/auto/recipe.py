@@ -4,13 +4,12 @@ The constants were tuned on validation images of cats and dogs, see docs/results
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from cnn_classifier.auto.budget import format_duration, remaining_training_seconds
-from cnn_classifier.auto.dataset_stats import estimate_batches, estimate_train_size, median_image_size
+from cnn_classifier.auto.budget import Budget, format_duration, report_seconds
+from cnn_classifier.auto.dataset_stats import DatasetStats, estimate_batches
 from cnn_classifier.auto.flips import FLIP_KEY, flip_probability
 from cnn_classifier.auto.presets import (
     MIN_PROGRESSIVE_SIZE,
@@ -22,7 +21,6 @@ from cnn_classifier.auto.presets import (
 )
 from cnn_classifier.auto.resolved import Recipe, ResolvedValue
 from cnn_classifier.config.compose import mark_auto
-from cnn_classifier.config.schema import parse_duration
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.sources.class_names import pluralize
 from cnn_classifier.data.sources.index import DatasetIndex
@@ -35,42 +33,31 @@ LONG_RUN_EPOCHS = 24  # number of epochs from which on stronger regularization i
 # `MIN_EPOCHS_LARGE_DATA` epochs if the budget allows it.
 MAX_EPOCHS, MAX_SAMPLES_SEEN, MIN_EPOCHS_LARGE_DATA = 300, 900_000, 60
 MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED = 8, 300  # a pretrained model needs few epochs, but a minimum of steps
+MIN_TRAINING_SECONDS = 1.0  # for budgets that are over before the training
+# The duration of inference in float32 divided by that of a training step; it is measured before the training.
+INFERENCE_COST = 0.5
 MeasureStepSeconds = Callable[[Mapping[str, Any], float], float]
 
 
-@dataclass(frozen=True)
-class DatasetStats:
-    """Statistics of the dataset that are known before images are decoded.
-
-    Args:
-        num_images: The estimated number of training images.
-        median_size: The median of the shorter sides of the images, in pixels.
-    """
-
-    num_images: int
-    median_size: int
-
-    @property
-    def approximate_count(self) -> str:
-        """The number of training images to two digits, since the split is computed later and may differ slightly."""
-        return f"{float(f'{self.num_images:.2g}'):,.0f}"
-
-
-def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_seconds: MeasureStepSeconds) -> Recipe:
+def resolve_recipe(
+    values: Mapping[str, Any],
+    index: DatasetIndex,
+    stats: DatasetStats,
+    measure_step_seconds: MeasureStepSeconds,
+    budget: Budget,
+) -> Recipe:
     """Resolve all `auto` values that do not need decoded images.
 
     Args:
         values: The plain configuration.
         index: The index of the dataset.
+        stats: The statistics of the dataset.
         measure_step_seconds: A function that returns the duration in seconds of a training step with a configuration
             on this machine. The second argument is a limit in seconds; the result may be approximate if the step is
             much slower than the limit.
-
-    Raises:
-        ConfigError: If the budget is not a duration.
+        budget: The budget of the command.
     """
     recipe = Recipe(mark_auto(values))
-    stats = DatasetStats(estimate_train_size(values, index), median_image_size(index))
     batch_size = choose_batch_size(recipe, stats)
     recipe = recipe.apply(
         [
@@ -86,10 +73,10 @@ def resolve_recipe(values: Mapping[str, Any], index: DatasetIndex, measure_step_
     preset = get_presets(recipe.get("model"))[0]
     epochs_values = []
     if recipe.get("trainer.max_epochs") == AUTO:
-        timings = time_presets(recipe, stats, steps_per_epoch, measure_step_seconds)
-        max_epochs = compute_max_epochs(recipe, stats)
+        timings = time_presets(recipe, stats, steps_per_epoch, measure_step_seconds, budget)
+        max_epochs = compute_max_epochs(recipe, stats.num_images)
         preset, epochs = pick_preset(timings, max_epochs)
-        epochs_values = [choose_epochs(epochs, max_epochs, parse_duration(recipe.get("budget"), stats.num_images))]
+        epochs_values = [choose_epochs(epochs, max_epochs, budget.seconds)]
         epochs = epochs_values[0].value
     recipe = recipe.apply([*choose_image_sizes(recipe, stats.median_size, preset), *epochs_values])
     return recipe.apply(choose_hyperparameters(recipe, max(epochs, 1), steps_per_epoch))
@@ -104,34 +91,34 @@ def choose_fixed_epochs(recipe: Recipe) -> list[ResolvedValue]:
 
 
 def time_presets(
-    recipe: Recipe, stats: DatasetStats, steps_per_epoch: int, measure_step_seconds: MeasureStepSeconds
+    recipe: Recipe,
+    stats: DatasetStats,
+    steps_per_epoch: int,
+    measure_step_seconds: MeasureStepSeconds,
+    budget: Budget,
 ) -> Iterator[PresetTiming]:
     """Time the presets in order of preference, each when it is requested."""
-    budget, start_time = parse_duration(recipe.get("budget"), stats.num_images), time.perf_counter()
-
-    def remaining_seconds() -> float:
-        # The jobs of a sweep share the timings of the first job, and resolve to the same number of epochs.
-        is_sweep_job = recipe.get("sweep.name")
-        return remaining_training_seconds(budget, elapsed=0.0 if is_sweep_job else time.perf_counter() - start_time)
-
+    flip = bool(recipe.get("test_time_flip"))
     for preset in get_presets(recipe.get("model")):
         candidate = recipe.apply(choose_image_sizes(recipe, stats.median_size, preset))
         image_size = candidate.get("dataset.image_size")
         candidate = candidate.apply(choose_regularization(image_size, LONG_RUN_EPOCHS))
         effective_steps = steps_per_epoch * relative_cost(candidate.get("dataset.train_sizes")) * preset.epoch_overhead
-        max_step_seconds = remaining_seconds() / preset.min_epochs / effective_steps
-        epoch_seconds = measure_step_seconds(candidate.values, max_step_seconds) * effective_steps
+        training_seconds = max(budget.remaining(stats.prepare_seconds), MIN_TRAINING_SECONDS)
+        step_seconds = measure_step_seconds(candidate.values, training_seconds / preset.min_epochs / effective_steps)
+        inference_seconds = INFERENCE_COST * step_seconds / recipe.get("dataset.batch_size")
+        reserve = stats.prepare_seconds + report_seconds(stats.split_sizes, inference_seconds, flip=flip)
+        epochs = int(max(budget.remaining(reserve), 0.0) / (step_seconds * effective_steps))
         large_preset = replace(preset, image_size=preset.large_image_size or preset.image_size)
         large_candidate = recipe.apply(choose_image_sizes(recipe, stats.median_size, large_preset))
-        large_cost_ratio = (large_candidate.get("dataset.image_size") / image_size) ** 2
-        yield PresetTiming(preset, int(remaining_seconds() / epoch_seconds), large_cost_ratio)
+        yield PresetTiming(preset, epochs, (large_candidate.get("dataset.image_size") / image_size) ** 2)
 
 
-def compute_max_epochs(recipe: Recipe, stats: DatasetStats) -> int:
+def compute_max_epochs(recipe: Recipe, num_images: int) -> int:
     """Return the number of epochs beyond which accuracy does not improve."""
     if is_pretrained(recipe.get("model")):
-        return max(MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED * recipe.step_size // stats.num_images)
-    return min(MAX_EPOCHS, max(MAX_SAMPLES_SEEN // stats.num_images, MIN_EPOCHS_LARGE_DATA))
+        return max(MAX_EPOCHS_PRETRAINED, MIN_STEPS_PRETRAINED * recipe.step_size // num_images)
+    return min(MAX_EPOCHS, max(MAX_SAMPLES_SEEN // num_images, MIN_EPOCHS_LARGE_DATA))
 
 
 def choose_epochs(epochs: int, max_epochs: int, budget: float) -> ResolvedValue:

@@ -64,3 +64,12 @@ class Recipe:
                 get_by_path(values, path)[name] = candidate.value
                 resolved.append(candidate)
         return Recipe(values, tuple(resolved))
+
+    def reset(self, keys: Iterable[str]) -> "Recipe":
+        """Return a recipe in which the resolved values of some keys are `auto` again."""
+        values, keys = copy.deepcopy(dict(self.values)), set(keys)
+        for item in self.resolved:
+            if item.key in keys:
+                path, _, name = item.key.rpartition(".")
+                get_by_path(values, path)[name] = AUTO
+        return Recipe(values, tuple(item for item in self.resolved if item.key not in keys))

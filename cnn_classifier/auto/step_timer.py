@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from cnn_classifier.training.devices import MEMORY_FORMATS, release_memory
 
 PRECISIONS = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
+NUM_INFERENCE_BATCHES = 4
 MIN_TIMING_SECONDS, MAX_TIMED_STEPS = 2.0, 20  # per execution; at least two steps are timed
 
 
@@ -91,6 +92,18 @@ class StepTimer:
                 break
         median = statistics.median(step_seconds[len(step_seconds) // 2 :])  # the first steps are slower by a fifth
         return median * self.num_parts
+
+    @torch.inference_mode()
+    def measure_inference(self) -> float:
+        """Return the median duration of inference in float32 per image, in seconds."""
+        network, (images, _), durations = self.copy.eval(), self.batch, []
+        for _ in range(NUM_INFERENCE_BATCHES):
+            start_time = time.perf_counter()
+            network(images)
+            if self.device.type != "cpu":
+                torch.accelerator.synchronize()
+            durations.append(time.perf_counter() - start_time)
+        return statistics.median(durations[1:]) / len(images)  # the first one is slower
 
     def set_memory_format(self, memory_format: str) -> None:
         """Set the memory format of weights and images."""

@@ -97,6 +97,7 @@ def run_range_test(config: "Config", index: DatasetIndex, *, steps: int) -> "LRF
     """
     from lightning.pytorch import seed_everything
 
+    from cnn_classifier.auto.initial_weights import init_weights
     from cnn_classifier.auto.resolve import resolve_auto, resolve_flips
     from cnn_classifier.config.compose import to_container
     from cnn_classifier.training.build import build_datamodule, build_module
@@ -104,13 +105,13 @@ def run_range_test(config: "Config", index: DatasetIndex, *, steps: int) -> "LRF
     from cnn_classifier.training.devices import tune_malloc
     from cnn_classifier.training.environment import ignore_known_warnings
     from cnn_classifier.training.lr_finder import find_lr
-    from cnn_classifier.training.resume import apply_resume, init_weights
+    from cnn_classifier.training.resume import apply_resume
 
     ignore_known_warnings()
     tune_malloc()
     ckpt_path = apply_resume(config)
     config.compute.compile = False  # compilation takes longer than the test
-    resolve_auto(config, index)
+    resolve_auto(config, index, is_resumed=ckpt_path is not None)
     seed_everything(config.seed, verbose=False)
     datamodule = build_datamodule(config, index)
     datamodule.prepare_data()

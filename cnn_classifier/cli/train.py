@@ -91,6 +91,7 @@ def train_command(argv: Sequence[str], start_time: float, *, debug: bool) -> int
     Returns:
         The exit code. For a sweep, it is that of the first job that failed.
     """
+    check_yaml_files(*user_config_dirs(argv))
     is_sweep = not {"-m", "--multirun"}.isdisjoint(argv := expand_arguments(argv))
     check_multirun_options(argv, is_sweep=is_sweep)
     leaderboard = Leaderboard(resolve_sweep_dir(argv)) if is_sweep else None
@@ -108,7 +109,6 @@ def train_command(argv: Sequence[str], start_time: float, *, debug: bool) -> int
             print_error(statuses[-1].message, statuses[-1].exit_code)
         return statuses[-1].val_accuracy  # the objective of a sweeper
 
-    check_yaml_files(*user_config_dirs(argv))
     try:
         run_hydra(run_task, with_sweep_dir(argv, leaderboard.sweep_dir) if leaderboard else argv)
     except KeyboardInterrupt as error:

@@ -25,7 +25,7 @@ from cnn_classifier.config.secrets import redact
 from cnn_classifier.config.shorthand import expand_arguments
 from cnn_classifier.config.signature import did_you_mean
 from cnn_classifier.config.unused import COMPONENT_DICTS, COMPONENT_GROUPS, check_components, check_conflicts
-from cnn_classifier.config.yaml_files import CONF_DIR, check_yaml_files
+from cnn_classifier.config.yaml_files import CONF_DIR, check_yaml_files, load_option
 from cnn_classifier.data import AUTO
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.files import atomic_write
@@ -135,6 +135,7 @@ def check_config(config: Config, overrides: Sequence[str]) -> None:
     values: dict[str, Any] = {str(name): to_container(node) for name, node in config.items() if name != "run_dir"}
     roots = {override.key_or_group.partition(".")[0] for override in parsed}
     check_known_keys(values, roots, OmegaConf.to_yaml(config))
+    check_auto_options(values)
     check_components(values, added_groups(parsed))
     check_conflicts(values, given_keys(overrides))
     check_values(values)
@@ -174,12 +175,21 @@ def name_key(name: str, value: Any) -> str:
     return f"{name}.{next(iter(value))}" if isinstance(value, Mapping) and value else name
 
 
+def check_auto_options(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an added key of `model=auto` or `optimizer=auto`."""
+    for group in ("model", "optimizer"):
+        node = values[group]
+        if node["_target_"] == AUTO and (unknown := node.keys() - load_option(group, AUTO).keys()):
+            raise ConfigError(f"{group}=auto has no {min(unknown)!r}; select an option of {group} that has it")
+
+
 def added_groups(overrides: Sequence[Override]) -> set[str]:
     """Return the groups whose components have new keys or another class; other keys are those of `conf/`."""
     return {
         override.key_or_group.partition(".")[0]
         for override in overrides
-        if override.is_add() or override.is_force_add() or override.key_or_group.endswith("_target_")
+        if (override.is_add() or override.is_force_add() or override.key_or_group.endswith("_target_"))
+        and override.key_or_group != "model.weights"  # `allow_existing` adds it
     }
 
 

@@ -31,6 +31,8 @@ def translate_hydra_error(error: Exception, argv: Sequence[str] = ()) -> ConfigE
     message = str(error)
     if match := re.search(r"Could not override '([\w./@-]+)'", message):
         key = match[1]
+        if options := list_options_with(key):
+            return ConfigError(f"{key} requires {' or '.join(options)}, which this command does not select")
         add = f"; add a new key with +{key}=" if "." in key else ""
         return ConfigError(f"{key} is not in the configuration{suggest_key(key, argv)}{add}")
     if match := re.search(r"Could not find '([^']+)'\n\nAvailable options in '([^']+)':\n((?:\t.*\n?)+)", message):
@@ -53,6 +55,13 @@ def translate_hydra_error(error: Exception, argv: Sequence[str] = ()) -> ConfigE
         return ConfigError(f"{override} cannot be parsed; quote a value with special characters: {quoted}")
     key = getattr(error, "full_key", None)
     return ConfigError(f"{key}: {single_line(error)}" if key else single_line(error))
+
+
+def list_options_with(key: str) -> list[str]:
+    """Return the options, such as `model=resnet`, whose YAML file has a key such as `model.dropout`."""
+    group, _, name = key.partition(".")
+    paths = sorted((CONF_DIR / group).glob("*.yaml")) if name and group in ("model", "optimizer", "scheduler") else []
+    return [f"{group}={path.stem}" for path in paths if name in OmegaConf.load(path)]
 
 
 def suggest_key(key: str, argv: Sequence[str]) -> str:

@@ -77,13 +77,13 @@ def resolve_mappings(config: DictConfig) -> None:
 
 
 def allow_existing(overrides: Sequence[str]) -> list[str]:
-    """Return overrides in which `+trainer.x=` also replaces an existing value, each as of `normalize_override`.
+    """Return overrides in which the `+` of `trainer` and of `model.weights` is optional, as of `normalize_override`.
 
-    Hydra requires `+` for new keys only, but a user cannot know which arguments of the `Trainer` `conf/trainer` has.
+    Hydra requires `+` for new keys only, but a user cannot know which arguments of the `Trainer` `conf/trainer` has,
+    nor that `weights` is an argument of some networks only.
     """
-    return [
-        normalize_override(f"+{override}" if override.startswith("+trainer.") else override) for override in overrides
-    ]
+    is_optional = re.compile(r"\+trainer\.|\+?model\.weights=").match
+    return [normalize_override(f"++{text.lstrip('+')}" if is_optional(text) else text) for text in overrides]
 
 
 def given_keys(overrides: Sequence[str]) -> set[str]:

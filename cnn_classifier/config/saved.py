@@ -79,12 +79,20 @@ def inherit_resolved_values(config: Config, saved_path: Path) -> None:
         saved_path: The `config.yaml` of the run to resume.
     """
     current = mark_auto(to_container(config))
-    before, after = flatten(current), flatten(fill_auto(current, load_saved_config(saved_path)))
+    filled = fill_auto(current, load_saved_config(saved_path))
+    groups = [name for name in ("model", "optimizer") if current[name]["_target_"] == AUTO]
+    set_values(config, {name: filled[name] for name in groups})
+    before, after = flatten(current), flatten({key: value for key, value in filled.items() if key not in groups})
     set_values(config, {key: value for key, value in after.items() if before.get(key) != value})
 
 
 def fill_auto(values: Any, resolved: Any) -> Any:
-    """Replace each `auto` in nested values by the resolved value with the same key, if there is one."""
+    """Replace each `auto` in nested values by the resolved value with the same key, if there is one.
+
+    A node whose `_target_` is `auto` is replaced as a whole, except for the values that are not `auto`.
+    """
+    if isinstance(values, dict) and isinstance(resolved, dict) and values.get("_target_") == AUTO:
+        return {**resolved, **{key: value for key, value in values.items() if value != AUTO}}
     if isinstance(values, dict) and isinstance(resolved, dict):
         return {key: fill_auto(value, resolved.get(key, value)) for key, value in values.items()}
     return resolved if values == AUTO else values

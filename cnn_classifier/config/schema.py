@@ -12,7 +12,7 @@ from cnn_classifier.config.trainer import check_trainer
 from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import DatasetConfig
 from cnn_classifier.errors import ConfigError
-from cnn_classifier.models.validation import feature_map_size
+from cnn_classifier.models.validation import check_weights_exist, feature_map_size
 
 # Keys of several types, which `ALLOWED_VALUES` checks.
 UNION_TYPED_KEYS = ("compute.compile",)
@@ -96,6 +96,8 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}={get_by_path(values, key)} is unknown: expected one of {expected}")
     check_monitors(values)
     check_trainer(values)
+    if values["resume"] is None:  # a resumed run has its own weights
+        check_weights_exist(values["model"])
     check_signature(DatasetConfig, values["dataset"], name="dataset")
     dataset_config = DatasetConfig(**values["dataset"])
     widths = get_by_path(values, "model.widths")

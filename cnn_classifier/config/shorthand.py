@@ -3,13 +3,19 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from cnn_classifier.config.overrides import is_valid_override, quote_override
+from cnn_classifier.config.yaml_files import CONF_DIR, load_option, user_config_dirs
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.config import TABLE_SUFFIXES
 from cnn_classifier.errors import ConfigError, quote_argument
 
 SOURCE_KEYS = ("dataset.root", "dataset.source", "dataset.train_dir", "dataset.val_dir", "dataset.test_dir")
 MULTIRUN_KEY = re.compile(r"hydra[./](sweep|sweeper|launcher)\b")  # keys of Hydra that only sweeps read
+MODEL_OVERRIDES = ("override /model@_global_.model", "override /model")  # in the YAML file of a dataset
 # Options of Hydra whose value is the next argument.
 OPTIONS_WITH_VALUE = (
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
@@ -23,7 +29,7 @@ FLAGS = (
 
 
 def expand_arguments(argv: Sequence[str]) -> list[str]:
-    """Replace a path by the overrides that it stands for, and add `dataset=folder` if a source implies it.
+    """Replace a path by the overrides that it stands for, and add the options of groups that overrides imply.
 
     Args:
         argv: Overrides, options of Hydra, and at most one path or URL of images.
@@ -47,7 +53,7 @@ def expand_arguments(argv: Sequence[str]) -> list[str]:
             arguments.append(argument)
     if len(paths) > 1:
         raise ConfigError(f"{paths[0]} and {paths[1]} are two paths: expected one; quote a path that contains spaces")
-    return add_implied_dataset(arguments, paths)
+    return add_implied_model(add_implied_dataset(arguments, paths), [CONF_DIR, *user_config_dirs(argv)])
 
 
 def is_source(argument: str) -> bool:
@@ -126,6 +132,38 @@ def add_implied_dataset(arguments: Sequence[str], paths: Sequence[str]) -> list[
         return list(arguments)
     first = next(index for index, text in enumerate(arguments) if text.lstrip("+").partition("=")[0] in given)
     return [*arguments[:first], "dataset=folder", *arguments[first:]]
+
+
+def add_implied_model(arguments: Sequence[str], config_dirs: Sequence[Path]) -> list[str]:
+    """Add `model=resnet` if an override sets a value of a network and the dataset selects `model=auto`.
+
+    In a sweep over networks, the values may be of any of them; Hydra first composes the default, which may lack them.
+
+    Args:
+        arguments: Overrides and options.
+        config_dirs: The directories of config groups.
+    """
+    values = dict(argument.lstrip("+").split("=", 1) for argument in arguments if "=" in argument)
+    if "," in values.get("model", ""):
+        return [f"++{argument}" if argument.startswith("model.") else argument for argument in arguments]
+    if not {"model", "experiment"}.isdisjoint(values) or find_model(values.get("dataset", ""), config_dirs) != AUTO:
+        return list(arguments)
+    keys = {f"model.{name}" for name in load_option("model", "resnet")}
+    for index, argument in enumerate(arguments):
+        if argument.lstrip("+").partition("=")[0] in keys:
+            return [*arguments[:index], "model=resnet", *arguments[index:]]
+    return list(arguments)
+
+
+def find_model(dataset: str, config_dirs: Sequence[Path]) -> str | None:
+    """Return the option of `model` that the YAML file of a dataset selects, or one that it is based on."""
+    path = next((path for folder in config_dirs if (path := folder / "dataset" / f"{dataset}.yaml").is_file()), None)
+    defaults: list[Any] = OmegaConf.to_object(OmegaConf.load(path)).get("defaults", []) if path else []  # type: ignore[union-attr]
+    for item in reversed(defaults):
+        selected = [find_model(item, config_dirs)] if isinstance(item, str) else map(item.get, MODEL_OVERRIDES)
+        if model := next(filter(None, selected), None):
+            return str(model)
+    return None
 
 
 def check_multirun_options(argv: Sequence[str], *, is_sweep: bool) -> None:

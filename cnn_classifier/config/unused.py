@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from cnn_classifier.config.instantiate import check_supported, import_target
+from cnn_classifier.config.instantiate import check_supported, import_target, takes_weights
 from cnn_classifier.config.overrides import OWN_KEYS, given_keys
 from cnn_classifier.config.signature import check_signature
 from cnn_classifier.data import AUTO
@@ -45,7 +45,9 @@ def check_components(values: Mapping[str, Any], groups: Collection[str]) -> None
             if reason := SET_BY_TRAIN.get(f"{key}.{name}"):
                 raise ConfigError(f"{key}.{name}={node[name]} has no effect, because train sets it: {reason}")
         check_supported(node)
-        own_keys = OWN_KEYS if key == "scheduler" else ()
+        own_keys: tuple[str, ...] = OWN_KEYS if key == "scheduler" else ()
+        if key == "model" and not takes_weights(node):  # `auto/initial_weights.py` reads it
+            own_keys = ("weights",)
         arguments = {name: value for name, value in node.items() if name not in ("_target_", *own_keys)}
         resolved_later = {name for name, value in arguments.items() if value in (AUTO, None) or contains_target(value)}
         target = import_target(str(node["_target_"]))
@@ -59,14 +61,14 @@ def check_components(values: Mapping[str, Any], groups: Collection[str]) -> None
 
 
 def find_components(values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the key and the node of every component, and of the components within its arguments."""
+    """Yield the key and the node of every component that is not `auto`, and of the components within its arguments."""
     nodes = {group: values.get(group) for group in SINGLE_COMPONENTS}
     for group in COMPONENT_DICTS:
         nodes |= {f"{group}.{name}": node for name, node in (values.get(group) or {}).items()}
     pending = list(nodes.items())
     for key, node in pending:
         if isinstance(node, Mapping):
-            if "_target_" in node:
+            if node.get("_target_", AUTO) != AUTO:
                 yield key, node
             pending += [(f"{key}.{name}", value) for name, value in node.items()]
         elif isinstance(node, list):

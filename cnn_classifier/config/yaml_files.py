@@ -20,6 +20,14 @@ def user_config_dirs(argv: Sequence[str]) -> list[Path]:
     return [Path(folder) for folder in (*separate, *inline)]
 
 
+def load_option(group: str, name: str) -> dict[str, Any]:
+    """Return the values of an option of a config group."""
+    from omegaconf import OmegaConf  # here, since the serving image does not contain it
+
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONF_DIR / group / f"{name}.yaml"))
+    return {key: value for key, value in values.items() if key != "defaults"}
+
+
 def check_yaml_files(*paths: Path) -> None:
     """Check YAML files, and those in directories and their subdirectories.
 

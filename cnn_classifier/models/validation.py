@@ -1,9 +1,10 @@
 """Checks of model options that do not import torch, so that invalid values are reported immediately."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from cnn_classifier.errors import ConfigError
+from cnn_classifier.errors import CheckpointError, ConfigError
 
 PRETRAINED_TARGET = "cnn_classifier.models.pretrained.Pretrained"
 RESNET_TARGET = "cnn_classifier.models.resnet.ResNet"
@@ -64,3 +65,15 @@ def require_image_size(model_name: str, image_size: int | None) -> int:
 def is_pretrained(model: Mapping[str, Any]) -> bool:
     """Return whether the plain config of a model selects pretrained weights."""
     return model["_target_"] == PRETRAINED_TARGET and model.get("weights") is not None
+
+
+def check_weights_exist(model: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` if `weights` of a network of this package is a path that does not exist."""
+    weights = model.get("weights")
+    is_ours = str(model["_target_"]).startswith(("auto", "cnn_classifier.models."))  # others may interpret it
+    is_path = is_ours and isinstance(weights, str) and weights not in ("auto", "imagenet")
+    if is_path and not Path(str(weights)).expanduser().exists():
+        raise CheckpointError(
+            f"model.weights={weights} does not exist: expected imagenet, auto, a run directory, a checkpoint, or a "
+            ".pth, .pt or .safetensors file"
+        )

@@ -65,11 +65,14 @@ class WeightsSource:
         """Return the file, after the download if it is one, which prints its size, source and destination.
 
         Raises:
-            DownloadError: If the download fails or has another checksum.
+            WeightsUnavailableError: If the download fails or has another checksum.
             StorageError: If the file cannot be written.
         """
-        if self.kind == "download" and not self.path.is_file():
-            download_to(self.path, self.origin, checksum=self.checksum)
+        try:
+            if self.kind == "download" and not self.path.is_file():
+                download_to(self.path, self.origin, checksum=self.checksum)
+        except DownloadError as error:
+            raise unavailable(self.backbone, error) from error
         return self.path
 
 
@@ -105,11 +108,15 @@ def require_weights(backbone: str, weights: str = IMAGENET) -> WeightsSource:
     try:
         return find_package(backbone) or find_cached(backbone) or find_download(backbone)
     except DownloadError as error:
-        raise WeightsUnavailableError(
-            f"model.weights={weights}: there are no weights of {backbone} on this machine ({error.reason}); "
-            f"{suggest_weights(backbone)}, give a file with model.weights=PATH, or train from scratch with "
-            "model.weights=null"
-        ) from error
+        raise unavailable(backbone, error) from error
+
+
+def unavailable(backbone: str, error: DownloadError) -> WeightsUnavailableError:
+    """Return the error about a failed download of weights, which says how to get some."""
+    return WeightsUnavailableError(
+        f"There are no weights of {backbone} on this machine ({error.reason}); {suggest_weights(backbone)}, give a "
+        "file with model.weights=PATH, or train from scratch with model.weights=null"
+    )
 
 
 def suggest_weights(backbone: str) -> str:

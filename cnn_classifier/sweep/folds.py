@@ -5,11 +5,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cnn_classifier.config.compose import Config, save_config, set_values, to_container
 from cnn_classifier.config.saved import inherit_resolved_values, is_same_experiment, load_saved_config
 from cnn_classifier.config.schema import parse_duration
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import CheckpointError, ConfigError
 from cnn_classifier.files import (
@@ -29,11 +30,10 @@ from cnn_classifier.training.status import DONE, LOCK_FILE, Status, check_new_ru
 if TYPE_CHECKING:
     from cnn_classifier.train import TrainResult
 
-# The part of the budget that is kept for the pooled predictions and the report.
-REPORT_FRACTION, REPORT_SECONDS = 0.03, 5.0
-# The values of the first fold that all folds use: networks are averaged only if they get the same pixels. They are
-# measured on the training images of that fold; two numbers per channel tell nothing about a held-out image.
-SHARED_KEYS = ("mean", "std", "value_range")
+REPORT_FRACTION, REPORT_SECONDS = 0.03, 5.0  # of the budget, for the pooled predictions and the report
+# The preprocessing of the first fold, which all folds use, because networks are averaged only if they get the same
+# pixels. It is measured on the training images of that fold; a few numbers tell nothing about a held-out image.
+SHARED_KEYS = ("image_size", "mean", "std", "value_range")
 
 
 def train_folds(
@@ -41,8 +41,8 @@ def train_folds(
 ) -> "TrainResult":
     """Train a network on each fold, pool their predictions on the images they were not trained on, and average them.
 
-    Each fold is an ordinary run in a subdirectory. The folds share the budget and all values that the first one
-    resolves. Finished folds are not repeated if the run is resumed.
+    Each fold is a run in a subdirectory. The folds share the budget and all values that the first one resolves. If the
+    run is resumed, finished folds are not repeated.
 
     Args:
         config: The composed configuration with `dataset.fold=all`.
@@ -137,8 +137,8 @@ def total_seconds(config: Config, index: DatasetIndex) -> float:
     """Return the seconds for the training of all folds."""
     from cnn_classifier.auto.dataset_stats import estimate_train_size
 
-    budget = parse_duration(config.budget, estimate_train_size(to_container(config), index))
-    return budget - REPORT_FRACTION * budget - REPORT_SECONDS
+    num_images = estimate_train_size(to_container(config), index)
+    return (1 - REPORT_FRACTION) * parse_duration(config.budget, num_images) - REPORT_SECONDS
 
 
 def train_fold(
@@ -155,8 +155,8 @@ def train_fold(
         start_time: The start of the fold in seconds since the epoch.
     """
     fold_config, fold_dir = copy.deepcopy(config), Path(config.run_dir) / FOLD_DIR.format(fold)
-    values: dict[str, Any] = {"dataset.fold": fold}
-    values |= {f"dataset.{key}": to_container(config.dataset[key]) for key in SHARED_KEYS if config.dataset.get(key)}
+    values = {f"dataset.{key}": to_container(config.dataset.get(key)) for key in SHARED_KEYS}
+    values = {"dataset.fold": fold} | {key: value for key, value in values.items() if value not in (None, AUTO)}
     resumed = (fold_dir / LAST_CHECKPOINT).is_file()
     if config.trainer.max_epochs is None:
         values["budget"] = load_saved_config(fold_dir / CONFIG_FILE)["budget"] if resumed else f"{max(seconds, 1):.0f}s"
@@ -170,15 +170,15 @@ def train_fold(
 def share_values(config: Config, fold_dir: Path) -> None:
     """Use the resolved values and the preprocessing of the first fold for all folds, except for the number of epochs.
 
-    Each fold resolves the number of epochs that fit into its part of the budget.
+    Each fold resolves the number of epochs that fit into its part of the budget and, with `model=auto`, its network.
     """
     from cnn_classifier.training.checkpoints import read_checkpoint
 
-    max_epochs = config.trainer.max_epochs
-    inherit_resolved_values(config, fold_dir / CONFIG_FILE)
+    shared = {"trainer.max_epochs": config.trainer.max_epochs}
+    if config.model._target_ != AUTO:
+        inherit_resolved_values(config, fold_dir / CONFIG_FILE)
     preprocess = read_checkpoint(fold_dir)["hyper_parameters"]["preprocess"]
-    shared = {f"dataset.{key}": preprocess[key] for key in SHARED_KEYS if preprocess.get(key) is not None}
-    set_values(config, shared | {"trainer.max_epochs": max_epochs})
+    set_values(config, shared | {f"dataset.{key}": preprocess[key] for key in SHARED_KEYS if preprocess.get(key)})
 
 
 def train(

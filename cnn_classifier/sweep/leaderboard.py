@@ -133,7 +133,8 @@ class Leaderboard:
 
 def job_overrides(overrides: Sequence[str]) -> list[str]:
     """Return the overrides that determine what a job computes."""
-    return [override for override in overrides if not override.startswith(LOCATION_OVERRIDES)]
+    kept = [override for override in overrides if not override.startswith(LOCATION_OVERRIDES)]
+    return [override.removeprefix("++") if override.startswith("++model.") else override for override in kept]
 
 
 def job_number_key(folder: Path) -> tuple[int, str]:

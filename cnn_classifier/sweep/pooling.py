@@ -1,6 +1,5 @@
 """The result of a cross-validation: pooled out-of-fold predictions, one model and one report."""
 
-import copy
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnn_classifier.config.compose import Config
+from cnn_classifier.config.saved import load_saved_config
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
-from cnn_classifier.files import BEST_CHECKPOINT, ENVIRONMENT_FILE, SPLIT_FILE, write_json
+from cnn_classifier.files import BEST_CHECKPOINT, CONFIG_FILE, ENVIRONMENT_FILE, SPLIT_FILE, write_json
 from cnn_classifier.training.status import read_status
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ def pool_folds(config: Config, index: DatasetIndex, overrides: Sequence[str], st
     from cnn_classifier.training.environment import collect_environment
 
     run_dir, trusted = Path(config.run_dir), [config.model._target_]
-    first_config = copy.deepcopy(config)
-    first_config.dataset.fold = 0
-    datamodule = build_datamodule(first_config, index)
     folders = [run_dir / FOLD_DIR.format(fold) for fold in range(config.dataset.folds)]
+    datamodule = build_datamodule(Config(load_saved_config(folders[0] / CONFIG_FILE)), index)
     splits = [read_split(folder / SPLIT_FILE, index) for folder in folders]
     held_out = "val" if any(sample.split == "test" for sample in index.samples) else "test"
     checkpoints = [folder / BEST_CHECKPOINT for folder in folders]

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule
 from torch import nn
 
 from cnn_classifier import __version__
 from cnn_classifier.errors import CheckpointError
-from cnn_classifier.files import BEST_CHECKPOINT, CHECKPOINT_DIR, CONFIG_FILE, atomic_write
+from cnn_classifier.files import BEST_CHECKPOINT, CHECKPOINT_DIR, CONFIG_FILE, atomic_write, ensure_writable_dir
 from cnn_classifier.models.feature_bank import FeatureBank
 
 CHECKPOINT_FORMAT = 2  # format 1 had no checksum
@@ -187,11 +187,13 @@ class ChecksummedCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-def get_best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
-    """Return the checkpoint with the best monitored value; save the last weights if no callback monitors one."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
-            return Path(callback.best_model_path)
-    path = run_dir / BEST_CHECKPOINT
-    trainer.save_checkpoint(path, weights_only=False)  # with the optimizer state, so that the run can be resumed
-    return path
+def save_module(module: LightningModule, path: Path) -> None:
+    """Save hyperparameters and weights, without the state of a training, as a checkpoint that all consumers load."""
+    checkpoint: dict[str, Any] = {
+        "pytorch-lightning_version": lightning.__version__,
+        "hyper_parameters": dict(module.hparams),
+        "state_dict": module.state_dict(),
+    }
+    module.on_save_checkpoint(checkpoint)
+    ensure_writable_dir(path.parent)
+    ChecksummedCheckpointIO().save_checkpoint(checkpoint, path)

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -67,9 +67,16 @@ class CosineOneCycleLR(LambdaLR):
     def __init__(self, optimizer: Optimizer, *, total_steps: int, pct_start: float = 0.2) -> None:
         if not 0 <= pct_start < 1:
             raise ValueError(f"pct_start={pct_start} is out of range: expected 0 <= pct_start < 1")
-        super().__init__(
-            optimizer, partial(one_cycle_factor, peak_step=pct_start * total_steps, total_steps=total_steps)
-        )
+        self.pct_start = pct_start
+        super().__init__(optimizer, self.make_factor(total_steps))
+
+    def make_factor(self, total_steps: int) -> Callable[[int], float]:
+        """Return the function from a step to the factor of the learning rate."""
+        return partial(one_cycle_factor, peak_step=self.pct_start * total_steps, total_steps=total_steps)
+
+    def set_length(self, total_steps: int) -> None:
+        """Change the number of optimizer steps of the run, of which some are done."""
+        self.lr_lambdas = [self.make_factor(total_steps) for _ in self.lr_lambdas]
 
 
 def one_cycle_factor(step: int, *, peak_step: float, total_steps: int) -> float:
@@ -91,6 +98,10 @@ class CosineDecayLR(CosineAnnealingLR):
 
     def __init__(self, optimizer: Optimizer, *, T_max: int, eta_min: float = 0.0) -> None:  # noqa: N803
         super().__init__(optimizer, T_max, eta_min)
+
+    def set_length(self, total_epochs: int) -> None:
+        """Change the number of epochs of the run, of which some are done."""
+        self.T_max = total_epochs
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the state of a checkpoint.

@@ -1,4 +1,4 @@
-"""Resolution of the starting point of a run: a checkpoint, pretrained weights or random initialization."""
+"""Resuming of runs: the checkpoint to continue from, and the values that may change."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,14 +12,13 @@ from cnn_classifier.config.saved import (
     is_same_experiment,
     load_saved_config,
 )
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.data.splits.split import Splits
 from cnn_classifier.data.splits.split_csv import build_split_rows, read_split_rows
 from cnn_classifier.errors import CheckpointError, ConfigError, DataError
 from cnn_classifier.files import BEST_CHECKPOINT, CONFIG_FILE, LAST_CHECKPOINT, REPORT_JSON, SPLIT_FILE
-from cnn_classifier.models.finetuning import FineTunable
 from cnn_classifier.training.checkpoints import check_checkpoint_exists, find_run_dir, read_checkpoint
-from cnn_classifier.training.module import ImageClassifier
 
 # Config keys that may change on resume: they affect neither the data nor the result of the steps so far.
 CHANGEABLE_KEYS = (
@@ -49,25 +48,11 @@ def apply_resume(config: Config) -> Path | None:
     previous_run_dir = find_run_dir(checkpoint) if checkpoint is not None else None
     if previous_run_dir is not None:
         config.run_dir = str(previous_run_dir)
+        if config.model._target_ == AUTO and checkpoint is not None and checkpoint.name != LAST_CHECKPOINT.name:
+            return None  # the last stage has not started: the others, whose features are cached, start again
         inherit_resolved_values(config, previous_run_dir / CONFIG_FILE)
         check_changed_keys(config, previous_run_dir / CONFIG_FILE)
     return checkpoint
-
-
-def init_weights(module: ImageClassifier, checkpoint: Path | None) -> None:
-    """Check that the weights of a checkpoint fit the module; without a checkpoint, load pretrained weights.
-
-    Args:
-        module: The module to train.
-        checkpoint: The path of the checkpoint to resume from, None for a new run.
-
-    Raises:
-        CheckpointError: If the checkpoint has other hyperparameters.
-    """
-    if checkpoint is not None:
-        check_same_hparams(checkpoint, module.hparams)
-    elif isinstance(module.network, FineTunable):
-        module.network.load_weights()
 
 
 def find_resume_checkpoint(config: Config) -> Path | None:
@@ -190,7 +175,8 @@ def check_same_images(
 def check_same_hparams(checkpoint: Path, hparams: Mapping[str, Any]) -> None:
     """Raise `CheckpointError` if the hyperparameters of a checkpoint differ from those of the module."""
     saved = read_checkpoint(checkpoint)["hyper_parameters"]
-    saved["model"] = saved["model"] | {name: value for name, value in hparams["model"].items() if name == "weights"}
+    for node in (saved, hparams := dict(hparams)):  # the weights with which the run started are not read again
+        node["model"] = {name: value for name, value in node["model"].items() if name != "weights"}
     for key, value in hparams.items():
         if saved[key] != value:
             raise CheckpointError(

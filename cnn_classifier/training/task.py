@@ -43,7 +43,7 @@ class MacroF1(MulticlassF1Score):
 
 
 def resolve_loss(loss: Mapping[str, Any], class_counts: Sequence[int]) -> dict[str, Any]:
-    """Replace `class_weights=balanced` by numbers: all classes get the same total weight.
+    """Replace `class_weights=balanced` by numbers: all classes with training images get the same total weight.
 
     Args:
         loss: The config of the loss.
@@ -51,7 +51,8 @@ def resolve_loss(loss: Mapping[str, Any], class_counts: Sequence[int]) -> dict[s
     """
     if loss["class_weights"] != "balanced":
         return dict(loss)
-    return dict(loss) | {"class_weights": [sum(class_counts) / (len(class_counts) * count) for count in class_counts]}
+    mean = sum(class_counts) / sum(count > 0 for count in class_counts)
+    return dict(loss) | {"class_weights": [mean / count if count else 1.0 for count in class_counts]}
 
 
 class StageMetrics(nn.Module):

@@ -1,18 +1,18 @@
 """Tests of the rules that resolve `auto` values."""
 
-import itertools
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from helpers.folders import MakeFolder
 
-from cnn_classifier.auto.budget import shorten_budget
-from cnn_classifier.auto.dataset_stats import estimate_train_size
+from cnn_classifier.auto.budget import Budget, get_seconds
+from cnn_classifier.auto.dataset_stats import DatasetStats, compute_stats, estimate_train_size
 from cnn_classifier.auto.presets import FROM_SCRATCH_PRESETS, PRETRAINED_PRESETS, PresetTiming, pick_preset
-from cnn_classifier.auto.recipe import DatasetStats, resolve_recipe
+from cnn_classifier.auto.recipe import resolve_recipe
 from cnn_classifier.auto.resolved import Recipe, ResolvedValue
 from cnn_classifier.config.compose import load_config, to_container
 from cnn_classifier.config.schema import parse_duration
@@ -21,15 +21,22 @@ from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import ConfigError
 
 
-def resolve(scan: DatasetIndex, *overrides: str, step_seconds: float = 0.1) -> Recipe:
-    """Return the recipe for a machine on which a step takes `step_seconds` at 128 px."""
-    values = to_container(load_config(["dataset=folder", "dataset.root=photos", *overrides], run_dir="run"))
+def resolve(scan: DatasetIndex, *overrides: str, step_seconds: float = 0.1, elapsed: float = 0.0) -> Recipe:
+    """Return the recipe of a network for a machine on which a step takes `step_seconds` at 128 px.
+
+    `elapsed` is the time since the start of the command in seconds.
+    """
+    options = ["dataset=folder", "model=resnet", "dataset.root=photos", *overrides]
+    values = to_container(load_config(options, run_dir="run"))
+    stats = replace(compute_stats(values, scan), prepare_seconds=0.0)
+    is_sweep_job = any(override.startswith("sweep.name=") for override in overrides)
+    budget = Budget(get_seconds(values, 1), None if is_sweep_job else time.time() - elapsed)
 
     def measure_step_seconds(values: Mapping[str, Any], limit: float) -> float:
         image_size = max(values["dataset"]["train_sizes"] or [values["dataset"]["image_size"]])
         return step_seconds * (image_size / 128) ** 2
 
-    return resolve_recipe(values, scan, measure_step_seconds)
+    return resolve_recipe(values, scan, stats, measure_step_seconds, budget)
 
 
 def scan_photos(make_folder: MakeFolder, *, size: int = 200, count: int = 20) -> DatasetIndex:
@@ -168,15 +175,18 @@ def test_small_images_are_enlarged_for_a_pretrained_model(make_folder: MakeFolde
     assert resolve(scan_photos(make_folder, size=32), *PRETRAINED).get("dataset.image_size") == 128
 
 
-def test_timing_is_subtracted_from_the_budget_except_in_a_sweep(
-    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scan, clock = scan_photos(make_folder), itertools.count(step=10.0)
-    epochs = resolve(scan, "budget=4m", step_seconds=1.0).get("trainer.max_epochs")
-    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    assert resolve(scan, "budget=4m", step_seconds=1.0).get("trainer.max_epochs") < epochs
-    sweep_job = resolve(scan, "budget=4m", "sweep.name=tuning", step_seconds=1.0)  # jobs share the timings of the first
-    assert sweep_job.get("trainer.max_epochs") == epochs
+def test_elapsed_time_is_subtracted_from_the_budget_except_in_a_sweep(make_folder: MakeFolder) -> None:
+    scan = scan_photos(make_folder)
+    epochs = [
+        resolve(scan, "budget=4m", step_seconds=1.0, elapsed=elapsed).get("trainer.max_epochs") for elapsed in (0, 120)
+    ]
+    assert epochs[1] < 0.6 * epochs[0]
+    # The jobs of a sweep resolve to the same values, whenever they start.
+    jobs = [
+        resolve(scan, "budget=4m", "sweep.name=tuning", step_seconds=1.0, elapsed=elapsed).get("trainer.max_epochs")
+        for elapsed in (0, 120)
+    ]
+    assert jobs[0] == jobs[1] > epochs[1]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +283,10 @@ def test_estimated_train_size_equals_the_size_of_the_split(make_folder: MakeFold
 
 
 def test_max_time_shortens_the_budget() -> None:
-    assert shorten_budget("15m", None, 1) == "15m"
-    assert shorten_budget("auto", "00:00:05:30", 1) == "330.0s"
-    assert shorten_budget("15m", {"minutes": 2}, 1) == "120.0s"
-    assert shorten_budget("15m", {"hours": 2}, 1) == "15m"
+    def seconds(budget: str, max_time: Any) -> float:
+        return get_seconds({"budget": budget, "trainer": {"max_time": max_time}}, 1)
+
+    assert seconds("15m", None) == 900
+    assert seconds("auto", "00:00:05:30") == 330
+    assert seconds("15m", {"minutes": 2}) == 120
+    assert seconds("15m", {"hours": 2}) == 900

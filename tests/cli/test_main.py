@@ -29,7 +29,7 @@ def empty_cwd(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model=cnnn", "model=cnnn does not exist; expected one of: baseline, cnn, pretrained, resnet"),
+        ("model=cnnn", "model=cnnn does not exist; expected one of: auto, baseline, cnn, pretrained, resnet"),
         ("optimizer.lrr=0.1", "optimizer.lrr is not in the configuration; did you mean 'lr'?"),
         ("dataset.image_siz=64", "dataset.image_siz is not in the configuration; did you mean 'image_size'?"),
         ("sed=2", "sed is not in the configuration; did you mean 'seed'?"),
@@ -138,7 +138,10 @@ def test_invalid_dataset_folder_is_one_line_with_exit_code_3(
     [
         ("mnist", "dataset.source: mnist does not exist. Expected a folder with one folder of images per class."),
         ("photos.zip", "photos.zip as a zip or tar archive: "),
-        ("http://example.invalid/photos.zip", "http://example.invalid/photos.zip is not an https URL. Download it"),
+        (
+            "http://example.invalid/photos.zip",
+            "http://example.invalid/photos.zip is not downloaded, because CNN_CLASSIFIER_OFFLINE=1",
+        ),
         ("photos.csv", "photos.csv, line 1: missing column label. Expected a header such as path,label,split."),
         ("notes.txt", "notes.txt is not a folder, a zip or tar archive, or a CSV file. Pass one of these."),
     ],

@@ -29,7 +29,7 @@ def config_dir(tmp_path: Path) -> Path:
     ("override", "key", "expected"),
     [
         ("run_dir=here", "run_dir", "here"),
-        ("run_dir=outputs/${hydra:runtime.choices.model}", "run_dir", "outputs/resnet"),
+        ("run_dir=outputs/${hydra:runtime.choices.model}", "run_dir", "outputs/auto"),
         ("run_dir=here", "callbacks.best.dirpath", "here/checkpoints"),
         ("hydra.run.dir=here", "run_dir", "here"),
         ("resume=auto", "resume", "auto"),
@@ -85,7 +85,7 @@ def test_train_with_user_group_unknown_key_is_one_line(config_dir: Path, capsys:
 
 def test_lr_find_config_dir_adds_groups(config_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lr-find", "--config-dir", str(config_dir), "model=nett"]) == 2
-    assert "model=nett does not exist; expected one of: baseline, cnn, net, pretrained" in capsys.readouterr().err
+    assert "model=nett does not exist; expected one of: auto, baseline, cnn, net, pretrained" in capsys.readouterr().err
 
 
 def test_load_config_unreadable_user_yaml_raises_config_error(config_dir: Path) -> None:
@@ -133,7 +133,8 @@ def test_overridden_target_drops_the_values_of_the_replaced_class(
 
 
 def test_given_value_that_an_overridden_target_does_not_accept_raises_config_error() -> None:
-    overrides = ["dataset=folder", "dataset.root=x", "optimizer._target_=torch.optim.SGD", "optimizer.adamw_lr=3"]
+    overrides = ["dataset=folder", "dataset.root=x", "model=resnet"]
+    overrides += ["optimizer._target_=torch.optim.SGD", "optimizer.adamw_lr=3"]
     with pytest.raises(ConfigError, match=r"optimizer \(torch.optim.SGD\) has no 'adamw_lr'"):
         load_config(overrides)
 

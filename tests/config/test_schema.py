@@ -9,7 +9,7 @@ from cnn_classifier.cli.main import main
 # Invalid overrides, and the text that the message must contain.
 OVERRIDES = [
     ("modle=cnn", "modle"),
-    ("model=cnnn", "model=cnnn does not exist; expected one of: baseline, cnn"),
+    ("model=cnnn", "model=cnnn does not exist; expected one of: auto, baseline, cnn"),
     ("optimizer=adm", "optimizer=adm"),
     ("scheduler=cosin", "scheduler=cosin"),
     ("trainer=gpus", "trainer=gpus"),
@@ -94,7 +94,8 @@ def empty_cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_invalid_override_is_one_line_with_exit_code_2(
     override: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["train", "dataset=folder", "dataset.root=photos", override]) == 2
+    model = [] if override.startswith("model") else ["model=resnet"]
+    assert main(["train", "dataset=folder", "dataset.root=photos", *model, override]) == 2
     stderr = capsys.readouterr().err
     assert message in stderr
     assert_one_line(stderr)

@@ -95,7 +95,7 @@ def test_commands_of_the_results_table_compose() -> None:
     rows = re.findall(r"^\| `python train\.py ([^`]+)`", table[0], re.MULTILINE)
     assert len(rows) >= 4
     for row in rows:
-        load_config(row.split(), run_dir="run")
+        load_config(row.replace("weights=PATH", "weights=imagenet").split(), run_dir="run")
 
 
 def test_tree_lists_the_folders_of_the_repository() -> None:

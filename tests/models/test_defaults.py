@@ -11,7 +11,7 @@ from cnn_classifier.config.instantiate import import_target
 from cnn_classifier.config.yaml_files import CONF_DIR
 from cnn_classifier.models import MODELS
 
-YAML_FILES = sorted((CONF_DIR / "model").glob("*.yaml"))
+YAML_FILES = sorted(path for path in (CONF_DIR / "model").glob("*.yaml") if path.stem != "auto")  # chooses a network
 DATA_ARGUMENTS = {"num_classes", "channels", "image_size"}  # provided by the dataset
 
 

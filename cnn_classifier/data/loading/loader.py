@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from cnn_classifier.data.loading.epochs import get_epoch_size
 from cnn_classifier.data.loading.image_store import ImageStore
 from cnn_classifier.data.parallel import batch_slices, training_slices
 from cnn_classifier.errors import ConfigError
@@ -176,16 +177,10 @@ def check_batch_limits(trainer: Trainer, **batches: int) -> None:
 
 
 def get_train_size(sizes: Sequence[int], trainer: Trainer) -> int:
-    """Return the side of the training images of the current epoch in pixels, for progressive resizing.
-
-    Each size takes an equal part of the epochs, the last ones first: short runs use mostly the largest.
+    """Return the side of the training images of the current epoch in pixels, see `get_epoch_size`.
 
     Args:
         sizes: The sides in pixels, in the order of their use.
         trainer: The `Trainer`, for the number of epochs and the current one.
     """
-    epochs = count_epochs(trainer)
-    if not epochs:
-        return int(sizes[-1])
-    remaining = max(epochs - 1 - trainer.current_epoch, 0)
-    return int(sizes[-1 - remaining * len(sizes) // epochs])
+    return get_epoch_size(sizes, trainer.current_epoch, count_epochs(trainer))

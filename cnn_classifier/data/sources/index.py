@@ -1,9 +1,12 @@
 """The result of scanning a data source: a `DatasetIndex` of `Sample`s."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from cnn_classifier.data.config import TABLE_SUFFIXES, as_list
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,9 @@ class DatasetIndex:
     class_names: list[str]
     ignored: Counter[str]
     notes: Sequence[str] = ()
+
+
+def is_table(dataset: Mapping[str, Any]) -> bool:
+    """Return whether a CSV file lists the images of a dataset, so that other images beside them do not matter."""
+    paths = [dataset.get("root"), *as_list(dataset.get("source"))]
+    return any(str(path).lower().endswith(TABLE_SUFFIXES) for path in paths)

@@ -1,11 +1,15 @@
 """The classes of a split: classes without training images are left out, and small or incomplete splits are noted."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 from cnn_classifier.data.sources.class_names import abbreviate, pluralize
+from cnn_classifier.data.sources.index import Sample
 from cnn_classifier.data.splits.split import Splits
 from cnn_classifier.errors import DataError
 
+MIN_TRAINING_IMAGES = 10  # fewer of a class rarely suffice to train on
 MIN_EVALUATION_IMAGES = 100  # a measured accuracy is within 10 percentage points
 EMPTY_SPLITS = {  # what is missing without images in a split
     "val": "No validation images: the last weights are kept, and probabilities and rejection are not calibrated.",
@@ -47,7 +51,21 @@ def leave_out_untrained_classes(splits: Splits, class_names: list[str]) -> tuple
     }
     if described := [f"{name} ({', '.join(absent)})" for name, absent in missing.items() if absent]:
         notes.append(f"Classes without images in a split: {abbreviate(described)}. They have no metrics there.")
-    return kept, [*notes, *describe_empty_splits(kept), *describe_small_splits(kept)]
+    notes += [*describe_rare_classes(kept["train"], class_names), *describe_empty_splits(kept)]
+    return kept, notes + describe_small_splits(kept)
+
+
+def describe_rare_classes(samples: Sequence[Sample], class_names: Sequence[str]) -> list[str]:
+    """Return a note that names the classes with fewer than `MIN_TRAINING_IMAGES` training images, rarest first."""
+    counts = Counter(sample.label for sample in samples)
+    rare = sorted((count, label) for label, count in counts.items() if count < MIN_TRAINING_IMAGES)
+    if not rare:
+        return []
+    names = abbreviate([f"{class_names[label]} ({count})" for count, label in rare])
+    return [
+        f"Classes with fewer than {MIN_TRAINING_IMAGES} training images: {names}. Expect many mistakes on them unless "
+        "the network is pretrained; add images."
+    ]
 
 
 def describe_empty_splits(splits: Splits) -> list[str]:

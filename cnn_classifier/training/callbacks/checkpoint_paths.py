@@ -1,12 +1,15 @@
-"""Adapt the paths in a checkpoint to the place and the operating system where a run is resumed."""
+"""The best checkpoint of a `Trainer`, and the paths in the state of its `ModelCheckpoint` when a run was moved."""
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from cnn_classifier.files import BEST_CHECKPOINT
 
 
 class CheckpointPaths(Callback):
@@ -63,3 +66,29 @@ def move_path(path: str, old_folder: str, folder: Path) -> str:
     if not path or not flavor(path).is_relative_to(flavor(old_folder)):
         return path
     return str(folder.joinpath(*flavor(path).relative_to(flavor(old_folder)).parts))
+
+
+def get_best_checkpoint(trainer: Trainer, run_dir: Path) -> Path:
+    """Return the checkpoint with the best monitored value; save the last weights if no callback monitors one."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor and callback.best_model_path:
+            return Path(callback.best_model_path)
+    path = run_dir / BEST_CHECKPOINT
+    trainer.save_checkpoint(path, weights_only=False)  # with the optimizer state, so that the run can be resumed
+    return path
+
+
+def keep_best(trainer: Trainer, path: Path, metrics: Mapping[str, float]) -> None:
+    """Make an existing checkpoint the best one so far, which only a better epoch replaces.
+
+    Args:
+        trainer: The `Trainer`, before `fit`.
+        path: The checkpoint.
+        metrics: Its metrics on the validation images.
+    """
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and str(callback.monitor) in metrics and callback.dirpath:
+            score, best_path = torch.tensor(metrics[str(callback.monitor)]), str(Path(callback.dirpath, path.name))
+            state = callback.state_dict() | {"best_model_score": score, "best_model_path": best_path}
+            state |= {"best_k_models": {best_path: score}, "kth_best_model_path": best_path, "kth_value": score}
+            callback.load_state_dict(state)

@@ -97,6 +97,8 @@ def test_classes_missing_in_a_split_are_noted_with_the_margin_of_small_splits(ma
     found = prepared(root, max_unreadable=0.5)
     assert found.summary["notes"] == [
         "Classes without images in a split: dogs (test), owls (val, test). They have no metrics there.",
+        "Classes with fewer than 10 training images: owls (1), cats (8), dogs (8). Expect many mistakes on them unless "
+        "the network is pretrained; add images.",
         "Few images to measure the accuracy on: val 2 images (\N{PLUS-MINUS SIGN}41 percentage points), "
         "test 3 images (\N{PLUS-MINUS SIGN}37 percentage points).",
     ]
