@@ -124,7 +124,7 @@ def plan_stages(probe: StageResult, patch_errors: float | None, budget: Budget |
         budget: The budget of the run. None if the user has set the number of epochs or steps; there is no trial then.
     """
     if budget is not None and budget.remaining() < MIN_SECONDS:
-        return [], f"{format_duration(max(budget.remaining(), 0))} of the budget are left"
+        return [], f"only {format_duration(max(budget.remaining(), 0))} of the budget remain"
     if probe.out_of_fold is None:
         return [FINE_TUNING], "the network has no features to which a layer can be fitted"
     errors = 1 - probe.out_of_fold

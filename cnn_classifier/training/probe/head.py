@@ -1,7 +1,7 @@
 """A linear head, fitted in closed form by ridge regression on class indicators, with out-of-fold predictions."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ PENALTIES = tuple(10 ** (exponent / 2) for exponent in range(-6, 5))
 DEFAULT_PENALTY, DEFAULT_SCALE = 1.0, 10.0  # if there are too few images to choose them
 SCALES = tuple(math.exp(exponent / 5) for exponent in range(27))  # 1 to 181
 MIN_STD = 1e-4  # of a feature, relative to the largest; limits the weight of features that are nearly constant
-MAX_SCORES = 1 << 22  # out-of-fold scores per penalty by which penalty and scale are chosen
+MAX_SCORES = 1 << 20  # of a fold and a penalty that are computed at once, and by which penalty and scale are chosen
 
 
 @dataclass(frozen=True)
@@ -56,21 +56,18 @@ def fit_head(features: Tensor, labels: Tensor, num_classes: int) -> LinearHead:
     mean, std = features.mean(dim=0), features.std(dim=0, correction=0)
     std = std.clamp(min=MIN_STD * max(float(std.max()), MIN_STD))
     scaled = (features - mean) / std
+    penalty, scale, loss, correct = DEFAULT_PENALTY, DEFAULT_SCALE, math.log(num_classes), torch.zeros(len(labels))
     with single_thread():
         folds = assign_folds(labels)
         held_out = [rows for rows in (folds == fold for fold in range(NUM_FOLDS)) if rows.any() and not rows.all()]
-        paths = [RidgePath(scaled[~rows], labels[~rows], num_classes) for rows in held_out]
-        path = RidgePath(scaled, labels, num_classes)
-    penalty, scale, loss, correct = DEFAULT_PENALTY, DEFAULT_SCALE, math.log(num_classes), torch.zeros(len(labels))
-    if paths:
-        tests = [(scaled[rows], labels[rows]) for rows in held_out]
-        losses = torch.stack([cross_entropies(paths, tests, penalty) for penalty in PENALTIES])
-        loss = float(losses.min())
-        row, column = divmod(int(losses.argmin()), len(SCALES))
-        penalty, scale = PENALTIES[row], SCALES[column]
-        for fold_path, rows in zip(paths, held_out, strict=True):
-            correct[rows] = (fold_path.scores(scaled[rows], penalty).argmax(dim=1) == labels[rows]).float()
-    weight, bias = path.coefficients(penalty)
+        if held_out:
+            losses, results = zip(*(evaluate_fold(scaled, labels, num_classes, rows) for rows in held_out), strict=True)
+            mean_losses = torch.stack(losses).sum(dim=0) / len(labels)
+            row, column = divmod(int(mean_losses.argmin()), len(SCALES))
+            penalty, scale, loss = PENALTIES[row], SCALES[column], float(mean_losses.min())
+            for rows, result in zip(held_out, results, strict=True):
+                correct[rows] = result[row].float()
+        weight, bias = RidgePath(scaled, labels, num_classes).coefficients(penalty)
     weight = weight.T / std * scale
     return LinearHead(weight.float(), (bias * scale - weight @ mean).float(), penalty, correct.bool(), loss)
 
@@ -95,19 +92,31 @@ def assign_folds(labels: Tensor) -> Tensor:
     return folds
 
 
-def cross_entropies(paths: Sequence["RidgePath"], tests: Sequence[tuple[Tensor, Tensor]], penalty: float) -> Tensor:
-    """Return the mean cross-entropy of held-out images for each of `SCALES`.
+def evaluate_fold(features: Tensor, labels: Tensor, num_classes: int, held_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit regressions to all images but those of a fold, and evaluate them on these.
 
     Args:
-        paths: The regressions without a fold, one for each fold.
-        tests: The features (N, D) and labels (N,) of each fold. Of many scores, an evenly spaced part is used.
-        penalty: The penalty per image.
+        features: The standardized features, float64 of shape (N, D).
+        labels: The class indices, shape (N,).
+        num_classes: The number of classes K.
+        held_out: The images of the fold, bool of shape (N,).
+
+    Returns:
+        The sum of the cross-entropies for each of `PENALTIES` and `SCALES`, estimated from a part of the images if
+        there are many scores, and for each penalty whether the predictions are right.
     """
-    num_scores = sum(len(labels) for _, labels in tests) * len(paths[0].frequencies)
-    step = -(-num_scores // MAX_SCORES)
-    scores = torch.cat([path.scores(rows[::step], penalty) for path, (rows, _) in zip(paths, tests, strict=True)])
-    labels = torch.cat([labels[::step] for _, labels in tests])
-    return torch.stack([functional.cross_entropy(scores.float() * scale, labels) for scale in SCALES])
+    path = RidgePath(features[~held_out], labels[~held_out], num_classes)
+    features, labels = features[held_out], labels[held_out]
+    step = math.ceil(len(labels) * num_classes / MAX_SCORES)
+    losses, results = [], []
+    for penalty in PENALTIES:
+        weight, bias = path.coefficients(penalty)
+        chunks = features.split(max(MAX_SCORES // num_classes, 1))
+        results.append(torch.cat([(rows @ weight + bias).argmax(dim=1) for rows in chunks]) == labels)
+        scores = (features[::step] @ weight + bias).float()
+        entropies = [functional.cross_entropy(scores * scale, labels[::step]) for scale in SCALES]
+        losses.append(torch.stack(entropies) * len(labels))
+    return torch.stack(losses), torch.stack(results)
 
 
 class RidgePath:
@@ -137,8 +146,3 @@ class RidgePath:
         """Return the weights (D, K) and the biases (K,)."""
         weight = self.vectors @ (self.projections / (self.values + penalty * self.num_images)[:, None])
         return weight, self.frequencies - self.mean @ weight
-
-    def scores(self, features: Tensor, penalty: float) -> Tensor:
-        """Return the scores (N, K) of other images, near 1 for their class and near 0 for others."""
-        weight, bias = self.coefficients(penalty)
-        return features @ weight + bias
