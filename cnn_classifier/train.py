@@ -164,8 +164,8 @@ class Stages:
         if get_rank() == 0:
             save_module(module, self.run.path / BEST_CHECKPOINT)
             print(self.results[0], f"predict with this model: {display_path(self.run.path)}", sep="\n", flush=True)
-        budget = self.budget if has_budget(self.initial) else None
-        self.decide(lambda: plan_stages(self.results[0], measure_patch_errors(datamodule), budget))
+        limits = (self.budget if has_budget(self.initial) else None, self.initial["model"]["stages"])
+        self.decide(lambda: plan_stages(self.results[0], measure_patch_errors(datamodule), *limits))
         return trainer
 
     def decide(self, plan: Callable[[], tuple[Sequence[str], str]]) -> None:

@@ -22,6 +22,7 @@ from cnn_classifier.training.devices import has_fast_bfloat16, resolve_device
 
 PROBE, FINE_TUNING, SCRATCH, TRIAL = "probe", "fine-tuning", "training from scratch", "trial from scratch"
 MODEL_OPTIONS = {PROBE: "pretrained", FINE_TUNING: "pretrained", SCRATCH: "resnet", TRIAL: "resnet"}
+STAGE_OPTIONS = {"fine-tuning": [FINE_TUNING], "scratch": [SCRATCH, TRIAL]}  # the values of `model.stages`
 OPTIMIZER_OPTIONS = {"pretrained": "adamw", "resnet": "muon"}
 # The groups that a stage resolves for itself.
 GROUPS = ("augment", "callbacks", "compute", "dataset", "logger", "loss", "model", "optimizer", "trainer")
@@ -67,9 +68,11 @@ def choose_backbone(config: Config) -> str:
         The line that is printed.
 
     Raises:
-        ConfigError: If the user named a backbone or weights that are not available.
+        ConfigError: If the user named a backbone or weights that are not available, or an unknown stage.
     """
-    backbone, weights = config.model.backbone, config.model.weights
+    backbone, weights, stages = config.model.backbone, config.model.weights, config.model.stages
+    if stages != AUTO and not set(stages) <= set(STAGE_OPTIONS):
+        raise ConfigError(f"model.stages={stages}: expected auto or a list of {' and '.join(STAGE_OPTIONS)}")
     if backbone == AUTO and weights not in (AUTO, IMAGENET):
         raise ConfigError(f"model.weights={weights} requires the name of its network, such as model.backbone=resnet18")
     try:
@@ -114,7 +117,9 @@ def measure_patch_errors(datamodule: ImageFolderDataModule) -> float | None:
     return 1 - float(probe.right.mean()) if probe.is_informative else None
 
 
-def plan_stages(probe: StageResult, patch_errors: float | None, budget: Budget | None) -> tuple[list[str], str]:
+def plan_stages(
+    probe: StageResult, patch_errors: float | None, budget: Budget | None, options: str | Sequence[str] = AUTO
+) -> tuple[list[str], str]:
     """Return the stages that follow the probe, and the reason.
 
     Args:
@@ -122,7 +127,10 @@ def plan_stages(probe: StageResult, patch_errors: float | None, budget: Budget |
         patch_errors: The fraction of errors of a quick classifier of patches, which is not pretrained; None if it is
             not better than chance.
         budget: The budget of the run. None if the user has set the number of epochs or steps; there is no trial then.
+        options: The stages that the user allows, `auto` for all.
     """
+    if options != AUTO and len(options) < len(STAGE_OPTIONS):
+        return [STAGE_OPTIONS[option][0] for option in options], f"model.stages={list(options)}"
     if budget is not None and budget.remaining() < MIN_SECONDS:
         return [], f"only {format_duration(max(budget.remaining(), 0))} of the budget remain"
     if probe.out_of_fold is None:

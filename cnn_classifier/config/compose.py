@@ -178,8 +178,8 @@ def name_key(name: str, value: Any) -> str:
 def check_auto_options(values: Mapping[str, Any]) -> None:
     """Raise ConfigError for an added key of `model=auto` or `optimizer=auto`."""
     for group in ("model", "optimizer"):
-        node = values[group]
-        if node["_target_"] == AUTO and (unknown := node.keys() - load_option(group, AUTO).keys()):
+        node = values.get(group) or {}
+        if node.get("_target_") == AUTO and (unknown := node.keys() - load_option(group, AUTO).keys()):
             raise ConfigError(f"{group}=auto has no {min(unknown)!r}; select an option of {group} that has it")
 
 

@@ -23,7 +23,7 @@ from cnn_classifier.files import (
     ensure_writable_dir,
 )
 from cnn_classifier.sweep.job import train_once
-from cnn_classifier.sweep.pooling import FOLD_DIR, pool_folds
+from cnn_classifier.sweep.pooling import FOLD_DIR, SHARED_KEYS, pool_folds, share_values
 from cnn_classifier.training.distributed import get_world_size
 from cnn_classifier.training.status import DONE, LOCK_FILE, Status, check_new_run_dir, read_status, run_lock
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from cnn_classifier.train import TrainResult
 
 REPORT_FRACTION, REPORT_SECONDS = 0.03, 5.0  # of the budget, for the pooled predictions and the report
-# The preprocessing of the first fold, which all folds use, because networks are averaged only if they get the same
-# pixels. It is measured on the training images of that fold; a few numbers tell nothing about a held-out image.
-SHARED_KEYS = ("image_size", "mean", "std", "value_range")
 
 
 def train_folds(
@@ -165,20 +162,6 @@ def train_fold(
     kept = [override for override in overrides if override.partition("=")[0].lstrip("+") not in values]
     added = [f"{key}={str(value).replace(' ', '')}" for key, value in values.items()]
     train_once(fold_config, index, [*kept, *added], start_time).write()
-
-
-def share_values(config: Config, fold_dir: Path) -> None:
-    """Use the resolved values and the preprocessing of the first fold for all folds, except for the number of epochs.
-
-    Each fold resolves the number of epochs that fit into its part of the budget and, with `model=auto`, its network.
-    """
-    from cnn_classifier.training.checkpoints import read_checkpoint
-
-    shared = {"trainer.max_epochs": config.trainer.max_epochs}
-    if config.model._target_ != AUTO:
-        inherit_resolved_values(config, fold_dir / CONFIG_FILE)
-    preprocess = read_checkpoint(fold_dir)["hyper_parameters"]["preprocess"]
-    set_values(config, shared | {f"dataset.{key}": preprocess[key] for key in SHARED_KEYS if preprocess.get(key)})
 
 
 def train(

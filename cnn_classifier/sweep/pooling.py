@@ -7,10 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn_classifier.config.compose import Config
-from cnn_classifier.config.saved import load_saved_config
+from cnn_classifier.config.compose import Config, set_values
+from cnn_classifier.config.saved import inherit_resolved_values, load_saved_config
+from cnn_classifier.data import AUTO
 from cnn_classifier.data.sources.index import DatasetIndex, Sample
 from cnn_classifier.files import BEST_CHECKPOINT, CONFIG_FILE, ENVIRONMENT_FILE, SPLIT_FILE, write_json
+from cnn_classifier.models.validation import PRETRAINED_TARGET
 from cnn_classifier.training.status import read_status
 
 if TYPE_CHECKING:
@@ -20,6 +22,25 @@ if TYPE_CHECKING:
 
 FOLD_DIR = "fold_{}"
 OUT_OF_FOLD_CSV = "out_of_fold.csv"
+# The preprocessing of the first fold, which all folds use, because networks are averaged only if they get the same
+# pixels. It is measured on the training images of that fold; a few numbers tell nothing about a held-out image.
+SHARED_KEYS = ("image_size", "mean", "std", "value_range")
+
+
+def share_values(config: Config, fold_dir: Path) -> None:
+    """Use the resolved values and the preprocessing of the first fold for all folds, except for the number of epochs.
+
+    With `model=auto`, the other folds train the kind of network that is the best one of the first fold.
+    """
+    from cnn_classifier.training.checkpoints import read_checkpoint
+
+    hparams, values = read_checkpoint(fold_dir)["hyper_parameters"], {"trainer.max_epochs": config.trainer.max_epochs}
+    if config.model._target_ == AUTO:
+        values["model.stages"] = ["fine-tuning" if hparams["model"]["_target_"] == PRETRAINED_TARGET else "scratch"]
+    else:
+        inherit_resolved_values(config, fold_dir / CONFIG_FILE)
+    preprocess = hparams["preprocess"]
+    set_values(config, values | {f"dataset.{key}": preprocess[key] for key in SHARED_KEYS if preprocess.get(key)})
 
 
 def pool_folds(config: Config, index: DatasetIndex, overrides: Sequence[str], start_time: float) -> "TrainResult":

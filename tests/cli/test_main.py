@@ -90,7 +90,10 @@ def empty_cwd(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
             "callbacks.best.monitor=val/acc",
             "callbacks.best.monitor=val/acc is not logged; did you mean 'val/accuracy'?",
         ),
-        ("scheduler.monitor=val/los", "scheduler.monitor is not in the configuration"),
+        (
+            "scheduler.monitor=val/los",
+            "scheduler.monitor requires scheduler=plateau, which this command does not select",
+        ),
     ],
 )
 def test_invalid_override_is_one_line_with_exit_code_2(

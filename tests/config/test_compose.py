@@ -29,7 +29,7 @@ def config_dir(tmp_path: Path) -> Path:
     ("override", "key", "expected"),
     [
         ("run_dir=here", "run_dir", "here"),
-        ("run_dir=outputs/${hydra:runtime.choices.model}", "run_dir", "outputs/auto"),
+        ("run_dir=outputs/${hydra:runtime.choices.model}", "run_dir", "outputs/resnet"),
         ("run_dir=here", "callbacks.best.dirpath", "here/checkpoints"),
         ("hydra.run.dir=here", "run_dir", "here"),
         ("resume=auto", "resume", "auto"),
