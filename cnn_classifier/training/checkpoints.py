@@ -190,8 +190,7 @@ class ChecksummedCheckpointIO(CheckpointIO):
 def save_module(module: LightningModule, path: Path) -> None:
     """Save hyperparameters and weights, without the state of a training, as a checkpoint that all consumers load."""
     checkpoint: dict[str, Any] = {
-        "epoch": 0,
-        "global_step": 0,
+        **{"epoch": 0, "global_step": 0},
         "pytorch-lightning_version": lightning.__version__,
         "hyper_parameters": dict(module.hparams),
         "state_dict": module.state_dict(),
