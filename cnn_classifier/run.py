@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from cnn_classifier.inference.evaluate import evaluate_images, explain_predictio
 from cnn_classifier.inference.predictor import Predictor
 from cnn_classifier.report.metrics.calibration import few_images_warnings
 from cnn_classifier.report.metrics.evaluation import Evaluation
-from cnn_classifier.report.stages import StageResult, complete_stage, load_stages, pick_best, save_stages
+from cnn_classifier.report.stages import StageResult, complete_stages, load_stages, save_stages
 from cnn_classifier.report.write import name_in_run, pick_shown, write_report, write_samples
 from cnn_classifier.training.build import check_lightning
 from cnn_classifier.training.callbacks.budget_guard import BudgetGuard
@@ -39,7 +39,7 @@ from cnn_classifier.training.callbacks.epoch_logger import EpochLogger
 from cnn_classifier.training.callbacks.nan_guard import NaNGuard
 from cnn_classifier.training.callbacks.status import StatusWriter
 from cnn_classifier.training.checkpoints import estimate_checkpoint_bytes
-from cnn_classifier.training.devices import tune_malloc
+from cnn_classifier.training.devices import release_memory, tune_malloc
 from cnn_classifier.training.distributed import get_rank
 from cnn_classifier.training.environment import collect_environment, ignore_known_warnings
 from cnn_classifier.training.loggers import log_test_metrics
@@ -114,9 +114,9 @@ class Run:
         save_config(self.config, self.path / CONFIG_FILE)
         write_json(self.path / ENVIRONMENT_FILE, collect_environment(self.overrides))
         write_split(self.path / SPLIT_FILE, datamodule.splits, datamodule.index, datamodule.prepared.digests)
-        split_sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
-        print(f"{self.config.dataset.name}: {split_sizes} images in {datamodule.num_classes} classes")
         resuming = [] if ckpt_path is None else [f"resuming from {ckpt_path}"]
+        sizes = " · ".join(f"{split} {len(samples)}" for split, samples in datamodule.splits.items())
+        print(f"{self.config.dataset.name}: {sizes} images in {datamodule.num_classes} classes")
         few_images = few_images_warnings(len(datamodule.splits["val"]))
         print(*training_warnings(datamodule.prepared.summary), *few_images, *resuming, *reasons, sep="\n")
 
@@ -132,9 +132,7 @@ class Run:
         stages = load_stages(self.path)
         if stages and not stages[-1].seconds:
             num_images, seconds = len(datamodule.splits["val"]), time.time() - self.fit_start_time
-            stages[-1] = complete_stage(stages[-1], self.epoch_logger.history, num_images, seconds, self.monitor)
-            decision = f"the best model is that of {pick_best(stages, self.monitor).name}"
-            stages[-1] = replace(stages[-1], decision=decision)
+            stages = complete_stages(stages, self.epoch_logger.history, num_images, seconds, self.monitor)
             print(stages[-1], stages[-1].decision, sep="\n", flush=True)
             save_stages(self.path, stages)
         return stages
@@ -153,6 +151,7 @@ class Run:
         best_path = best_path or get_best_checkpoint(trainer, self.path)
         if get_rank() > 0:
             return TrainResult(best_path, {}, self.path)
+        release_memory()  # that of training steps
         stages = self.complete_stage(datamodule)
         trusted = [self.config.model._target_]
         load = partial(Predictor.load, best_path, device=str(trainer.strategy.root_device), trusted=trusted)
@@ -163,9 +162,9 @@ class Run:
         log_test_metrics(trainer.loggers, evaluations["test"].scores(), trainer.global_step)
         if self.config.test_time_flip:
             evaluations["test_flip"] = evaluate_images(load(), store, splits["test"], flip=True)
-        info = collect_environment(self.overrides)
-        info |= {"epochs": self.epoch_logger.history, "checkpoint": name_in_run(best_path, self.path)}
+        info = collect_environment(self.overrides) | {"checkpoint": name_in_run(best_path, self.path)}
         info |= {"stages": [stage.to_dict() for stage in stages]} if stages else {}
+        info["epochs"] = self.epoch_logger.history
         info["timing"] = {
             "prepare_seconds": self.fit_start_time - self.start_time,
             "fit_seconds": fit_end_time - self.fit_start_time,

@@ -11,6 +11,7 @@ from cnn_classifier.auto.initial_weights import init_weights
 from cnn_classifier.auto.resolve import resolve_auto, resolve_config, resolve_flips, resolve_on_rank_zero
 from cnn_classifier.auto.stages import (
     FINE_TUNING,
+    MIN_EPOCHS,
     PROBE,
     TRIAL,
     TRIAL_FRACTION,
@@ -38,8 +39,6 @@ from cnn_classifier.training.loggers import build_loggers
 from cnn_classifier.training.module import ImageClassifier
 from cnn_classifier.training.probe import fit_probe
 from cnn_classifier.training.resume import check_same_images
-
-__all__ = ["TrainResult", "train"]
 
 
 def train(
@@ -178,10 +177,10 @@ class Stages:
             save_stages(self.run.path, self.results)
 
     def skip(self, plan: BudgetPlan | None) -> bool:
-        """Decide anew if less than one epoch of the current stage fits into its budget."""
-        if is_short := broadcast_from_rank_zero(lambda: plan is not None and plan.fit_epochs() < 1):
+        """Decide anew if less than `MIN_EPOCHS` of the current stage fit into its budget."""
+        if is_short := broadcast_from_rank_zero(lambda: plan is not None and plan.fit_epochs() < MIN_EPOCHS):
             planned = [FINE_TUNING] * (self.stage == TRIAL)
-            self.decide(lambda: (planned, f"there is no time for an epoch of {self.stage}"))
+            self.decide(lambda: (planned, f"there is not enough time for {self.stage}"))
         return is_short
 
     def open(self, reasons: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from cnn_classifier.auto.dataset_stats import estimate_batches
-from cnn_classifier.auto.memory import build_trial, fit_batch_size
+from cnn_classifier.auto.memory import build_trial
 from cnn_classifier.auto.step_timer import MIN_TIMING_SECONDS, PRECISIONS, StepTimer
 from cnn_classifier.auto.timings import Execution, Timing, load_timings, save_timings, timing_key
 from cnn_classifier.config.instantiate import instantiate_all
@@ -162,7 +162,7 @@ def tune_execution(
     optimizer = values["optimizer"] | {"lr": 1e-6}  # `lr` may still be `auto`
     trial = build_trial(values, num_classes)
     # The images that fit in float32 fit in every precision.
-    trial_size = fit_batch_size(batch_size, trial.bytes_per_image("32-true"), trial.device)
+    trial_size = trial.fit_batch_size(batch_size, "32-true")
     timer = StepTimer(
         trial.network,
         trial.device,

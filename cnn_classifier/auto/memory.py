@@ -118,19 +118,22 @@ def read_number(path: Path, pattern: str) -> int | None:
     return None
 
 
-def fit_batch_size(batch_size: int, bytes_per_image: float, device: torch.device) -> int:
+def fit_batch_size(
+    batch_size: int, bytes_per_image: float, device: torch.device, small_size: int = SMALL_BATCH_SIZE
+) -> int:
     """Return the number of images whose training step fits into the memory: the batch size, halved if necessary.
 
     Args:
         batch_size: The batch size.
         bytes_per_image: The memory that a training step takes for an image, in bytes.
         device: The device of the training.
+        small_size: The batch size that is preferred to a lower use of memory, but not to an excessive one.
     """
     limit = AVAILABLE_FRACTION * available_bytes(device)
     wanted_limit = limit
     if device.type == "cpu":
         limit, wanted_limit = min(limit, MAX_CPU_STEP_BYTES), min(limit, CPU_STEP_BYTES)
-    while batch_size * bytes_per_image > wanted_limit and batch_size >= 2 * SMALL_BATCH_SIZE:
+    while batch_size * bytes_per_image > wanted_limit and batch_size >= 2 * small_size:
         batch_size = -(-batch_size // 2)
     while batch_size * bytes_per_image > limit and batch_size >= 2 * MIN_BATCH_SIZE:
         batch_size = -(-batch_size // 2)
@@ -144,6 +147,12 @@ class Trial:
     network: nn.Module
     device: torch.device
     image_shape: tuple[int, int, int]
+
+    def fit_batch_size(self, batch_size: int, precision: str) -> int:
+        """Return the number of images whose training step fits into the memory, see `fit_batch_size`."""
+        is_small = getattr(self.network, "freeze_norm", False)  # there are no statistics of batches
+        small_size = MIN_BATCH_SIZE if is_small else SMALL_BATCH_SIZE
+        return fit_batch_size(batch_size, self.bytes_per_image(precision), self.device, small_size)
 
     def bytes_per_image(self, precision: str) -> float:
         """Return the memory that a training step takes for an image, see `measure_bytes_per_image`."""
@@ -176,12 +185,12 @@ def split_batches(values: Mapping[str, Any], num_classes: int, precision: str) -
         The values that replace those of the configuration; empty if the batch fits.
     """
     trial, batch_size = build_trial(values, num_classes), values["dataset"]["batch_size"]
-    bytes_per_image = trial.bytes_per_image(precision)
-    part_size = fit_batch_size(batch_size, bytes_per_image, trial.device)
+    part_size = trial.fit_batch_size(batch_size, precision)
     if part_size == batch_size:
         return []
     num_parts = round(batch_size / part_size)
-    reason = f"{batch_size} images of {trial.image_shape[1]} px would take {batch_size * bytes_per_image / 1e9:.1f} GB"
+    gigabytes = batch_size * trial.bytes_per_image(precision) / 1e9
+    reason = f"{batch_size} images of {trial.image_shape[1]} px would take {gigabytes:.1f} GB"
     accumulated = values["trainer"]["accumulate_grad_batches"] * num_parts
     return [
         ResolvedValue("dataset.batch_size", part_size, reason),

@@ -98,9 +98,12 @@ def time_presets(
     budget: Budget,
 ) -> Iterator[PresetTiming]:
     """Time the presets in order of preference, each when it is requested."""
-    flip = bool(recipe.get("test_time_flip"))
+    flip, timed = bool(recipe.get("test_time_flip")), list[Mapping[str, Any]]()
     for preset in get_presets(recipe.get("model")):
         candidate = recipe.apply(choose_image_sizes(recipe, stats.median_size, preset))
+        if candidate.values in timed:  # the values of the user leave no choice
+            continue
+        timed.append(candidate.values)
         image_size = candidate.get("dataset.image_size")
         candidate = candidate.apply(choose_regularization(image_size, LONG_RUN_EPOCHS))
         effective_steps = steps_per_epoch * relative_cost(candidate.get("dataset.train_sizes")) * preset.epoch_overhead
@@ -173,7 +176,8 @@ def choose_learning_rate(recipe: Recipe) -> float:
     if recipe.get("optimizer._target_") == MUON_TARGET:
         base_lr = 0.02 if is_pretrained(recipe.get("model")) else 0.1
     elif is_pretrained(recipe.get("model")):
-        base_lr = 3e-3 if recipe.get("model.freeze") == 1 else 5e-4
+        is_fitted = recipe.get("model.freeze_norm")  # in stages: larger steps would undo the fit of the head
+        base_lr = 3e-3 if recipe.get("model.freeze") == 1 else 1e-4 if is_fitted else 5e-4
     else:
         base_lr = 2e-3 if recipe.get("model._target_") == RESNET_TARGET else 1e-3
     return round(base_lr * math.sqrt(recipe.step_size / 64), 6)

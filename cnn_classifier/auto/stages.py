@@ -27,7 +27,7 @@ OPTIMIZER_OPTIONS = {"pretrained": "adamw", "resnet": "muon"}
 # The groups that a stage resolves for itself.
 GROUPS = ("augment", "callbacks", "compute", "dataset", "logger", "loss", "model", "optimizer", "trainer")
 
-MIN_SECONDS = 20.0  # a shorter stage cannot improve the result
+MIN_SECONDS, MIN_EPOCHS = 20.0, 0.5  # a shorter stage cannot improve the result
 TRIAL_FRACTION = 0.25  # of the remaining time
 # The probe and a quick classifier of patches, which is not pretrained, are compared by their errors. Where the patches
 # do better, as on digits, a network from scratch is the better model; where the probe has a third of their errors, as
@@ -49,6 +49,7 @@ def start_stage(config: Config, initial: Mapping[str, Any], stage: str, image_si
     model = load_option("model", option)
     if option == "pretrained":
         model |= {"backbone": initial["model"]["backbone"], "weights": initial["model"]["weights"], "freeze": 0.0}
+        model["freeze_norm"] = True  # the fitted head expects the features of the probe
         if image_size is not None:
             values["dataset"] |= {"image_size": image_size, "train_sizes": None}
     values["model"] = model

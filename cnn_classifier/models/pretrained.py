@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cnn_classifier.errors import ConfigError
 from cnn_classifier.models.backbones import create_backbone, find_heads
@@ -33,6 +34,7 @@ class Pretrained(nn.Module):
             0.25, or 1 for small budgets.
         unfreeze: The fraction of the run, after `freeze`, during which the blocks are unfrozen one by one, from the
             last to the first.
+        freeze_norm: Whether batch norms keep their pretrained statistics, which is more accurate for small batches.
         layer_decay: The factor of the learning rate from one block to the block before it.
         dropout: The dropout probability of features before the head.
 
@@ -52,6 +54,7 @@ class Pretrained(nn.Module):
         weights: str | None = "imagenet",
         freeze: float = 0.0,
         unfreeze: float = 0.0,
+        freeze_norm: bool = False,
         layer_decay: float = 0.8,
         dropout: float = 0.2,
     ) -> None:
@@ -62,6 +65,7 @@ class Pretrained(nn.Module):
         check_probability("dropout", dropout)
         self.backbone_name, self.weights = backbone, weights
         self.freeze, self.unfreeze, self.layer_decay = freeze, unfreeze, layer_decay
+        self.freeze_norm = freeze_norm
         self.image_size = image_size
         self.backbone = create_backbone(backbone, num_classes=num_classes, image_size=image_size)
         self.head_names = find_heads(self.backbone)
@@ -139,6 +143,9 @@ class Pretrained(nn.Module):
         blocks = self.blocks()
         for block in blocks[: len(blocks) - self.num_trainable]:
             block.eval()
+        for module in self.modules():
+            if self.freeze_norm and isinstance(module, _BatchNorm):
+                module.eval()
         return self
 
 

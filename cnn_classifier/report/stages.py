@@ -64,21 +64,27 @@ def load_stages(run_dir: Path) -> list[StageResult]:
     return [StageResult(**item) for item in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
 
-def complete_stage(
-    stage: StageResult, epochs: Sequence[Mapping[str, float]], num_images: int, seconds: float, monitor: tuple[str, str]
-) -> StageResult:
-    """Return the result of a training, with the metrics of its best epoch.
+def complete_stages(
+    stages: Sequence[StageResult],
+    epochs: Sequence[Mapping[str, float]],
+    num_images: int,
+    seconds: float,
+    monitor: tuple[str, str],
+) -> list[StageResult]:
+    """Return the results of all stages, the last one with the metrics of its best epoch.
 
     Args:
-        stage: The running stage.
-        epochs: The metrics of each epoch.
+        stages: The results, of which the last is that of a running stage.
+        epochs: The metrics of each epoch of this stage.
         num_images: The number of validation images.
         seconds: The duration of the stage.
         monitor: The metric that determines the best epoch, and its mode.
     """
-    results = [replace(stage, metrics={k: v for k, v in row.items() if k.startswith("val/")}) for row in epochs]
-    best = pick_best(results, monitor) if results else stage
-    return replace(best, num_images=num_images, seconds=seconds)
+    results = [replace(stages[-1], metrics={k: v for k, v in row.items() if k.startswith("val/")}) for row in epochs]
+    last = pick_best(results, monitor) if results else stages[-1]
+    best = pick_best([*stages[:-1], last], monitor)
+    decision = f"the best model is that of {best.name}"
+    return [*stages[:-1], replace(last, num_images=num_images, seconds=seconds, decision=decision)]
 
 
 def pick_best(results: Sequence[StageResult], monitor: tuple[str, str]) -> StageResult:

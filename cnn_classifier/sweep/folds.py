@@ -28,7 +28,7 @@ from cnn_classifier.training.distributed import get_world_size
 from cnn_classifier.training.status import DONE, LOCK_FILE, Status, check_new_run_dir, read_status, run_lock
 
 if TYPE_CHECKING:
-    from cnn_classifier.train import TrainResult
+    from cnn_classifier.run import TrainResult
 
 REPORT_FRACTION, REPORT_SECONDS = 0.03, 5.0  # of the budget, for the pooled predictions and the report
 

@@ -36,7 +36,7 @@ from cnn_classifier.training.status import (
 )
 
 if TYPE_CHECKING:
-    from cnn_classifier.train import TrainResult
+    from cnn_classifier.run import TrainResult
 
 
 def run_job(

@@ -18,7 +18,7 @@ from cnn_classifier.training.status import read_status
 if TYPE_CHECKING:
     from cnn_classifier.data.datamodule import ImageFolderDataModule
     from cnn_classifier.inference.ensemble import OutOfFold
-    from cnn_classifier.train import TrainResult
+    from cnn_classifier.run import TrainResult
 
 FOLD_DIR = "fold_{}"
 OUT_OF_FOLD_CSV = "out_of_fold.csv"
@@ -54,7 +54,7 @@ def pool_folds(config: Config, index: DatasetIndex, overrides: Sequence[str], st
     """
     from cnn_classifier.data.splits.split_csv import read_split, write_split
     from cnn_classifier.inference.ensemble import predict_out_of_fold, save_ensemble
-    from cnn_classifier.train import TrainResult
+    from cnn_classifier.run import TrainResult
     from cnn_classifier.training.build import build_datamodule
     from cnn_classifier.training.environment import collect_environment
 

@@ -189,12 +189,9 @@ class ChecksummedCheckpointIO(CheckpointIO):
 
 def save_module(module: LightningModule, path: Path) -> None:
     """Save hyperparameters and weights, without the state of a training, as a checkpoint that all consumers load."""
-    checkpoint: dict[str, Any] = {
-        **{"epoch": 0, "global_step": 0},
-        "pytorch-lightning_version": lightning.__version__,
-        "hyper_parameters": dict(module.hparams),
-        "state_dict": module.state_dict(),
-    }
+    content = {"hyper_parameters": dict(module.hparams), "state_dict": module.state_dict()}
+    lightning_keys = {"epoch": 0, "global_step": 0, "pytorch-lightning_version": lightning.__version__}
+    checkpoint: dict[str, Any] = content | lightning_keys
     module.on_save_checkpoint(checkpoint)
     ensure_writable_dir(path.parent)
     ChecksummedCheckpointIO().save_checkpoint(checkpoint, path)
