@@ -9,7 +9,7 @@ from helpers.folders import MakeFolder
 from torch import nn
 
 from cnn_classifier.auto import memory
-from cnn_classifier.auto.memory import available_bytes, fit_batch_size, measure_bytes_per_image
+from cnn_classifier.auto.memory import Trial, available_bytes, fit_batch_size, measure_bytes_per_image
 from cnn_classifier.auto.resolve import resolve_auto
 from cnn_classifier.auto.step_timer import StepTimer
 from cnn_classifier.config.compose import load_config
@@ -80,6 +80,16 @@ def test_batch_is_halved_until_it_fits_but_small_batches_are_avoided(
     system: Path, batch_size: int, megabytes: int, expected: int
 ) -> None:
     assert fit_batch_size(batch_size, megabytes * 1e6, CPU) == expected
+
+
+def test_batches_of_a_network_without_batch_statistics_are_small(system: Path) -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 256, 1), *(nn.Sigmoid() for _ in range(20)), nn.Flatten(), nn.Linear(256 * 64 * 64, 2)
+    )
+    trial = Trial(network, CPU, (3, 64, 64))
+    assert trial.fit_batch_size(64, "32-true") == 16
+    network.freeze_norm = True  # type: ignore[assignment]
+    assert trial.fit_batch_size(64, "32-true") == 8
 
 
 def test_step_takes_at_most_half_of_the_available_memory(system: Path) -> None:

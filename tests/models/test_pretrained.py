@@ -110,6 +110,15 @@ def test_statistics_of_frozen_batch_norms_do_not_change() -> None:
     assert torch.equal(network.backbone.bn1.running_mean, before)
 
 
+def test_frozen_statistics_of_trainable_batch_norms_do_not_change() -> None:
+    network = make_network(freeze_norm=True)
+    before = network.backbone.bn1.running_mean.clone()
+    network.train()(torch.rand(4, 3, 64, 64)).sum().backward()
+    assert torch.equal(network.backbone.bn1.running_mean, before)
+    assert network.backbone.bn1.weight.grad is not None
+    assert network.backbone.fc[0].training  # the dropout
+
+
 def test_layer_decay_reduces_the_learning_rate_of_early_blocks() -> None:
     network = make_network(layer_decay=0.5)
     optimizer = build_optimizer({"_target_": "torch.optim.AdamW", "lr": 1.0, "weight_decay": 0.1}, network)
