@@ -7,6 +7,7 @@ from typing import Any
 from cnn_classifier.auto.budget import Budget, format_duration
 from cnn_classifier.auto.dataset_stats import median_image_size
 from cnn_classifier.auto.flips import load_sample
+from cnn_classifier.auto.initial_weights import read_previous
 from cnn_classifier.auto.presets import PRETRAINED_PRESETS, choose_test_size
 from cnn_classifier.auto.resolved import Recipe
 from cnn_classifier.config.compose import Config, set_values, to_container
@@ -16,6 +17,7 @@ from cnn_classifier.data.checks.label_changes import LabelProbe
 from cnn_classifier.data.datamodule import ImageFolderDataModule
 from cnn_classifier.data.sources.index import DatasetIndex
 from cnn_classifier.errors import ConfigError, install_command
+from cnn_classifier.models import MODELS
 from cnn_classifier.models.weights import IMAGENET, WeightsUnavailableError, find_recommended, require_weights
 from cnn_classifier.report.stages import StageResult
 from cnn_classifier.training.devices import has_fast_bfloat16, resolve_device
@@ -52,14 +54,35 @@ def start_stage(config: Config, initial: Mapping[str, Any], stage: str, image_si
         model["freeze_norm"] = True  # the fitted head expects the features of the probe
         if image_size is not None:
             values["dataset"] |= {"image_size": image_size, "train_sizes": None}
-    values["model"] = model
-    if values["optimizer"]["_target_"] == AUTO:
-        given = {key: value for key, value in values["optimizer"].items() if value != AUTO}
-        values["optimizer"] = load_option("optimizer", OPTIMIZER_OPTIONS[option]) | given
+    set_network(values, option, model)
     if stage in (PROBE, TRIAL):  # the run continues from its last stage only
         values["logger"] = {}
         values["callbacks"]["last"] = None
     set_values(config, values)
+
+
+def set_network(values: dict[str, Any], option: str, model: dict[str, Any]) -> None:
+    """Replace `model=auto` by a network, which an option of `model` names, and `optimizer=auto` by its optimizer."""
+    values["model"] = model
+    if values["optimizer"]["_target_"] == AUTO:
+        given = {key: value for key, value in values["optimizer"].items() if value != AUTO}
+        values["optimizer"] = load_option("optimizer", OPTIMIZER_OPTIONS.get(option, "adamw")) | given
+
+
+def follow_run(config: Config, checkpoint: Mapping[str, Any]) -> str:
+    """Set the network to that of an earlier run, from whose weights the training starts; return the printed line.
+
+    Raises:
+        ConfigError: If it is not a network of `conf/model`.
+    """
+    weights, model = config.model.weights, dict(checkpoint["hyper_parameters"]["model"])
+    option = next((name for name, target in MODELS.items() if target == model["_target_"]), None)
+    if option is None:
+        raise ConfigError(f"model.weights={weights} is a {model['_target_']}: expected one of {', '.join(MODELS)}")
+    values = {group: to_container(config[group]) for group in ("model", "optimizer")}
+    set_network(values, option, model | {"weights": weights})
+    set_values(config, values)
+    return f"model={option} (as in {weights})"
 
 
 def choose_backbone(config: Config) -> str:
@@ -74,6 +97,8 @@ def choose_backbone(config: Config) -> str:
     backbone, weights, stages = config.model.backbone, config.model.weights, config.model.stages
     if stages != AUTO and not set(stages) <= set(STAGE_OPTIONS):
         raise ConfigError(f"model.stages={stages}: expected auto or a list of {' and '.join(STAGE_OPTIONS)}")
+    if checkpoint := read_previous(to_container(config.model)):
+        return follow_run(config, checkpoint)
     if backbone == AUTO and weights not in (AUTO, IMAGENET):
         raise ConfigError(f"model.weights={weights} requires the name of its network, such as model.backbone=resnet18")
     try:

@@ -49,6 +49,7 @@ EXAMPLE_VALUES: dict[str, Any] = {
     "loss.label_smoothing": 0.1,
     "model.dropout": 0.3,
     "model.freeze": 0.3,
+    "model.stages": ["fine-tuning"],
     "model.stem_stride": 2,
     "model.widths": [48, 96, 192, 384],
     "optimizer.lr": 1e-3,
