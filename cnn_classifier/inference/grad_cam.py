@@ -18,7 +18,7 @@ NO_CONVOLUTION_MESSAGE = "Grad-CAM requires a convolutional layer: this network 
 # Minimum side of the feature map. Coarser maps localize poorly, and finer maps come from earlier layers with less
 # semantic content: on cats_dogs at 72 px, the last 4 x 4 map highlights heads, 2 x 2 and 9 x 9 maps do not.
 MIN_MAP_SIZE = 4
-BATCH_SIZE = 16  # bounds the memory
+BATCH_SIZE = 4  # bounds the memory, which the members of an ensemble multiply
 
 
 def grad_cam(classifier: ImageClassifier, pixels: Pixels, classes: Sequence[int]) -> tuple[Heatmaps, str]:

@@ -30,7 +30,7 @@ from cnn_classifier.training.status import DONE, LOCK_FILE, Status, check_new_ru
 if TYPE_CHECKING:
     from cnn_classifier.run import TrainResult
 
-REPORT_FRACTION, REPORT_SECONDS = 0.03, 5.0  # of the budget, for the pooled predictions and the report
+REPORT_FRACTION, REPORT_SECONDS = 0.03, 8.0  # of the budget, for the pooled predictions and the report
 
 
 def train_folds(
