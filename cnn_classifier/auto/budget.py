@@ -112,7 +112,8 @@ def plan_epochs(
     freeze = recipe.get("model.freeze") or 0.0
     reserve = report_seconds(stats.split_sizes, inference_seconds, flip=bool(recipe.get("test_time_flip")))
     return BudgetPlan(
-        end_time=budget.end_time - reserve,
+        end_time=budget.end_time,
+        report_seconds=reserve,
         epoch_seconds=seconds_per_step * steps_per_epoch * (HEAD_EPOCH_OVERHEAD if freeze == 1 else EPOCH_OVERHEAD),
         max_epochs=max_epochs,
         costs=EpochCosts(tuple(recipe.get("dataset.train_sizes") or ()), freeze % 1, FROZEN_COST),

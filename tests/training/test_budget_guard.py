@@ -10,6 +10,7 @@ from helpers.classifiers import make_classifier
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
+from cnn_classifier.data.loading import epochs as epochs_module
 from cnn_classifier.data.loading.epochs import BudgetPlan, EpochCosts
 from cnn_classifier.training.callbacks import budget_guard
 from cnn_classifier.training.callbacks.budget_guard import BudgetGuard
@@ -45,7 +46,8 @@ class Clock(Callback):
 def run_clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     def start(*seconds_per_batch: float) -> Clock:
         clock = Clock(*seconds_per_batch)
-        monkeypatch.setattr(budget_guard, "time", SimpleNamespace(time=clock.time))
+        for module in (budget_guard, epochs_module):
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=clock.time))
         return clock
 
     return start
@@ -72,7 +74,7 @@ def fit(clock: Clock, guard: BudgetGuard, *, epochs: int, ckpt_path: Path | None
 
 
 def make_plan(clock: Clock, seconds: float, *, epoch_seconds: float, max_epochs: int = 100) -> BudgetPlan:
-    return BudgetPlan(clock.now + seconds, epoch_seconds, max_epochs)
+    return BudgetPlan(clock.now + seconds, 0.0, epoch_seconds, max_epochs)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,13 @@ def test_resumed_run_with_another_number_of_epochs_has_no_budget(run_clock: Any,
         callbacks=[LastCheckpoint(dirpath=str(tmp_path))],
     )
     assert longer.global_step >= trainer.global_step
+
+
+def test_report_of_a_slow_machine_gets_more_time(run_clock: Any) -> None:
+    plan = BudgetPlan(run_clock(1.0).now + 200.0, 40.0, 25.0, 10)
+    assert plan.training_seconds(20.0) == 160.0
+    assert plan.training_seconds(50.0) == 120.0
+    assert plan.fit_epochs() == pytest.approx(6.4)
 
 
 def test_costs_of_epochs_follow_the_image_size_and_frozen_layers() -> None:

@@ -76,17 +76,25 @@ class BudgetPlan:
     """The time of a run and what is known about it before the first epoch.
 
     Args:
-        end_time: The end of the training in seconds since the epoch.
+        end_time: The end of the command in seconds since the epoch.
+        report_seconds: The expected duration of calibration, test and report.
         epoch_seconds: The expected duration of an epoch with the last image size and all layers.
         max_epochs: The number of epochs beyond which accuracy does not improve.
         costs: The costs of the epochs.
     """
 
     end_time: float
+    report_seconds: float
     epoch_seconds: float
     max_epochs: int
     costs: EpochCosts = field(default_factory=EpochCosts)
 
+    def training_seconds(self, epoch_seconds: float) -> float:
+        """Return the time that is left for training; if epochs are slower than expected, so is the report."""
+        slowdown = max(epoch_seconds / self.epoch_seconds, 1.0)
+        return max(self.end_time - time.time() - self.report_seconds * slowdown, 0.0)
+
     def fit_epochs(self) -> float:
         """Return the number of epochs that fit into the rest of the time."""
-        return self.costs.fit(max(self.end_time - time.time(), 0.0), self.epoch_seconds, max_epochs=self.max_epochs)
+        seconds = self.training_seconds(self.epoch_seconds)
+        return self.costs.fit(seconds, self.epoch_seconds, max_epochs=self.max_epochs)

@@ -115,7 +115,7 @@ class BudgetGuard(Callback):
     def fit_length(self, trainer: Trainer, epoch_seconds: float, position: float = 0.0) -> float:
         """Return the number of epochs that fit into the rest of the time, if an epoch takes `epoch_seconds`."""
         assert self.plan is not None
-        seconds = self.plan.end_time - time.time() - self.val_seconds
+        seconds = self.plan.training_seconds(epoch_seconds) - self.val_seconds
         longest = self.plan.max_epochs if can_extend(trainer) else math.ceil(self.length or trainer.max_epochs or 1)
         return self.plan.costs.fit(max(seconds, 0.0), epoch_seconds, max_epochs=longest, position=position)
 
