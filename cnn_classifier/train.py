@@ -122,7 +122,8 @@ def train_in_stages(run: Run, index: DatasetIndex, reasons: Sequence[str]) -> Tr
             fit(trainer, module, datamodule, None)
             stages.close(datamodule)
         trainer.loggers = trainer.loggers or build_loggers(stages.initial["logger"])
-        return run.finish(trainer, datamodule, run.path / BEST_CHECKPOINT)
+        is_measured = stages.results[0].metrics or len(stages.results) == 1  # otherwise, the last weights are kept
+        return run.finish(trainer, datamodule, run.path / BEST_CHECKPOINT if is_measured else None)
 
 
 class Stages:

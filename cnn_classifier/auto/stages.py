@@ -170,7 +170,7 @@ def plan_stages(
         return [FINE_TUNING], f"the pretrained features suit these images ({figures})"
     if patch_errors < SCRATCH_RATIO * errors:
         return [SCRATCH], f"the pretrained features do not suit these images ({figures})"
-    stages = [FINE_TUNING if budget is None else TRIAL]
+    stages = [TRIAL if budget is not None and probe.metrics else FINE_TUNING]
     return stages, f"it is not clear that the pretrained features suit these images ({figures})"
 
 

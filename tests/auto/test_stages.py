@@ -85,6 +85,10 @@ def test_stages_end_with_the_budget_and_a_fixed_length_has_no_trial() -> None:
     stages, reason = plan_stages(probe, 0.3, Budget(HOUR, 0.0))
     assert (stages, reason) == ([], "only 0 s of the budget remain")
     assert plan_stages(probe, 0.3, None)[0] == [FINE_TUNING]
+    not_measured = StageResult(PROBE, {}, 0, 0.8, 400, 1.0)
+    assert plan_stages(not_measured, 0.3, Budget(HOUR, 4e9))[0] == [FINE_TUNING]
+    assert plan_stages(probe, 0.3, Budget(HOUR, 4e9), [])[0] == []
+    assert plan_stages(probe, 0.01, Budget(HOUR, 4e9), ["fine-tuning"])[0] == [FINE_TUNING]
 
 
 def test_trial_decides_by_validation() -> None:
@@ -152,6 +156,20 @@ def test_run_that_stops_in_a_trial_starts_again(monkeypatch: pytest.MonkeyPatch)
         train("trainer.max_epochs=1", stop)
     assert main(["train", "photos", "dataset.image_size=32", "trainer.max_epochs=1", "resume=run"]) == 0
     assert stage_names()[:2] == [PROBE, TRIAL]
+
+
+@pytest.mark.usefixtures("photos", "home")
+def test_without_validation_images_the_last_weights_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train("dataset.val_fraction=0", "budget=10s") == 0
+    assert stage_names() == [PROBE]
+    follow(monkeypatch, FINE_TUNING)
+    assert train("dataset.val_fraction=0", "trainer.max_epochs=1", run_dir="longer") == 0
+    assert stage_names("longer") == [PROBE, FINE_TUNING]
+    stems = [
+        next(value for name, value in read_checkpoint(run)["state_dict"].items() if name.endswith("conv_stem.weight"))
+        for run in ("run", "longer")
+    ]
+    assert not torch.equal(*stems)
 
 
 @pytest.mark.usefixtures("photos", "home")
