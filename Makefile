@@ -8,6 +8,8 @@ train: .venv/ready
 
 # Two processes with one thread each; the tests of a file run in one process and share their fixtures.
 test: export OMP_NUM_THREADS := 1
+# Tests start many processes, which import torch faster if its modules are compiled.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: .venv/ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -1,6 +1,8 @@
 """Train image classifiers from a folder of images, with PyTorch Lightning and Hydra."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,5 +38,16 @@ def __getattr__(name: str) -> Any:
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"cnn_classifier.{MODULES[name]}"), name)
-    globals()[name] = value  # also replaces the submodule `train`, which the import binds to the package
+    globals()[name] = value
     return value
+
+
+class Package(ModuleType):
+    """The class of this package, in which `train` is always the function, also after an import of `train.py`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "train" or not isinstance(value, ModuleType):  # Python binds a submodule to its package
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Package

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import timm
 import torch
 from helpers.folders import MakeFolder
 
-import cnn_classifier.train
 from cnn_classifier.auto.budget import Budget
 from cnn_classifier.auto.stages import FINE_TUNING, PROBE, SCRATCH, TRIAL, choose_after_trial, plan_stages
 from cnn_classifier.cli.main import main
@@ -55,7 +55,7 @@ def train(*overrides: str, run_dir: str = "run") -> int:
 
 def follow(monkeypatch: pytest.MonkeyPatch, *stages: str) -> None:
     """Let these stages follow the probe."""
-    monkeypatch.setattr(cnn_classifier.train, "plan_stages", lambda *arguments: (stages, "of the test"))
+    monkeypatch.setattr(import_module("cnn_classifier.train"), "plan_stages", lambda *_: (stages, "of the test"))
 
 
 def stage_names(run_dir: str = "run") -> list[str]:

@@ -54,12 +54,10 @@ def test_balanced_class_weights_ignore_classes_without_training_images() -> None
 @pytest.mark.parametrize(
     "layout",
     [
-        {"cats": 5, "dogs": 5, "owls": 5},
-        {"cats": 12, "dogs": 12, "owls": 1},
-        {"train/cats": 8, "train/dogs": 8, "train/owls": 3, "test/cats": 3, "test/dogs": 3},
-        {f"{index:02d}": max(1, 30 // (index + 1)) for index in range(40)},  # long-tailed
+        {"train/cats": 8, "train/dogs": 5, "train/owls": 1, "test/cats": 3, "test/dogs": 3},
+        {f"{index:02d}": max(1, 20 // (index + 1)) for index in range(30)},  # long-tailed
     ],
-    ids=["five images per class", "a single image", "missing in test", "long tail"],
+    ids=["rare and missing in test", "long tail"],
 )
 def test_training_works_and_warns(
     layout: dict[str, int],
