@@ -2,14 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Processes import torch faster if its modules are compiled; tests start many.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: train test faults audit lint docs lock
 train: .venv/ready
 	@$(BIN)/python train.py $(ARGS)
 
 # Two processes with one thread each; the tests of a file run in one process and share their fixtures.
 test: export OMP_NUM_THREADS := 1
-# Tests start many processes, which import torch faster if its modules are compiled.
-test: export PYTHONDONTWRITEBYTECODE :=
 test: .venv/ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -151,7 +151,7 @@ class Run:
         best_path = best_path or get_best_checkpoint(trainer, self.path)
         if get_rank() > 0:
             return TrainResult(best_path, {}, self.path)
-        release_memory()  # that of training steps
+        release_memory(collect=False)  # that of training steps
         stages = self.complete_stage(datamodule)
         trusted = [self.config.model._target_]
         load = partial(Predictor.load, best_path, device=str(trainer.strategy.root_device), trusted=trusted)

@@ -69,7 +69,8 @@ class WeightsSource:
             StorageError: If the file cannot be written.
         """
         try:
-            if self.kind == "download" and not self.path.is_file():
+            if self.kind == "download" and not (self.path.is_file() and is_intact(self.path)):
+                self.path.unlink(missing_ok=True)  # a damaged file
                 download_to(self.path, self.origin, checksum=self.checksum)
         except DownloadError as error:
             raise unavailable(self.backbone, error) from error

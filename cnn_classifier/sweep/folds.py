@@ -85,9 +85,9 @@ def resume_folds(config: Config) -> None:
         return
     if config.resume not in (None, "auto"):
         run_dir = Path(config.resume).expanduser()
-        if not (run_dir / FOLD_DIR.format(0)).is_dir():
+        if not is_cross_validation(run_dir):
             raise CheckpointError(
-                f"resume={run_dir} is not a run with dataset.fold=all: {FOLD_DIR.format(0)} is missing"
+                f"resume={run_dir} is not a run with dataset.fold=all: {CONFIG_FILE} or {FOLD_DIR.format(0)} is missing"
             )
     elif not is_cross_validation(run_dir):
         candidates = [path.parent.parent for path in run_dir.parent.glob(f"*/{FOLD_DIR.format(0)}/{CONFIG_FILE}")]

@@ -173,13 +173,10 @@ def test_without_validation_images_the_last_weights_are_kept(monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("photos", "home")
-def test_cross_validation_and_sweep_train_in_stages(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cross_validation_trains_in_stages() -> None:
     assert train("dataset.folds=2", "dataset.fold=all", "budget=20s") == 0
     assert json.loads(Path("run", "report.json").read_text())["out_of_fold"]["accuracy"] > 0.5
     assert main(["predict", "run", "photos/cats/010.png"]) == 0
-    sweep = ["train", "-m", "photos", "dataset.image_size=32", "budget=10s", "seed=1,2", "hydra.sweep.dir=sweep"]
-    assert main(sweep) == 0
-    assert [stage_names(f"sweep/{job}")[0] for job in (0, 1)] == [PROBE, PROBE]
 
 
 def test_without_weights_training_starts_from_scratch(
