@@ -89,7 +89,7 @@ def prepare_data(config: Config, index: DatasetIndex) -> ImageFolderDataModule:
 def train_in_stages(run: Run, index: DatasetIndex, reasons: Sequence[str]) -> TrainResult:
     """Train with `model=auto`: fit the last layer of a pretrained network, and continue with the training that pays.
 
-    Each stage starts from the best checkpoint so far, which only a better validation result replaces.
+    Fine-tuning starts from the fitted layer. Only a better validation result replaces the best checkpoint so far.
 
     Args:
         run: The run.

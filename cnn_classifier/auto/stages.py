@@ -127,10 +127,8 @@ def resolve_probe(config: Config, index: DatasetIndex) -> None:
     values |= {"dataset.batch_size": recipe.get_or("dataset.batch_size", 32), "augment": {}}
     precision = "bf16-mixed" if has_fast_bfloat16(resolve_device(config.trainer.accelerator)) else "32-true"
     values |= {"trainer.precision": config.trainer.precision or precision, "optimizer.lr": 1e-3}
-    set_values(
-        config,
-        values | {"loss.label_smoothing": 0.0, "compute.memory_format": "channels_last", "compute.compile": False},
-    )
+    values |= {"loss.label_smoothing": 0.0, "compute.memory_format": "channels_last", "compute.compile": False}
+    set_values(config, values)
 
 
 def measure_patch_errors(datamodule: ImageFolderDataModule) -> float | None:

@@ -62,7 +62,7 @@ class BudgetGuard(Callback):
         num_batches = self.num_batches(trainer)
         # After the last batch, the number is reset when the next epoch starts.
         position = trainer.current_epoch + num_batches_done(trainer) % num_batches / num_batches
-        length = self.fit_length(trainer, self.plan.epoch_seconds, position)
+        length = self.fit_length(trainer, self.plan, self.plan.epoch_seconds, position)
         self.change_length(trainer, trainer.strategy.broadcast(length), position)
 
     def num_batches(self, trainer: Trainer) -> int:
@@ -87,7 +87,7 @@ class BudgetGuard(Callback):
                 self.marks.append((time.time(), self.total_cost))
             return
         if done % max(num_batches // PLANS_PER_EPOCH, 1) == 0 and done < num_batches:
-            self.replan(trainer, trainer.current_epoch + done / num_batches)
+            self.replan(trainer, self.plan, trainer.current_epoch + done / num_batches)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_start = time.time()
@@ -95,29 +95,29 @@ class BudgetGuard(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.val_seconds = time.time() - self.validation_start
 
-    def replan(self, trainer: Trainer, position: float) -> None:
+    def replan(self, trainer: Trainer, plan: BudgetPlan, position: float) -> None:
         """Compute the length of the run from the duration of the latest epochs, and stop if it is reached.
 
         Args:
             trainer: The `Trainer`.
+            plan: The plan.
             position: The number of epochs that are done.
         """
         start_time, start_cost = self.marks[0]
         overhead = 1 if len(self.marks) > 1 or not trainer.enable_validation else VALIDATION_OVERHEAD
         epoch_seconds = overhead * (time.time() - start_time) / max(self.total_cost - start_cost, 1e-9)
-        length = trainer.strategy.broadcast(self.fit_length(trainer, epoch_seconds, position))
+        length = trainer.strategy.broadcast(self.fit_length(trainer, plan, epoch_seconds, position))
         is_over = length <= position
         if is_over or abs(length - self.length) > MIN_CHANGE * self.length:
             self.change_length(trainer, max(length, position), position)
         if position >= self.length:
             trainer.should_stop = True
 
-    def fit_length(self, trainer: Trainer, epoch_seconds: float, position: float = 0.0) -> float:
+    def fit_length(self, trainer: Trainer, plan: BudgetPlan, epoch_seconds: float, position: float) -> float:
         """Return the number of epochs that fit into the rest of the time, if an epoch takes `epoch_seconds`."""
-        assert self.plan is not None
-        seconds = self.plan.training_seconds(epoch_seconds) - self.val_seconds
-        longest = self.plan.max_epochs if can_extend(trainer) else math.ceil(self.length or trainer.max_epochs or 1)
-        return self.plan.costs.fit(max(seconds, 0.0), epoch_seconds, max_epochs=longest, position=position)
+        seconds = plan.training_seconds(epoch_seconds) - self.val_seconds
+        longest = plan.max_epochs if can_extend(trainer) else math.ceil(self.length or trainer.max_epochs or 1)
+        return plan.costs.fit(max(seconds, 0.0), epoch_seconds, max_epochs=longest, position=position)
 
     def change_length(self, trainer: Trainer, length: float, position: float = 0.0) -> None:
         """Set the number of epochs, of which the last may be a part, and the length of the schedules."""
